@@ -1,0 +1,1 @@
+//! Boards: addresses, interrupts, and which driver serves what.

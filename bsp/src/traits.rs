@@ -1,0 +1,161 @@
+//! What the kernel asks of a board, one trait for each kind of device.
+//!
+//! Methods take `&mut self`: whoever holds the driver decides who may use it at a time. None waits
+//! without a bound, none allocates.
+
+use core::fmt;
+
+/// A device did not answer within its driver's bound, or answered what its manual rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceError {
+    /// No answer within the bound.
+    TimedOut,
+    /// The device reports that it refused or failed.
+    Refused,
+    /// The answer is not one that the manual allows.
+    Malformed,
+    /// The board has no such device or property.
+    Absent,
+}
+
+/// A serial port.
+pub trait Serial {
+    /// Sets line speed and format (8N1) and turns on both directions and the receive interrupt.
+    ///
+    /// `clock_hz` is the clock that feeds the port, `baud` the speed wanted.
+    ///
+    /// # Errors
+    /// [`DeviceError::Refused`] if no divisor gives `baud` within 2 %.
+    fn init(&mut self, clock_hz: u32, baud: u32) -> Result<(), DeviceError>;
+    /// Puts one byte in the transmitter, or says that it is full.
+    fn try_send(&mut self, byte: u8) -> bool;
+    /// Takes one received byte, if there is one.
+    fn try_receive(&mut self) -> Option<Received>;
+    /// Turns the interrupt that says "transmitter has room" on or off.
+    fn want_room(&mut self, on: bool);
+    /// Clears what made the port interrupt; the caller then receives and sends until it cannot.
+    fn acknowledge(&mut self);
+    /// Whether everything sent has left the wire.
+    fn is_drained(&mut self) -> bool;
+}
+
+/// What a serial port received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A byte without error.
+    Byte(u8),
+    /// A byte that the line damaged (framing, parity), or a break.
+    Damaged,
+    /// A byte without error, before which at least one was lost because the FIFO was full.
+    AfterOverrun(u8),
+}
+
+/// A numbered interrupt source of the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The generic timer's EL1 physical timer of the core that asks.
+    Timer,
+    /// An inter-processor interrupt to the core that asks.
+    Ipi,
+    /// Peripheral interrupt 0..64 of the BCM2835 controller.
+    Peripheral(u8),
+}
+
+/// Delivers interrupts. One instance serves all cores; core numbers are 0..[`InterruptController::CORES`].
+pub trait InterruptController {
+    /// How many cores it serves.
+    const CORES: usize;
+    /// Masks every source and routes peripherals to core 0.
+    fn init(&mut self);
+    /// Turns `source` on or off for `core`. Peripheral sources are delivered to core 0 alone.
+    fn set_enabled(&mut self, core: usize, source: Source, on: bool);
+    /// The pending enabled source to serve next on `core`, if there is one.
+    fn next_pending(&mut self, core: usize) -> Option<Source>;
+    /// Raises an inter-processor interrupt on `core`; raising it twice before it is served is once.
+    fn send_ipi(&mut self, core: usize);
+    /// Acknowledges the inter-processor interrupt of `core`.
+    fn acknowledge_ipi(&mut self, core: usize);
+}
+
+/// Ways to stop the machine.
+pub trait Power {
+    /// Starts the machine anew. Returns only if the hardware did not obey at once; the caller waits.
+    fn reset(&mut self);
+    /// Turns the machine off, as far as the board can. Returns like [`Power::reset`].
+    fn power_off(&mut self);
+}
+
+/// A hardware random generator.
+pub trait Random {
+    /// Starts the generator and its warm-up.
+    fn init(&mut self);
+    /// A random word, or an error while the generator is not warmed up or has run dry.
+    ///
+    /// # Errors
+    /// [`DeviceError::TimedOut`] if no word is ready now.
+    fn try_next(&mut self) -> Result<u32, DeviceError>;
+}
+
+/// A range of physical memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRange {
+    /// First byte.
+    pub start: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// What the firmware knows about the board.
+pub trait Firmware {
+    /// Memory that belongs to the ARM side.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered.
+    fn arm_memory(&mut self) -> Result<MemoryRange, DeviceError>;
+    /// Board revision code.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered.
+    fn board_revision(&mut self) -> Result<u32, DeviceError>;
+    /// Rate of the clock that feeds the serial port, in hertz.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered.
+    fn serial_clock(&mut self) -> Result<u32, DeviceError>;
+    /// Boot arguments, copied to `into`; returns how many bytes there were room for.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered; [`DeviceError::Absent`] if it knows none.
+    fn command_line(&mut self, into: &mut [u8]) -> Result<usize, DeviceError>;
+}
+
+/// Prints with `core::fmt` on a serial port by waiting for room: for the boot log and for last words.
+#[derive(Debug)]
+pub struct Polled<'s, S>(pub &'s mut S);
+
+impl<S: Serial> Polled<'_, S> {
+    /// Tries for room before a byte is dropped: more than one character time at 115,200 baud
+    /// (87 µs) on a core that polls a device register in no less than 10 ns.
+    const TRIES: u32 = 1_000_000;
+
+    fn send(&mut self, byte: u8) {
+        for _ in 0..Self::TRIES {
+            if self.0.try_send(byte) {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+    }
+}
+
+impl<S: Serial> fmt::Write for Polled<'_, S> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte == b'\n' {
+                self.send(b'\r');
+            }
+            self.send(byte);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+//! Filled in by its own commit.
+#![no_std]
+#![forbid(unsafe_code)]
