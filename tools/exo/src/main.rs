@@ -1,2 +1,34 @@
-//! Filled in by its own commit.
-fn main() {}
+//! `exo`: the one host command of Exopi.
+//!
+//! Every make target that is more than a cargo call is a subcommand here, so that what runs on a
+//! laptop, in CI and against a board is the same code. One module for each subcommand.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod stages;
+
+/// Host command of Exopi: images, emulator runs, tests, benchmarks.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run test stages and print one summary line of what passed and failed.
+    Stages(stages::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Stages(args) => stages::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("exo: {error:#}");
+        ExitCode::FAILURE
+    })
+}
