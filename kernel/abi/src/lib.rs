@@ -1,1 +1,40 @@
-//! Filled in by its own commit.
+//! All that crosses the line between EL0 and EL1, written once for both sides.
+//!
+//! * [`calls`]: the call table. One row gives a call its number, typed decoding, dispatcher entry,
+//!   EL0 stub, trace name and reference page.
+//! * [`error`], [`registers`], [`types`]: what the rows are made of, and how it travels in registers.
+//! * [`uarea`]: the page in which the kernel leaves upcalls for an environment.
+//! * [`page`]: the record of a page frame.
+//! * [`exposed`]: what the kernel shows to everybody, read-only.
+//! * [`boot`]: the form of the boot image behind the kernel.
+//! * [`layout`]: the addresses of user space that both sides must agree on.
+//!
+//! Records are `#[repr(C)]` with their size checked at compile time. Everything that is decoded comes
+//! from a hostile place, so every decoder is total: a value or an [`Error`], never a panic.
+#![cfg_attr(target_os = "none", no_std)]
+#![deny(unsafe_code)]
+
+pub mod boot;
+pub mod calls;
+pub mod error;
+pub mod exposed;
+#[cfg(not(target_os = "none"))]
+pub mod host;
+pub mod layout;
+pub mod page;
+pub mod registers;
+#[cfg(target_os = "none")]
+mod svc;
+pub mod types;
+pub mod uarea;
+
+pub use calls::{Call, Calls, stubs};
+pub use error::Error;
+pub use registers::{Progress, Reply};
+pub use types::{
+    Access, Allocation, PageNumber, PageSelect, PageSource, Space, TableLevel, UserBytes,
+    UserBytesMut, VirtAddr,
+};
+
+/// Version of everything in this crate; raised with every change that a program could notice.
+pub const VERSION: u64 = 1;

@@ -1,0 +1,100 @@
+//! The one set of errors that crosses the line. Each call lists those that it can give.
+
+macro_rules! errors {
+    ($( $(#[doc = $doc:literal])* $name:ident = $code:literal, )*) => {
+        /// Why a call was refused. A refused call, or item of a batch, has changed nothing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Error {
+            $( $(#[doc = $doc])* $name = $code, )*
+        }
+
+        impl Error {
+            /// Every error, in the order of the codes.
+            pub const ALL: &'static [Error] = &[$(Error::$name),*];
+
+            /// The error with this code, if there is one. Code 0 means success and is no error.
+            pub const fn from_code(code: u16) -> Option<Self> {
+                match code {
+                    $( $code => Some(Self::$name), )*
+                    _ => None,
+                }
+            }
+
+            /// Name as in the source, for traces and the reference.
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$name => stringify!($name), )* }
+            }
+
+            /// What it means, for the reference.
+            pub const fn explanation(self) -> &'static str {
+                match self { $( Self::$name => concat!($($doc),*).trim_ascii(), )* }
+            }
+        }
+    };
+}
+
+errors! {
+    /// The number names no call.
+    NoSuchCall = 1,
+    /// An argument has a form that the call does not know, or reserved bits set.
+    Malformed = 2,
+    /// A count is zero or larger than any that could be carried out.
+    BadCount = 3,
+    /// User memory is not mapped as the call needs it, or an address lies outside user space or is misaligned.
+    BadAddress = 4,
+    /// No such page.
+    OutOfRange = 5,
+    /// Another environment owns it, or nobody does.
+    NotYours = 6,
+    /// The caller's capability or place does not give this right.
+    MissingRight = 7,
+    /// The frame's type does not allow this.
+    WrongType = 8,
+    /// The page is not free.
+    Taken = 9,
+    /// The page is still referenced by table entries or pins.
+    InUse = 10,
+    /// No page is left that would do.
+    Exhausted = 11,
+    /// The table that should hold the entry is missing.
+    NoTable = 12,
+    /// There is an entry or a table in this place already.
+    Occupied = 13,
+    /// There is no entry or table in this place.
+    Vacant = 14,
+    /// The table still has entries.
+    NotEmpty = 15,
+    /// No upcall of this class waits to be resumed.
+    NoFrame = 16,
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl core::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_dense_and_round_trip() {
+        for (i, error) in Error::ALL.iter().enumerate() {
+            assert_eq!(*error as usize, i + 1);
+            assert_eq!(Error::from_code(*error as u16), Some(*error));
+        }
+        assert_eq!(Error::from_code(0), None);
+        assert_eq!(Error::from_code(Error::ALL.len() as u16 + 1), None);
+    }
+
+    #[test]
+    fn each_error_is_explained() {
+        for error in Error::ALL {
+            assert!(error.explanation().ends_with('.'), "{error}");
+        }
+    }
+}

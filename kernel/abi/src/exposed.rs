@@ -1,0 +1,133 @@
+//! What the kernel shows to everybody: one region, read-only, at [`layout::EXPOSED_BASE`] in each space.
+//!
+//! ```text
+//!   EXPOSED_BASE  header: magic, version, machine, where the sections are
+//!   + counters    one CoreCounters for each core
+//!   + pages       the page array: one PageRecord for each frame, from frame 0 on
+//! ```
+//!
+//! It is read with plain loads and no system call. Words that change while they can be read are
+//! atomic; a record of several words may be seen half changed, and a reader who minds reads twice.
+//! Secrets and contents of pages are never here.
+
+use core::sync::atomic::AtomicU64;
+
+use crate::calls::Call;
+use crate::page::PageRecord;
+use crate::{VERSION, layout};
+
+/// First word of the region.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"EXOPIEXP");
+
+/// Most cores that a board may have.
+pub const MAX_CORES: usize = 4;
+
+/// Where a section of the region lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Section {
+    /// Bytes from the region's begin.
+    pub offset: u64,
+    /// Number of records.
+    pub count: u64,
+    /// Bytes from one record to the next.
+    pub stride: u64,
+}
+
+/// The machine, as found at boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Machine {
+    /// Cores that came up.
+    pub cores: u64,
+    /// The board's revision code; 0 if the firmware does not tell.
+    pub board_revision: u64,
+    /// Rate of `CNTVCT_EL0` and of every tick count here, in hertz.
+    pub ticks_per_second: u64,
+    /// `CNTVCT_EL0` at the kernel's first instruction.
+    pub entry_ticks: u64,
+    /// `CNTVCT_EL0` just before the first instruction at EL0.
+    pub first_el0_ticks: u64,
+}
+
+/// First page of the region.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`crate::VERSION`] of the kernel.
+    pub version: u64,
+    /// The machine.
+    pub machine: Machine,
+    /// Records of [`CoreCounters`].
+    pub counters: Section,
+    /// Records of [`PageRecord`].
+    pub pages: Section,
+    /// Pages on the free list.
+    pub free_pages: AtomicU64,
+    /// Longest time that the kernel lock was held, in ticks.
+    pub longest_hold_ticks: AtomicU64,
+}
+
+/// Things that a core counts only in builds with the kernel's feature `count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Event {
+    /// Exceptions taken from EL0.
+    Exception = 0,
+    /// TLB invalidations of one page or table, broadcast.
+    TlbiPage = 1,
+    /// Data and instruction barriers.
+    Barrier = 2,
+    /// Changes of TTBR0.
+    SpaceSwitch = 3,
+    /// Device register accesses.
+    DeviceAccess = 4,
+}
+
+impl Event {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+    /// All, with names as the benchmark table prints them.
+    pub const ALL: [(Event, &'static str); Event::COUNT] = [
+        (Event::Exception, "exceptions"),
+        (Event::TlbiPage, "tlbi"),
+        (Event::Barrier, "barriers"),
+        (Event::SpaceSwitch, "ttbr"),
+        (Event::DeviceAccess, "mmio"),
+    ];
+}
+
+/// What a core has counted since boot.
+#[derive(Debug)]
+#[repr(C, align(1024))]
+pub struct CoreCounters {
+    /// Entries by call: element n is call number n + 1.
+    pub calls: [AtomicU64; CoreCounters::CALLS],
+    /// Calls with a number that names none.
+    pub unknown_calls: AtomicU64,
+    /// Upcalls delivered.
+    pub upcalls: AtomicU64,
+    /// Interrupts taken.
+    pub interrupts: AtomicU64,
+    /// Inter-processor interrupts served.
+    pub ipis: AtomicU64,
+    /// Events by [`Event`]; zero in builds without feature `count`.
+    pub events: [AtomicU64; Event::COUNT],
+}
+
+impl CoreCounters {
+    /// Room for this many calls.
+    pub const CALLS: usize = 64;
+}
+
+const _: () = {
+    assert!(size_of::<CoreCounters>() == 1024);
+    assert!(size_of::<CoreCounters>() * MAX_CORES == layout::PAGE_SIZE as usize);
+    assert!(size_of::<Header>() <= layout::PAGE_SIZE as usize);
+    assert!(Call::ALL.len() <= CoreCounters::CALLS);
+    assert!(VERSION != 0);
+    // Records never straddle a page.
+    assert!((layout::PAGE_SIZE as usize).is_multiple_of(size_of::<PageRecord>()));
+};

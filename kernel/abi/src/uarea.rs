@@ -1,0 +1,95 @@
+//! The u-area: the one page that the kernel shares with an environment.
+//!
+//! The kernel leaves interrupted states here and reads from here where to enter the environment. It
+//! believes nothing that it reads: an entry or a frame is the environment's own state, and a wrong
+//! one harms that environment alone. Its address is in `TPIDRRO_EL0`.
+//!
+//! An upcall of a class goes like this:
+//!
+//! ```text
+//!   event -- entry.pc = 0, or frame.held != 0 --> the environment is suspended
+//!     |
+//!     +--> frame := state, held := 1;  pc := entry.pc, sp := entry.sp
+//!            handler runs ... may change the frame ... resume(class)
+//!              state := frame, held := 0
+//! ```
+
+use crate::Error;
+use crate::layout::PAGE_SIZE;
+use crate::registers::{Argument, Arguments};
+
+/// What an upcall is about. Each class has an entry and a frame of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum UpcallClass {
+    /// A synchronous exception that the kernel has no use for, `svc #0` among them.
+    Fault = 0,
+}
+
+impl UpcallClass {
+    /// How many classes there are.
+    pub const COUNT: usize = 1;
+}
+
+impl Argument for UpcallClass {
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        match from.take() {
+            0 => Ok(Self::Fault),
+            _ => Err(Error::Malformed),
+        }
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self as u64);
+    }
+}
+
+/// Where a class of upcalls enters the environment. All registers but PC and SP are as they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Entry {
+    /// First instruction of the handler; 0 for none.
+    pub pc: u64,
+    /// Its stack pointer.
+    pub sp: u64,
+}
+
+/// An interrupted state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Frame {
+    /// x0..x30.
+    pub x: [u64; 31],
+    /// Stack pointer.
+    pub sp: u64,
+    /// Where it goes on. For a fault: the instruction itself; for `svc`: the one after it.
+    pub pc: u64,
+    /// Condition flags in bits 28..32; the kernel takes back nothing else.
+    pub pstate: u64,
+    /// What happened: the exception syndrome register (ARM DDI 0487, D24.2.40).
+    pub esr: u64,
+    /// The address that faulted, where `esr` says that there is one.
+    pub far: u64,
+    /// Non-zero while the frame waits to be resumed; another upcall of the class is refused so long.
+    pub held: u64,
+}
+
+/// The page itself. What lies beyond these fields is the libOS's to use.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct UArea {
+    /// Entries by class.
+    pub entries: [Entry; UpcallClass::COUNT],
+    /// Frames by class.
+    pub frames: [Frame; UpcallClass::COUNT],
+}
+
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(size_of::<Frame>() == 37 * 8);
+    assert!(offset_of!(Frame, sp) == 31 * 8);
+    assert!(offset_of!(UArea, frames) == 16 * UpcallClass::COUNT);
+    assert!(size_of::<UArea>() as u64 <= PAGE_SIZE);
+};
