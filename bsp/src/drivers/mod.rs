@@ -1,1 +1,7 @@
 //! Drivers, one file for each hardware block.
+//!
+//! Each is generic over the [`Bus`](crate::bus::Bus) that reaches its registers, and is tested on the
+//! host against a model of its block. Models give registers by the manual's offsets, not by the
+//! driver's constants, so that a wrong constant is seen.
+
+pub mod pl011;
