@@ -4,4 +4,5 @@
 //! host against a model of its block. Models give registers by the manual's offsets, not by the
 //! driver's constants, so that a wrong constant is seen.
 
+pub mod gpio;
 pub mod pl011;
