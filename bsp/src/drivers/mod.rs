@@ -7,3 +7,4 @@
 pub mod gpio;
 pub mod pl011;
 pub mod pm;
+pub mod rng;
