@@ -4,6 +4,7 @@
 //! host against a model of its block. Models give registers by the manual's offsets, not by the
 //! driver's constants, so that a wrong constant is seen.
 
+pub mod bcm2835_ic;
 pub mod gpio;
 pub mod pl011;
 pub mod pm;
