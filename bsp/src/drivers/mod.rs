@@ -5,6 +5,7 @@
 //! driver's constants, so that a wrong constant is seen.
 
 pub mod bcm2835_ic;
+pub mod bcm2836;
 pub mod gpio;
 pub mod pl011;
 pub mod pm;
