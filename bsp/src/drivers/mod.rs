@@ -7,6 +7,7 @@
 pub mod bcm2835_ic;
 pub mod bcm2836;
 pub mod gpio;
+pub mod mailbox;
 pub mod pl011;
 pub mod pm;
 pub mod rng;
