@@ -3,6 +3,7 @@
 //! * [`bus`]: registers generic over a bus, which is volatile memory on target and a model in tests.
 //! * [`traits`]: what the kernel asks of a serial port, an interrupt controller, a generator, ...
 //! * [`drivers`]: one file for each hardware block, generic over the bus.
+//! * [`handover`]: what the boot firmware leaves in memory.
 //! * [`boards`]: addresses, interrupt numbers, and which driver serves which trait.
 //!
 //! Nothing here knows the kernel. A driver never allocates, never blocks without a bound, and never
@@ -13,4 +14,5 @@
 pub mod boards;
 pub mod bus;
 pub mod drivers;
+pub mod handover;
 pub mod traits;
