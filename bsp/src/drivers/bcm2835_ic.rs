@@ -112,7 +112,8 @@ impl<B: Bus> PeripheralInterrupts<B> {
         register.on(&self.bus).set(1 << (line % 32));
     }
 
-    /// The pending enabled line whose turn it is. At most three reads, one if only [`FAST`] lines are on.
+    /// The pending enabled line whose turn it is. At most three reads; one if no line is on but those
+    /// that the basic pending register shows.
     pub fn next_pending(&mut self) -> Option<u8> {
         let pending = self.pending();
         // The lines above the last one served come first.
