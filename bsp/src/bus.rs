@@ -187,8 +187,10 @@ pub trait DmaBuffer {
     fn write(&mut self, index: usize, value: u32);
     /// Where the device sees word 0: 16-byte aligned.
     fn bus_address(&self) -> u32;
-    /// Makes what was written visible to the device (cleans the cache lines to the point of coherency).
+    /// Makes what was written visible to the device (cleans the cache lines to the point of coherency),
+    /// and ends only when it is: the driver's next register write may set the device going (DSB).
     fn hand_over(&mut self);
-    /// Makes what the device wrote visible here (invalidates the cache lines).
+    /// Makes what the device wrote visible here (invalidates the cache lines). Reads after it come
+    /// after the register read that told of the answer (DSB).
     fn take_back(&mut self);
 }
