@@ -77,11 +77,11 @@ pub fn atag_list(bytes: &[u8]) -> Handover<'_> {
 fn next_atag(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
     let words = u32::from_le_bytes(bytes_at(bytes, 0)?);
     let tag = u32::from_le_bytes(bytes_at(bytes, 4)?);
-    // The length counts these two words; anything less would not get on.
-    let length = usize::try_from(words).ok()?.max(2).checked_mul(4)?;
-    if words < 2 && tag != ATAG_NONE {
+    // The length counts these two words; with less the reading would not get on. The end is such a tag.
+    if words < 2 {
         return None;
     }
+    let length = usize::try_from(words).ok()?.checked_mul(4)?;
     let (whole, after) = bytes.split_at_checked(length)?;
     Some((tag, whole.get(8..)?, after))
 }

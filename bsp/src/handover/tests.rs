@@ -156,12 +156,13 @@ fn a_malformed_list_gives_what_came_before() {
         memory: Some(RAM),
         command_line: None,
     };
-    // Lengths of no, one and too many words; a second beginning.
+    // Lengths of no, one and too many words; a second beginning; an end that has a length.
     let endings = [
         (0u32, 0x5441_0009u32),
         (1, 0x5441_0009),
         (u32::MAX, 0x5441_0009),
         (2, 0x5441_0001),
+        (2, 0),
     ];
     for (words, tag) in endings {
         let ending = [words.to_le_bytes(), tag.to_le_bytes()].concat();

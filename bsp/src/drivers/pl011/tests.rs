@@ -327,6 +327,7 @@ fn an_impossible_speed_is_refused_and_changes_nothing() {
         (0, 115_200),
         (48_000_000, 0),
         (1_000_000, 115_200),
+        (48_000_000, 40),
         (u32::MAX, 1),
     ] {
         let model = Model::default();
@@ -440,6 +441,29 @@ fn sending_by_interrupt_loses_nothing_and_keeps_the_line_busy() {
 }
 
 #[test]
+fn receiving_goes_on_while_sending() {
+    let model = Model::ready();
+    let mut serial = Pl011::new(&model);
+    model.send(back_to_back(800));
+    let (mut left, mut got) = (counting(500).peekable(), Vec::new());
+    serial.want_room(true);
+    while serial.try_send(0) {}
+    while model.wait_for_interrupt() {
+        model.wait(MASKED_NS);
+        serial.acknowledge();
+        got.extend(std::iter::from_fn(|| serial.try_receive()));
+        while left.peek().is_some_and(|byte| serial.try_send(*byte)) {
+            left.next();
+        }
+        serial.want_room(left.peek().is_some());
+    }
+    assert_whole(&got, 800, "while sending and after");
+    let s = model.0.borrow();
+    let sent = s.wire.iter().copied().skip_while(|byte| *byte == 0);
+    assert!(sent.eq(counting(500).skip(1)));
+}
+
+#[test]
 fn polled_printing_waits_for_room_and_ends_lines() {
     let model = Model::ready();
     let mut serial = Pl011::new(&model);
@@ -452,12 +476,12 @@ fn polled_printing_waits_for_room_and_ends_lines() {
 
 proptest! {
     #[test]
-    fn a_divisor_is_within_two_percent(clock in any::<u32>(), baud in any::<u32>()) {
+    fn a_divisor_is_within_one_percent(clock in any::<u32>(), baud in any::<u32>()) {
         if let Some(d) = Divisor::nearest(clock, baud) {
             prop_assert!((1..=65_535).contains(&d.integer) && d.sixty_fourths < 64);
             let ratio = f64::from(d.integer) + f64::from(d.sixty_fourths) / 64.0;
             let speed = f64::from(clock) / 16.0 / ratio;
-            prop_assert!((speed / f64::from(baud) - 1.0).abs() < 0.0205);
+            prop_assert!((speed / f64::from(baud) - 1.0).abs() < 0.008);
         }
     }
 
