@@ -7,7 +7,8 @@
 //! * [`boards`]: addresses, interrupt numbers, and which driver serves which trait.
 //!
 //! Nothing here knows the kernel. A driver never allocates, never blocks without a bound, and never
-//! trusts a value that it reads from a device as an index or a length without a check.
+//! trusts a value that it reads from a device as an index or a length without a check. `unsafe` is in
+//! [`bus::Mmio`] and in the constructors of boards, which say where device memory is, and nowhere else.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
