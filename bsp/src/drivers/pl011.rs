@@ -202,7 +202,7 @@ impl<B: Bus> Serial for Pl011<B> {
         })
     }
 
-    /// The interrupt comes when the FIFO *falls* to a quarter (TRM 2.8.2, UARTTXINTR), not because
+    /// The interrupt comes when the FIFO *falls* to a quarter (TRM 2.8, UARTTXINTR), not because
     /// it is empty: turn it on after [`Serial::try_send`] has said that the transmitter is full.
     fn want_room(&mut self, on: bool) {
         IMSC.on(&self.bus)
