@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod emulators;
 mod stages;
 
 /// Host command of Exopi: images, emulator runs, tests, benchmarks.
@@ -21,11 +22,14 @@ struct Cli {
 enum Command {
     /// Run test stages and print one summary line of what passed and failed.
     Stages(stages::Args),
+    /// Run the target suite on each emulator version that we promise to work on.
+    Emulators(emulators::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Stages(args) => stages::run(&args),
+        Command::Emulators(args) => emulators::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("exo: {error:#}");
