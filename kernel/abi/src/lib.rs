@@ -7,6 +7,7 @@
 //! * [`page`]: the record of a page frame.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`boot`]: the form of the boot image behind the kernel.
+//! * [`exit`]: exit statuses of the kernel in the emulator.
 //! * [`layout`]: the addresses of user space that both sides must agree on.
 //!
 //! Records are `#[repr(C)]` with their size checked at compile time. Everything that is decoded comes
@@ -17,6 +18,7 @@
 pub mod boot;
 pub mod calls;
 pub mod error;
+pub mod exit;
 pub mod exposed;
 #[cfg(not(target_os = "none"))]
 pub mod host;

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use exo::{image, run};
 
 mod emulators;
 mod stages;
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Image(image::Args),
+    Run(run::Args),
     /// Run test stages and print one summary line of what passed and failed.
     Stages(stages::Args),
     /// Run the target suite on each emulator version that we promise to work on.
@@ -28,6 +31,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Image(args) => image::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Stages(args) => stages::run(&args),
         Command::Emulators(args) => emulators::run(&args),
     };

@@ -5,6 +5,7 @@
 //! Every command runs even when one before it failed: one run should tell everything.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -21,6 +22,9 @@ use count::{Counter, Form, Tally};
 pub(crate) struct Args {
     /// Stages in the order in which they run; all of them when none is named.
     stages: Vec<Stage>,
+    /// Run the target suite on the board at this serial line, and not in the emulator.
+    #[arg(long, value_name = "DEVICE")]
+    port: Option<PathBuf>,
 }
 
 /// A part of `make test` that can be run alone.
@@ -60,7 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut outcomes = Vec::new();
     for &stage in stages {
-        let outcome = run_stage(stage, &mut std::io::stdout())?;
+        let outcome = run_stage(stage, args.port.as_deref(), &mut std::io::stdout())?;
         println!("{}\n", report(&outcome));
         outcomes.push(outcome);
     }
@@ -91,12 +95,12 @@ fn report(outcome: &Outcome) -> String {
     format!("stage {name}: {tally} ({seconds:.1} s)")
 }
 
-fn run_stage(stage: Stage, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+fn run_stage(stage: Stage, port: Option<&Path>, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let name = stage
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned());
     let start = Instant::now();
-    let steps = plan::steps(stage)?;
+    let steps = plan::steps(stage, port)?;
     let tally = run_steps(&name, steps, out)?;
     let seconds = start.elapsed().as_secs_f32();
     Ok(Outcome {

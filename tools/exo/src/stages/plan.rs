@@ -14,7 +14,7 @@ const EL0_TARGET: &str = "aarch64-unknown-none";
 const KERNEL: &str = "exopi-kernel";
 const E2E: &str = "exopi-e2e";
 
-pub(super) fn steps(stage: Stage) -> anyhow::Result<Vec<Step>> {
+pub(super) fn steps(stage: Stage, port: Option<&Path>) -> anyhow::Result<Vec<Step>> {
     let workspace = Workspace::read()?;
     Ok(match stage {
         Stage::Host => vec![workspace.cargo(
@@ -23,7 +23,13 @@ pub(super) fn steps(stage: Stage) -> anyhow::Result<Vec<Step>> {
             "test --workspace --no-fail-fast --exclude",
             &[E2E.to_owned()],
         )],
-        Stage::Target => vec![workspace.exo("test", Form::Summary)?],
+        Stage::Target => {
+            let mut test = workspace.exo("test", Form::Summary)?;
+            if let Some(port) = port {
+                test.command.arg("--port").arg(port);
+            }
+            vec![test]
+        }
         Stage::E2e => vec![
             workspace.exo("image", Form::Silent)?,
             workspace.cargo(
@@ -120,8 +126,16 @@ mod tests {
     #[test]
     fn every_stage_has_a_plan() {
         for stage in [Stage::Host, Stage::Target, Stage::E2e, Stage::Lint] {
-            assert!(!steps(stage).unwrap().is_empty());
+            assert!(!steps(stage, None).unwrap().is_empty());
         }
-        assert_eq!(steps(Stage::Lint).unwrap().len(), 8);
+        assert_eq!(steps(Stage::Lint, None).unwrap().len(), 8);
+    }
+
+    #[test]
+    fn a_port_goes_to_the_target_suite() {
+        let port = Path::new("/dev/ttyUSB0");
+        let steps = steps(Stage::Target, Some(port)).unwrap();
+        let arguments: Vec<_> = steps[0].command.get_args().collect();
+        assert_eq!(arguments, ["test", "--port", "/dev/ttyUSB0"]);
     }
 }
