@@ -62,7 +62,7 @@ gdb: setup ## Boot in the emulator under gdb
 	@cargo exo gdb
 
 docs: setup-host target/tools/$(MDBOOK)/bin/mdbook ## Build the book in docs/
-	@target/tools/$(MDBOOK)/bin/mdbook build docs --dest-dir ../target/book
+	@target/tools/$(MDBOOK)/bin/mdbook build docs --dest-dir '$(CURDIR)/target/book'
 
 target/tools/$(MDBOOK)/bin/mdbook:
 	cargo install mdbook --version =$(MDBOOK) --no-default-features --locked --root target/tools/$(MDBOOK)
