@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use exo::{image, run};
 
+mod emulators;
 mod stages;
 
 /// Host command of Exopi: images, emulator runs, tests, benchmarks.
@@ -24,6 +25,8 @@ enum Command {
     Run(run::Args),
     /// Run test stages and print one summary line of what passed and failed.
     Stages(stages::Args),
+    /// Run the target suite on each emulator version that we promise to work on.
+    Emulators(emulators::Args),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         Command::Image(args) => image::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Stages(args) => stages::run(&args),
+        Command::Emulators(args) => emulators::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("exo: {error:#}");
