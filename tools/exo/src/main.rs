@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use exo::{image, run};
 
 mod stages;
 
@@ -19,12 +20,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Image(image::Args),
+    Run(run::Args),
     /// Run test stages and print one summary line of what passed and failed.
     Stages(stages::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Image(args) => image::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Stages(args) => stages::run(&args),
     };
     result.unwrap_or_else(|error| {

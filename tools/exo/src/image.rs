@@ -1,0 +1,194 @@
+//! `exo image`: makes the boot image, one file of kernel and first programs.
+//!
+//! The form is `exopi_abi::boot`'s; the kernel brings its magic and a zero word for the length, and
+//! links its zeroed memory and stacks into its segments, so that the archive lies behind all of it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+use exopi_abi::boot;
+
+use crate::{elf, workspace};
+
+pub mod fake;
+
+/// The program that is started when none is named.
+pub const DEFAULT_PROGRAM: &str = "minimal";
+
+/// Make the boot image kernel8.img: the kernel, and behind it the first programs.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Kernel ELF file; built from this workspace if left out.
+    #[arg(long, value_name = "ELF")]
+    kernel: Option<PathBuf>,
+    /// A program: a package of this workspace, which is built, or the path of an ELF file. Can be
+    /// given several times; the first one becomes the first environment.
+    #[arg(long = "program", value_name = "NAME|ELF", default_values = [DEFAULT_PROGRAM])]
+    programs: Vec<String>,
+    /// Features to build the kernel with, besides the default ones.
+    #[arg(
+        long,
+        value_name = "FEATURES",
+        value_delimiter = ',',
+        conflicts_with = "kernel"
+    )]
+    features: Vec<String>,
+    /// Where to write the image [default: target/image/kernel8.img].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// A build fails, or the image cannot be made or written.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let kernel = match &args.kernel {
+        Some(path) => path.clone(),
+        None => workspace::build_kernel(&args.features)?,
+    };
+    let programs = args
+        .programs
+        .iter()
+        .map(|program| NamedProgram::get(program))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let output = match &args.output {
+        Some(path) => path.clone(),
+        None => workspace::target_dir()?.join("image/kernel8.img"),
+    };
+    let image = make(&kernel, &programs)?;
+    if let Some(dir) = output.parent() {
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    }
+    std::fs::write(&output, &image)
+        .with_context(|| format!("cannot write {}", output.display()))?;
+    let names: Vec<_> = programs.iter().map(|program| &*program.name).collect();
+    eprintln!(
+        "{}: {} bytes, kernel {} bytes, programs: {}",
+        output.display(),
+        image.len(),
+        boot::kernel_length(&image)?,
+        names.join(" ")
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A program that goes into an image.
+#[derive(Clone, Debug)]
+pub struct NamedProgram {
+    /// Name in the archive.
+    pub name: String,
+    /// Its ELF file, as the linker left it.
+    pub path: PathBuf,
+}
+
+impl NamedProgram {
+    /// The ELF file that `given` is the path of, or the package of that name, built.
+    ///
+    /// # Errors
+    /// The build fails, or the path has no file name.
+    pub fn get(given: &str) -> anyhow::Result<Self> {
+        if given.contains(std::path::is_separator) || given.ends_with(".elf") {
+            let path = PathBuf::from(given);
+            let name = path.file_stem().and_then(|name| name.to_str());
+            let name = name.with_context(|| format!("{given} names no file"))?;
+            return Ok(Self {
+                name: name.to_owned(),
+                path,
+            });
+        }
+        Ok(Self {
+            name: given.to_owned(),
+            path: workspace::build_program(given, &[])?,
+        })
+    }
+}
+
+/// Makes a boot image out of ELF files, and checks it.
+///
+/// # Errors
+/// A file cannot be read or does not fit into an image.
+pub fn make(kernel: &Path, programs: &[NamedProgram]) -> anyhow::Result<Vec<u8>> {
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let flat = elf::flatten(&read(kernel)?)
+        .with_context(|| format!("{} is no kernel", kernel.display()))?;
+    let mut stripped = Vec::new();
+    for NamedProgram { name, path } in programs {
+        let program = elf::strip(&read(path)?)
+            .with_context(|| format!("{} is no program for Exopi", path.display()))?;
+        stripped.push((name.as_str(), program));
+    }
+    let image = assemble(flat, &stripped)?;
+    check(&image).context("the image that was just made is wrong")?;
+    Ok(image)
+}
+
+/// Puts a flat kernel and programs together. Looks at neither, so that tests can make images which
+/// only the kernel can refuse.
+///
+/// # Errors
+/// The kernel has no header, a name is too long, or there are too many programs.
+pub fn assemble(mut kernel: Vec<u8>, programs: &[(&str, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
+    let magic = boot::KERNEL_HEADER_OFFSET..boot::KERNEL_HEADER_OFFSET + boot::KERNEL_MAGIC.len();
+    ensure!(
+        kernel.get(magic.clone()) == Some(&boot::KERNEL_MAGIC[..]),
+        "no kernel header at offset {} of the flattened kernel",
+        boot::KERNEL_HEADER_OFFSET
+    );
+    let length = kernel.len() as u64;
+    kernel
+        .get_mut(magic.end..magic.end + size_of::<u64>())
+        .context("the kernel ends in its header")?
+        .copy_from_slice(&length.to_le_bytes());
+    let count = u32::try_from(programs.len())?;
+    ensure!(
+        count <= boot::MAX_PROGRAMS,
+        "{count} programs, but an image holds {} at most",
+        boot::MAX_PROGRAMS
+    );
+
+    let mut entries = Vec::new();
+    let mut contents = Vec::new();
+    let contents_at = boot::ARCHIVE_HEADER_BYTES + programs.len() * boot::ARCHIVE_ENTRY_BYTES;
+    for (name, program) in programs {
+        ensure!(
+            name.len() <= boot::NAME_BYTES,
+            "the name {name} is longer than {} bytes",
+            boot::NAME_BYTES
+        );
+        let offset = contents_at + contents.len();
+        entries.extend(boot::entry_bytes(name, offset as u64, program.len() as u64));
+        contents.extend_from_slice(program);
+        contents.resize(contents.len().next_multiple_of(8), 0);
+    }
+    entries.append(&mut contents);
+    let header = boot::ArchiveHeader {
+        count,
+        length: (boot::ARCHIVE_HEADER_BYTES + entries.len()) as u64,
+        checksum: boot::checksum(&entries),
+        kernel_checksum: boot::checksum(&kernel),
+    };
+    let mut image = kernel;
+    image.extend(header.to_bytes());
+    image.append(&mut entries);
+    Ok(image)
+}
+
+/// Checks a boot image as the kernel will, its programs included.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn check(image: &[u8]) -> anyhow::Result<boot::Archive<'_>> {
+    let archive = boot::check_image(image)?;
+    for program in archive.programs() {
+        elf::check_program(program.elf).with_context(|| format!("program {}", program.name))?;
+    }
+    Ok(archive)
+}
+
+#[cfg(test)]
+mod tests;

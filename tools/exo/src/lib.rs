@@ -1,0 +1,18 @@
+//! What `exo` is made of, as a library, so that the end-to-end tests use the same images, emulator
+//! and runner as the command does.
+//!
+//! ```text
+//!   image, run, test, bench, sizes, calls, gdb     one module for each subcommand
+//!        |      |     |
+//!   elf  |  emulator  runner  table                what they share
+//!        |      |
+//!    workspace  interrupt                          cargo builds, places, signals
+//! ```
+
+pub mod elf;
+pub mod emulator;
+pub mod image;
+pub mod interrupt;
+pub mod run;
+pub mod symbols;
+pub mod workspace;
