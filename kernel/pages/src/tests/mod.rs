@@ -12,7 +12,7 @@ use exopi_abi::registers::Outcome;
 use exopi_abi::{Access, PageNumber, PageSelect, PageSource, Reply, TableLevel, VirtAddr};
 
 use crate::model::Machine;
-use crate::{Index, Pages, Space};
+use crate::{Index, Pages, Space, pte};
 
 /// Two owners, with one space each.
 pub(super) const OWNERS: [Owner; 2] = [Owner::new(1, 1), Owner::new(1, 2)];
@@ -22,6 +22,9 @@ pub(super) const ROOTS: [u32; 2] = [1, 2];
 pub(super) const FIRST_FREE: u32 = 3;
 /// What the kernel puts in a root's last entry: a table in frame 0, which is empty here.
 pub(super) const EXPOSED: u64 = 0b11;
+
+/// What is in the first word of every frame at the start: a table entry that names a root.
+pub(super) const FIRMWARE: u64 = pte::table(page(ROOTS[0]));
 
 /// A call by owner `who` on its own space, or a store by it to its own memory.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +67,9 @@ impl World {
     pub(super) fn new(free: u32) -> (Self, [Space; 2]) {
         let frames = FIRST_FREE + free;
         let mut hw = Machine::new(frames);
+        for number in 1..frames {
+            hw.write(page(number), Index::truncate(0), FIRMWARE);
+        }
         let mut records = std::vec![PageRecord::KERNEL; frames as usize];
         let mut pages = Pages::new(&mut records);
         let added = pages.add_free(PageNumber::new(1), u64::from(frames) - 1);
@@ -73,6 +79,7 @@ impl World {
             let which = PageSelect::Exact(page);
             let allocation = pages.alloc(&mut hw, OWNERS[who], which, 1);
             assert_eq!(allocation.progress.done, 1);
+            hw.write(page, Index::truncate(1), FIRMWARE);
             let asid = who as u16 + 1;
             let space = pages.make_root(&mut hw, OWNERS[who], page, asid, EXPOSED);
             let space = space.expect("the page is fresh");

@@ -10,7 +10,7 @@ use exopi_abi::{
     Access, Allocation, Error, PageNumber, PageSelect, Progress, Reply, TableLevel, VirtAddr,
 };
 
-use super::{FIRST_FREE, Op, ROOTS, page};
+use super::{FIRMWARE, FIRST_FREE, Op, ROOTS, page};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -51,7 +51,7 @@ impl Naive {
                 owner: root,
                 user: root,
                 kind,
-                contents: BTreeMap::new(),
+                contents: BTreeMap::from([(0, FIRMWARE)]),
             }
         };
         Self {
