@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use exo::{image, run};
+use exo::{image, run, test};
 
 mod stages;
 
@@ -22,6 +22,7 @@ struct Cli {
 enum Command {
     Image(image::Args),
     Run(run::Args),
+    Test(test::Args),
     /// Run test stages and print one summary line of what passed and failed.
     Stages(stages::Args),
 }
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Image(args) => image::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Stages(args) => stages::run(&args),
     };
     result.unwrap_or_else(|error| {
