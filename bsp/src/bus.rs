@@ -126,6 +126,13 @@ mod mmio {
     use super::Bus;
 
     /// Device memory that is mapped into the address space.
+    ///
+    /// The processor keeps accesses to one block in order, but the chip's bus may answer different
+    /// blocks out of order, and asks for a read barrier after the last read of a block and a write
+    /// barrier before the first write to one (BCM2835 ARM Peripherals, section 1.3). Which access is
+    /// first or last is not known here, so each has its barrier, which costs little beside the access.
+    /// It also puts what was written to ordinary memory before the write that tells a device or a core
+    /// of it.
     #[derive(Debug)]
     pub struct Mmio {
         base: usize,
@@ -149,14 +156,37 @@ mod mmio {
         fn read32(&self, offset: usize) -> u32 {
             super::count_access();
             // SAFETY: `new`'s caller vouches for the mapping; `RegisterAt` for the alignment.
-            unsafe { ((self.base + offset) as *const u32).read_volatile() }
+            let value = unsafe { ((self.base + offset) as *const u32).read_volatile() };
+            read_barrier();
+            value
         }
 
         #[inline(always)]
         fn write32(&self, offset: usize, value: u32) {
             super::count_access();
+            write_barrier();
             // SAFETY: `new`'s caller vouches for the mapping; `RegisterAt` for the alignment.
             unsafe { ((self.base + offset) as *mut u32).write_volatile(value) }
+        }
+    }
+
+    /// What was read before is here before anything after it happens.
+    #[inline(always)]
+    fn read_barrier() {
+        // SAFETY: orders memory accesses and does nothing else.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            core::arch::asm!("dmb oshld", options(nostack, preserves_flags));
+        }
+    }
+
+    /// What was written before is seen before what is written after.
+    #[inline(always)]
+    fn write_barrier() {
+        // SAFETY: orders memory accesses and does nothing else.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            core::arch::asm!("dmb oshst", options(nostack, preserves_flags));
         }
     }
 }
@@ -187,8 +217,10 @@ pub trait DmaBuffer {
     fn write(&mut self, index: usize, value: u32);
     /// Where the device sees word 0: 16-byte aligned.
     fn bus_address(&self) -> u32;
-    /// Makes what was written visible to the device (cleans the cache lines to the point of coherency).
+    /// Makes what was written visible to the device (cleans the cache lines to the point of coherency),
+    /// and ends only when it is: the driver's next register write may set the device going (DSB).
     fn hand_over(&mut self);
-    /// Makes what the device wrote visible here (invalidates the cache lines).
+    /// Makes what the device wrote visible here (invalidates the cache lines). Reads after it come
+    /// after the register read that told of the answer (DSB).
     fn take_back(&mut self);
 }

@@ -32,8 +32,13 @@ pub trait Serial {
     /// Takes one received byte, if there is one.
     fn try_receive(&mut self) -> Option<Received>;
     /// Turns the interrupt that says "transmitter has room" on or off.
+    ///
+    /// It need not come for a transmitter that has room already: turn it on after
+    /// [`Serial::try_send`] has said "full".
     fn want_room(&mut self, on: bool);
-    /// Clears what made the port interrupt; the caller then receives and sends until it cannot.
+    /// Clears what made the port interrupt; the caller *then* receives and sends until it cannot.
+    ///
+    /// In the other order, or with less than all received, bytes may lie unseen until more arrive.
     fn acknowledge(&mut self);
     /// Whether everything sent has left the wire.
     fn is_drained(&mut self) -> bool;
@@ -72,6 +77,9 @@ pub trait InterruptController {
     /// The pending enabled source to serve next on `core`, if there is one.
     fn next_pending(&mut self, core: usize) -> Option<Source>;
     /// Raises an inter-processor interrupt on `core`; raising it twice before it is served is once.
+    ///
+    /// The caller makes what the other core is to see visible first (DSB); the one served acknowledges
+    /// *before* it looks, so that what comes later raises it again.
     fn send_ipi(&mut self, core: usize);
     /// Acknowledges the inter-processor interrupt of `core`.
     fn acknowledge_ipi(&mut self, core: usize);
@@ -122,7 +130,8 @@ pub trait Firmware {
     /// # Errors
     /// [`DeviceError`] as the mailbox answered.
     fn serial_clock(&mut self) -> Result<u32, DeviceError>;
-    /// Boot arguments, copied to `into`; returns how many bytes there were room for.
+    /// Boot arguments without a terminating zero, copied to `into`; returns how many bytes there was
+    /// room for.
     ///
     /// # Errors
     /// [`DeviceError`] as the mailbox answered; [`DeviceError::Absent`] if it knows none.

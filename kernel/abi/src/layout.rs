@@ -1,7 +1,8 @@
 //! The addresses of user space that kernel and programs agree on.
 //!
 //! ```text
-//!   0x00_0000_0000  USER_START: what a program maps where is its own affair
+//!   0x00_0000_0000  never mapped, so that a null pointer faults, the kernel's own included
+//!   0x00_0001_0000  USER_START: what a program maps where is its own affair
 //!        ...
 //!   0x7f_bffe_0000  the first environment's stack, FIRST_STACK_PAGES down from here (guard below)
 //!   0x7f_bfff_e000  the first environment's boot arguments, one page
@@ -15,6 +16,8 @@
 
 /// Bytes in a page: the 4 KiB granule.
 pub const PAGE_SIZE: u64 = 4096;
+/// Lowest address that can be mapped: 64 KiB, as far as small offsets from a null pointer reach.
+pub const USER_START: u64 = 0x1_0000;
 /// First address beyond user space: 39 bits under TTBR0.
 pub const USER_END: u64 = 1 << 39;
 /// Where the exposed region begins, in every space: the last entry of the root.

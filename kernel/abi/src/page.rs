@@ -65,6 +65,17 @@ impl Owner {
 /// "None" in a [`PageRecord`]'s words.
 pub const NONE: u32 = u32::MAX;
 
+/// Most pages that one `page_alloc` carries out: each may have to be zeroed.
+pub const ALLOC_BOUND: u64 = 16;
+/// Most pages that one `page_free` carries out.
+pub const FREE_BOUND: u64 = 64;
+/// Most mappings that one `insert_pte` makes.
+pub const INSERT_BOUND: u64 = 128;
+/// The same if they are executable: what the pages hold is made visible to instruction fetches first.
+pub const INSERT_EXECUTABLE_BOUND: u64 = 32;
+/// Most mappings that one `remove_pte` removes.
+pub const REMOVE_BOUND: u64 = 64;
+
 /// What the kernel knows of a frame.
 ///
 /// The two words `first` and `second` are by type:
@@ -73,10 +84,14 @@ pub const NONE: u32 = u32::MAX;
 /// | --- | --- | --- |
 /// | free | next on the free list | previous on the free list |
 /// | plain, u-area | first table entry that names it (table frame << 9 \| index) | 0 |
-/// | level-2 table, root | entries in use | 0 |
+/// | root | entries in use, the kernel's last one not counted | its ASID |
+/// | level-2 table | entries in use | entry of the root that names it (root's frame << 9 \| index) |
 /// | level-3 table | entries in use | its links frame |
-/// | links | its level-3 table's frame | 0 |
+/// | links | its level-3 table's frame | entry that names that table (level-2 table's frame << 9 \| index) |
 /// | kernel | 0 | 0 |
+///
+/// So whoever has a frame finds its mappings: from `first` through the links from entry to entry, and
+/// from an entry's table through its links' `second` up to the root, which gives address and ASID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct PageRecord {

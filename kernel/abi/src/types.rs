@@ -140,7 +140,8 @@ impl Value for PageNumber {
     }
 }
 
-/// A page-aligned address of user space, below [`layout::USER_END`].
+/// A page-aligned address of the part of user space that programs map: from [`layout::USER_START`] to
+/// below [`layout::EXPOSED_BASE`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct VirtAddr(u64);
@@ -149,7 +150,8 @@ impl VirtAddr {
     /// The page at `address`, if it is page-aligned and in the part of user space that programs map.
     #[inline(always)]
     pub const fn new(address: u64) -> Option<Self> {
-        if address < layout::EXPOSED_BASE && address.is_multiple_of(PAGE_SIZE) {
+        let mappable = address >= layout::USER_START && address < layout::EXPOSED_BASE;
+        if mappable && address.is_multiple_of(PAGE_SIZE) {
             Some(Self(address))
         } else {
             None

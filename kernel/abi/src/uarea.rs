@@ -46,7 +46,11 @@ impl Argument for UpcallClass {
     }
 }
 
-/// Where a class of upcalls enters the environment. All registers but PC and SP are as they were.
+/// Where a class of upcalls enters the environment.
+///
+/// At the handler's first instruction x0 is the syndrome, x1 the faulting address and x2 the
+/// interrupted PC, as the frame has them too; x3..x5, x16 and x17 are unspecified and hold nothing of
+/// the kernel's; SP is this entry's; all other registers are as they were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Entry {

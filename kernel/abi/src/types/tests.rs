@@ -46,8 +46,11 @@ proptest! {
 
     #[test]
     fn addresses_are_of_user_space(word: u64) {
-        let good = word < layout::EXPOSED_BASE && word % PAGE_SIZE == 0;
-        prop_assert_eq!(decode::<VirtAddr>(word).is_ok(), good);
+        for word in [word, word % layout::USER_END, word % layout::USER_END / PAGE_SIZE * PAGE_SIZE] {
+            let mappable = (layout::USER_START..layout::EXPOSED_BASE).contains(&word);
+            let good = mappable && word % PAGE_SIZE == 0;
+            prop_assert_eq!(decode::<VirtAddr>(word).is_ok(), good);
+        }
     }
 
     #[test]
