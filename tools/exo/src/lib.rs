@@ -9,6 +9,7 @@
 //!    workspace  interrupt                          cargo builds, places, signals
 //! ```
 
+pub mod bench;
 pub mod elf;
 pub mod emulator;
 pub mod image;

@@ -14,6 +14,15 @@ pub enum Line {
     Overlong(String),
 }
 
+impl Line {
+    /// What there is of it.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Text(text) | Self::Noise(text) | Self::Overlong(text) => text,
+        }
+    }
+}
+
 /// Collects lines out of pieces.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use exo::{image, run, test};
+use exo::{bench, image, run, test};
 
 mod stages;
 
@@ -23,6 +23,7 @@ enum Command {
     Image(image::Args),
     Run(run::Args),
     Test(test::Args),
+    Bench(bench::Args),
     /// Run test stages and print one summary line of what passed and failed.
     Stages(stages::Args),
 }
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Image(args) => image::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Stages(args) => stages::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -1,5 +1,6 @@
 //! The command as a process, with stand-ins for the emulator.
 
+mod bench;
 mod guests;
 mod run;
 mod serial;
