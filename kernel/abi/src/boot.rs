@@ -220,6 +220,11 @@ impl<'a> Archive<'a> {
         Ok(archive)
     }
 
+    /// Bytes from the header's begin to the archive's end.
+    pub const fn length(&self) -> u64 {
+        self.header.length
+    }
+
     /// The programs, the first one first.
     pub fn programs(&self) -> impl Iterator<Item = Program<'a>> + use<'a> {
         let archive = *self;

@@ -46,6 +46,11 @@ pub type Entry = extern "C" fn(u64, u64, u64, u64, u64, u64) -> Reply;
 pub trait Ambient: Calls {
     /// Runs `call` on the caller's state.
     fn with(call: impl FnOnce(&mut Self) -> Reply) -> Reply;
+
+    /// Hears of each call that came back, for tracing.
+    fn observe(call: Call, arguments: [u64; 6], reply: Reply) {
+        let _ = (call, arguments, reply);
+    }
 }
 
 macro_rules! calls {
@@ -127,10 +132,13 @@ macro_rules! calls {
                 pub(super) extern "C" fn $name<C: Ambient>(
                     x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64,
                 ) -> Reply {
-                    C::with(
+                    let arguments = [x0, x1, x2, x3, x4, x5];
+                    let reply = C::with(
                         #[inline(always)]
-                        |calls| decoded::$name(calls, [x0, x1, x2, x3, x4, x5]),
-                    )
+                        |calls| decoded::$name(calls, arguments),
+                    );
+                    C::observe(Call::$name, arguments, reply);
+                    reply
                 }
             )*
         }

@@ -62,6 +62,16 @@ pub struct Pages<'m> {
 }
 
 impl<'m> Pages<'m> {
+    /// No frames at all: what a kernel has before it knows its board.
+    pub const fn none() -> Self {
+        Self {
+            records: &mut [],
+            head: NONE,
+            tail: NONE,
+            free: 0,
+        }
+    }
+
     /// All frames of a board, each the kernel's: `records` must all be [`PageRecord::KERNEL`], that is,
     /// zeros. What is beyond [`MAX_FRAMES`] is left out.
     pub fn new(records: &'m mut [PageRecord]) -> Self {

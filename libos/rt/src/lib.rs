@@ -1,1 +1,71 @@
-//! Filled in by its own commit.
+//! The smallest libOS: what a program needs to run on the bare kernel, and nothing it could replace.
+//!
+//! A program is a normal crate:
+//!
+//! ```ignore
+//! #![cfg_attr(target_os = "none", no_std, no_main)]
+//! use exopi_rt::{ExitCode, println};
+//!
+//! exopi_rt::entry!(main);
+//!
+//! fn main() -> ExitCode {
+//!     println!("hello from EL0");
+//!     ExitCode::SUCCESS
+//! }
+//! ```
+//!
+//! * [`entry!`], [`args()`], [`exit()`]: begin, boot arguments and end.
+//! * [`print!`], [`println!`]: the console. A panic is printed there too.
+//! * [`heap`]: the global allocator, so that `alloc` works.
+//! * [`memory`]: pages, tables and mappings with the steps of the bare calls put together.
+//! * [`upcall`]: handling one's own faults in Rust.
+//! * [`exposed`], [`time`]: reading what kernel and processor show.
+//!
+//! All of [`exopi_abi`] is here too, the bare calls as [`stubs`]. Off target everything compiles, so that
+//! `cargo test` and `cargo clippy` work anywhere; calls go to a simulated kernel there, if one is
+//! installed (`host::install`).
+#![cfg_attr(target_os = "none", no_std)]
+#![deny(unsafe_code)]
+
+pub use exopi_abi::*;
+
+pub mod args;
+#[cfg(target_os = "none")]
+mod bytes;
+pub mod console;
+pub mod exposed;
+pub mod heap;
+pub mod memory;
+pub mod start;
+pub mod time;
+pub mod upcall;
+
+pub use args::{Args, args};
+pub use start::{ExitCode, exit};
+
+/// Makes a function `fn() -> ExitCode` the program's first.
+///
+/// Off target it makes nothing: there the function is named `main` and is an ordinary one.
+#[cfg(target_os = "none")]
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        /// The program's first instruction: x0 and x1 are address and length of the boot arguments,
+        /// and SP is the top of a mapped stack. Frame pointer and link register are 0, which ends
+        /// the chain of frames here.
+        #[unsafe(no_mangle)]
+        extern "C" fn _start(arguments: *const u8, length: usize) -> ! {
+            let main: fn() -> $crate::ExitCode = $main;
+            // SAFETY: nobody but who started the program enters here, once, with these arguments.
+            unsafe { $crate::start::run(arguments, length, main) }
+        }
+    };
+}
+
+/// Makes a function `fn() -> ExitCode` the program's first; nothing off target, where it is named
+/// `main` and is an ordinary one.
+#[cfg(not(target_os = "none"))]
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {};
+}

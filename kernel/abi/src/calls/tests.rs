@@ -147,7 +147,10 @@ fn arguments_that_cannot_be_meant_never_reach_the_handler() {
         Some(Error::OutOfRange)
     );
     assert_eq!(refused(6, [0, 1, 5, 1, 1, 0]), Some(Error::BadAddress));
-    assert_eq!(refused(6, [0, 0x1_0000, 5, 1, 2, 0]), Some(Error::Malformed));
+    assert_eq!(
+        refused(6, [0, 0x1_0000, 5, 1, 2, 0]),
+        Some(Error::Malformed)
+    );
     assert_eq!(
         refused(9, [u64::MAX, 2, 0, 0, 0, 0]),
         Some(Error::BadAddress)

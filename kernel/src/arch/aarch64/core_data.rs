@@ -1,0 +1,160 @@
+//! What each core has of its own, at the very top of its stack.
+//!
+//! An exception from EL0 finds the core's stack empty, so SP *is* the address of its [`Core`]: the
+//! vectors reach every field by an offset from SP, without a register of their own. Rust code finds
+//! it through `TPIDR_EL1`. Only the core itself ever writes its record.
+#![expect(
+    unsafe_code,
+    reason = "TPIDR_EL1 holds the address of this core's record"
+)]
+
+use core::mem::{offset_of, size_of};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use aarch64_cpu::registers::{MPIDR_EL1, Readable, TPIDR_EL1, TPIDRRO_EL0, Writeable};
+use exopi_abi::calls::Entry;
+use exopi_abi::exposed::{CoreCounters, Event};
+use exopi_abi::uarea::UArea;
+
+use crate::arch::{mmu, vectors};
+use crate::exposed;
+
+/// Number of a core: 0 to 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoreNumber(usize);
+
+impl CoreNumber {
+    /// The core that runs this.
+    pub fn current() -> Self {
+        // Affinity level 0 of this processor is the core (Cortex-A53 TRM, 4.3.2).
+        Self((MPIDR_EL1.get() & 3) as usize)
+    }
+
+    /// All cores that the board has, whether they came up or not.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..exposed::MAX_CORES).map(Self)
+    }
+
+    /// As an index.
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// A core's record. The vectors know its layout.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Core {
+    /// Where the vectors put x16 and x17 to have room.
+    scratch: [u64; 2],
+    /// Always zero: registers are scrubbed two at a time by loading it.
+    zero: [u64; 2],
+    /// The syndrome of `svc #1`: what the first call is counted from.
+    first_call: u64,
+    /// This core's counters, which everybody can read.
+    counters: *const CoreCounters,
+    /// The call table.
+    table: *const Entry,
+    /// Where the kernel sees the u-area of the environment that runs here.
+    uarea: AtomicPtr<UArea>,
+    /// Top of the stack for exceptions that find the other one used up.
+    emergency_stack: u64,
+    /// Where the environment sees its u-area.
+    uarea_user: AtomicU64,
+}
+
+/// Bytes of a stack slot: see kernel.ld.
+pub const SLOT_BYTES: usize = 0x8000;
+/// Where the emergency stack ends in a slot.
+pub const EMERGENCY_TOP: usize = 0x3000;
+/// Where the stack begins in a slot; the page below is unmapped.
+pub const STACK_BOTTOM: usize = 0x4000;
+/// Where the stack ends in a slot, and [`Core`] begins.
+pub const STACK_TOP: usize = SLOT_BYTES - size_of::<Core>();
+
+/// Offsets into [`Core`] for the vectors.
+pub mod offset {
+    use super::{Core, offset_of};
+
+    pub const SCRATCH: usize = offset_of!(Core, scratch);
+    pub const ZERO: usize = offset_of!(Core, zero);
+    pub const FIRST_CALL: usize = offset_of!(Core, first_call);
+    pub const COUNTERS: usize = offset_of!(Core, counters);
+    pub const TABLE: usize = offset_of!(Core, table);
+    pub const UAREA: usize = offset_of!(Core, uarea);
+    pub const EMERGENCY_STACK: usize = offset_of!(Core, emergency_stack);
+    pub const UAREA_USER: usize = offset_of!(Core, uarea_user);
+}
+
+/// `ESR_EL1` after `svc #1` from AArch64: class 0x15, 32-bit instruction, immediate 1.
+const SYNDROME_OF_SVC_1: u64 = 0x5600_0001;
+
+impl Core {
+    /// Fills in the record of the core that runs this, and makes it the core's own.
+    pub fn init() {
+        let number = CoreNumber::current();
+        let slot = mmu::stack_slot(number);
+        let core = (slot + STACK_TOP) as *mut Self;
+        // SAFETY: kernel.ld keeps this place for this core's record: the boot code set SP just below
+        // it, and no other core writes there.
+        unsafe {
+            core.write(Self {
+                scratch: [0; 2],
+                zero: [0; 2],
+                first_call: SYNDROME_OF_SVC_1,
+                counters: exposed::counters(number),
+                table: vectors::table(),
+                uarea: AtomicPtr::new(core::ptr::null_mut()),
+                emergency_stack: (slot + EMERGENCY_TOP) as u64,
+                uarea_user: AtomicU64::new(0),
+            });
+        }
+        TPIDR_EL1.set(core as u64);
+    }
+
+    /// Runs `with` on the record of the core that runs this.
+    #[inline(always)]
+    fn current<R>(with: impl FnOnce(&Self) -> R) -> R {
+        // SAFETY: `init` has put the address of this core's record there before any other Rust code
+        // of the kernel runs on the core, and the record is never moved. What changes in it
+        // is atomic.
+        with(unsafe { &*(TPIDR_EL1.get() as *const Self) })
+    }
+
+    /// Makes the environment whose u-area is at `uarea` for the kernel, and at `user` for itself, the
+    /// one that runs here.
+    pub fn enter(uarea: *mut UArea, user: u64) {
+        Self::current(|core| {
+            core.uarea.store(uarea, Ordering::Relaxed);
+            core.uarea_user.store(user, Ordering::Relaxed);
+        });
+        TPIDRRO_EL0.set(user);
+    }
+
+    /// Where the kernel sees the u-area of the environment that runs here.
+    #[inline(always)]
+    pub fn uarea() -> *mut UArea {
+        Self::current(|core| core.uarea.load(Ordering::Relaxed))
+    }
+
+    /// This core's counters.
+    #[inline(always)]
+    pub fn counters() -> &'static CoreCounters {
+        // SAFETY: `init` got it from `exposed`, whose records live as long as the kernel.
+        Self::current(|core| unsafe { &*core.counters })
+    }
+}
+
+/// Adds one to a counter of this core's. Nobody else writes it, so no exclusive access is needed.
+#[inline(always)]
+pub fn count(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+/// Counts `event`, in builds with feature `count` alone.
+#[inline(always)]
+pub fn count_event(event: Event) {
+    if cfg!(feature = "count") {
+        count(&Core::counters().events[event as usize]);
+    }
+}

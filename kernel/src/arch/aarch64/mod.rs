@@ -1,0 +1,26 @@
+//! AArch64: Cortex-A53 and its kind.
+//!
+//! * [`boot`]: from the firmware's hand-over to Rust, on each core.
+//! * [`vectors`]: the exception table and the paths that are counted in instructions.
+//! * [`exception`]: what becomes of an exception that nobody expected.
+//! * [`core_data`]: what each core has of its own.
+//! * [`mmu`]: the kernel's own mappings; [`tables`]: those of spaces, behind one trait.
+//! * [`upcall`]: the way back from an upcall.
+//! * [`user`]: the one way to user memory.
+//! * [`timer`], [`smp`], [`pmu`], [`cache`], [`barrier`], [`memory`], [`semihosting`].
+
+pub mod barrier;
+pub mod boot;
+pub mod cache;
+pub mod core_data;
+pub mod exception;
+pub mod memory;
+pub mod mmu;
+pub mod pmu;
+pub mod semihosting;
+pub mod smp;
+pub mod tables;
+pub mod timer;
+pub mod upcall;
+pub mod user;
+pub mod vectors;

@@ -1,0 +1,39 @@
+//! The generic timer: the clock, and one deadline for each core. There is no tick: without a deadline
+//! the timer stays silent.
+
+use aarch64_cpu::registers::{
+    CNTFRQ_EL0, CNTKCTL_EL1, CNTP_CTL_EL0, CNTP_CVAL_EL0, CNTVCT_EL0, Readable, Writeable,
+};
+
+/// The counter, in ticks of [`frequency`]. The same clock as EL0 reads.
+#[inline(always)]
+pub fn now() -> u64 {
+    CNTVCT_EL0.get()
+}
+
+/// Ticks each second.
+pub fn frequency() -> u64 {
+    CNTFRQ_EL0.get()
+}
+
+/// `ticks` in microseconds.
+pub fn microseconds(ticks: u64) -> u64 {
+    (u128::from(ticks) * 1_000_000 / u128::from(frequency().max(1))) as u64
+}
+
+/// Lets EL0 read the virtual counter and touch nothing else of the timer, on this core.
+pub fn init() {
+    CNTKCTL_EL1.write(CNTKCTL_EL1::EL0VCTEN.val(1));
+    cancel();
+}
+
+/// Interrupts this core when the clock reaches `deadline`; at once if it has passed.
+pub fn set_deadline(deadline: u64) {
+    CNTP_CVAL_EL0.set(deadline);
+    CNTP_CTL_EL0.write(CNTP_CTL_EL0::ENABLE::SET);
+}
+
+/// Takes this core's deadline back. The interrupt is level-triggered: it ends with this.
+pub fn cancel() {
+    CNTP_CTL_EL0.write(CNTP_CTL_EL0::ENABLE::CLEAR);
+}

@@ -1,0 +1,364 @@
+//! The exception table, and the paths whose instructions are counted.
+//!
+//! From EL0, SP is the address of this core's [`Core`](super::core_data::Core) and the stack below it
+//! is empty. There are three ways in and three ways out:
+//!
+//! ```text
+//!   svc #n, n known   --> count, call table[n - 1], scrub --> eret      null_call
+//!   svc #n, n unknown --> count, NoSuchCall, scrub --> eret
+//!   anything else     --> state to the u-area's frame, count --> eret to the handler
+//!                         frame held, or no handler --> environment_suspended (Rust)
+//!   interrupt         --> caller-saved registers to the stack, Rust, back, eret
+//! ```
+//!
+//! `svc #0` is "anything else": it has no number. What leaves the kernel in registers:
+//!
+//! * after a call, x0 and x1 are its result, x2..x18 and x30 are zero, the rest is as it was;
+//! * in a handler, x0..x2 are what the frame has too, x3..x5 come from the environment or its exposed
+//!   counters, x16 and x17 are zero;
+//! * after an interrupt, everything is as it was.
+//!
+//! At EL1 all interrupts are masked, always: an idle core wakes from WFI by a masked one and asks the
+//! controller. So every exception from EL1 is a fault of the kernel's, but for two expected ones that
+//! `kernel_exception` knows: user memory that is not there, and the semihosting trap.
+#![expect(unsafe_code, reason = "the exception table is assembly")]
+
+use aarch64_cpu::registers::{VBAR_EL1, Writeable};
+use core::arch::global_asm;
+use core::mem::offset_of;
+use exopi_abi::calls::{Entry, entries};
+use exopi_abi::exposed::{CoreCounters, Event};
+use exopi_abi::uarea::{Frame, UArea};
+use exopi_abi::{Call, Error};
+
+use super::core_data::{STACK_BOTTOM, offset};
+use super::exception::Record;
+use super::mmu;
+use crate::syscall::Caller;
+
+const CALLS: usize = Call::ALL.len();
+
+/// The call table: element n serves `svc #n+1`.
+static TABLE: [Entry; CALLS] = entries::<Caller>();
+
+/// The call table's address, for the cores' records.
+pub fn table() -> *const Entry {
+    TABLE.as_ptr()
+}
+
+/// Takes exceptions by this table on this core from now on.
+pub fn init() {
+    VBAR_EL1.set(mmu::vectors() as u64);
+}
+
+/// Bytes of the caller-saved registers, and of room for x18 and x30, on the stack.
+const SAVED_BYTES: usize = 20 * 8;
+
+/// In builds with feature `count`: one more exception from EL0, with registers that are free there.
+#[cfg(feature = "count")]
+macro_rules! count_exception {
+    () => {
+        ".macro COUNT_EXCEPTION temporary\n COUNT {EXCEPTIONS}, \\temporary\n .endm\n"
+    };
+}
+#[cfg(not(feature = "count"))]
+macro_rules! count_exception {
+    () => {
+        ".macro COUNT_EXCEPTION temporary\n .endm // {EXCEPTIONS}\n"
+    };
+}
+
+global_asm!(
+    count_exception!(),
+    r#"
+// Zeroes the caller-saved registers from x2 on. `zero` in the core's record is loaded in pairs: half
+// the instructions of moving from xzr.
+.macro SCRUB_CALLER_SAVED
+    ldp x2, x3, [sp, #{ZERO}]
+    ldp x4, x5, [sp, #{ZERO}]
+    ldp x6, x7, [sp, #{ZERO}]
+    ldp x8, x9, [sp, #{ZERO}]
+    ldp x10, x11, [sp, #{ZERO}]
+    ldp x12, x13, [sp, #{ZERO}]
+    ldp x14, x15, [sp, #{ZERO}]
+    ldp x16, x17, [sp, #{ZERO}]
+    ldp x18, x30, [sp, #{ZERO}]
+.endm
+
+// Adds one to the counter at \offset of this core's counters, using x17 and \temporary.
+.macro COUNT offset, temporary
+    ldr x17, [sp, #{COUNTERS}]
+    ldr \temporary, [x17, #\offset]
+    add \temporary, \temporary, #1
+    str \temporary, [x17, #\offset]
+.endm
+
+// An exception that finds the kernel itself running, or that nothing can be done about. x0 goes where
+// EL0 sees its u-area's address, since SP cannot be trusted before it is looked at: below the stack
+// lies an unmapped page, and a store there would bring us here again, for ever.
+.macro FATAL kind
+    .balign 128
+    msr tpidrro_el0, x0
+    mov x0, #\kind
+    b __kernel_exception
+.endm
+
+.section .text.vectors, "ax"
+.global __vectors
+.balign 2048
+__vectors:
+    // From EL1 on SP_EL0, which the kernel never runs on.
+    FATAL 0
+    FATAL 1
+    FATAL 2
+    FATAL 3
+    // From EL1 on SP_EL1.
+    FATAL 4
+    FATAL 5
+    FATAL 6
+    FATAL 7
+
+    // From EL0: synchronous.
+    .balign 128
+    stp x16, x17, [sp, #{SCRATCH}]
+    mrs x16, esr_el1
+    ldr x17, [sp, #{FIRST_CALL}]
+    sub x16, x16, x17
+    cmp x16, #{CALLS}
+    b.hs __not_a_call
+    // x16 = call number - 1.
+    ldr x17, [sp, #{COUNTERS}]
+    ldr x18, [x17, x16, lsl #3]
+    add x18, x18, #1
+    str x18, [x17, x16, lsl #3]
+    COUNT_EXCEPTION x18
+    ldr x17, [sp, #{TABLE}]
+    ldr x17, [x17, x16, lsl #3]
+    blr x17
+    SCRUB_CALLER_SAVED
+    eret
+
+    // From EL0: interrupt.
+    .balign 128
+    b __interrupt
+    // From EL0: FIQ, which nothing raises, and SError.
+    FATAL 8
+    FATAL 9
+    // From AArch32, which no environment is ever in.
+    FATAL 10
+    FATAL 11
+    FATAL 12
+    FATAL 13
+    .balign 128
+
+__not_a_call:
+    // x16 = syndrome of an svc with an unknown number - that of svc #1, or far outside of 16 bits.
+    lsr x17, x16, #16
+    cbz x17, __unknown_call
+
+__upcall:
+    ldr x16, [sp, #{UAREA}]
+    ldr x17, [x16, #{HELD}]
+    cbnz x17, __suspend
+    stp x0, x1, [x16, #{FRAME} + 0]
+    stp x2, x3, [x16, #{FRAME} + 16]
+    stp x4, x5, [x16, #{FRAME} + 32]
+    stp x6, x7, [x16, #{FRAME} + 48]
+    stp x8, x9, [x16, #{FRAME} + 64]
+    stp x10, x11, [x16, #{FRAME} + 80]
+    stp x12, x13, [x16, #{FRAME} + 96]
+    stp x14, x15, [x16, #{FRAME} + 112]
+    ldp x0, x1, [sp, #{SCRATCH}]
+    stp x0, x1, [x16, #{FRAME} + 128]
+    stp x18, x19, [x16, #{FRAME} + 144]
+    stp x20, x21, [x16, #{FRAME} + 160]
+    stp x22, x23, [x16, #{FRAME} + 176]
+    stp x24, x25, [x16, #{FRAME} + 192]
+    stp x26, x27, [x16, #{FRAME} + 208]
+    stp x28, x29, [x16, #{FRAME} + 224]
+    mrs x3, sp_el0
+    stp x30, x3, [x16, #{FRAME} + 240]
+    mrs x2, elr_el1
+    mrs x3, spsr_el1
+    stp x2, x3, [x16, #{PC}]
+    mrs x0, esr_el1
+    mrs x1, far_el1
+    stp x0, x1, [x16, #{ESR}]
+    ldp x4, x5, [x16, #{ENTRY}]
+    cbz x4, __no_handler
+    mov x17, #1
+    str x17, [x16, #{HELD}]
+    msr elr_el1, x4
+    msr sp_el0, x5
+    // EL0, AArch64, nothing masked, no flags.
+    msr spsr_el1, xzr
+    COUNT {UPCALLS}, x4
+    COUNT_EXCEPTION x4
+    ldp x16, x17, [sp, #{ZERO}]
+    eret
+
+__unknown_call:
+    COUNT {UNKNOWN_CALLS}, x18
+    mov x0, #{NO_SUCH_CALL}
+    mov x1, #0
+    SCRUB_CALLER_SAVED
+    eret
+
+__suspend:
+__no_handler:
+    // The environment gets nothing more from here, so its registers need not survive; the frame is
+    // its last upcall's, or this state without `held`.
+    b __environment_suspended
+
+__interrupt:
+    sub sp, sp, #{SAVED_BYTES}
+    stp x0, x1, [sp, #0]
+    stp x2, x3, [sp, #16]
+    stp x4, x5, [sp, #32]
+    stp x6, x7, [sp, #48]
+    stp x8, x9, [sp, #64]
+    stp x10, x11, [sp, #80]
+    stp x12, x13, [sp, #96]
+    stp x14, x15, [sp, #112]
+    stp x16, x17, [sp, #128]
+    stp x18, x30, [sp, #144]
+    bl __serve_interrupts
+    ldp x0, x1, [sp, #0]
+    ldp x2, x3, [sp, #16]
+    ldp x4, x5, [sp, #32]
+    ldp x6, x7, [sp, #48]
+    ldp x8, x9, [sp, #64]
+    ldp x10, x11, [sp, #80]
+    ldp x12, x13, [sp, #96]
+    ldp x14, x15, [sp, #112]
+    ldp x16, x17, [sp, #128]
+    ldp x18, x30, [sp, #144]
+    add sp, sp, #{SAVED_BYTES}
+    eret
+
+// x0 = kind, tpidrro_el0 = the old x0. Saves a Record on the stack and lets Rust look at it.
+__kernel_exception:
+    // Is there room? The stack is the upper half of its slot: see kernel.ld.
+    msr par_el1, x1
+    mov x1, sp
+    sub x1, x1, #{RECORD_BYTES}
+    tbz x1, #{STACK_BIT}, 2f
+    mov x1, sp
+    sub sp, sp, #{RECORD_BYTES}
+    b 3f
+2:  // No: on the emergency stack.
+    mrs x1, tpidr_el1
+    ldr x1, [x1, #{EMERGENCY_STACK}]
+    sub x1, x1, #{RECORD_BYTES}
+    stp x2, x3, [x1, #16]
+    mov x2, sp
+    mov sp, x1
+    mov x1, x2
+    ldr x2, [sp, #16]
+3:  stp x2, x3, [sp, #16]
+    stp x4, x5, [sp, #32]
+    stp x6, x7, [sp, #48]
+    stp x8, x9, [sp, #64]
+    stp x10, x11, [sp, #80]
+    stp x12, x13, [sp, #96]
+    stp x14, x15, [sp, #112]
+    stp x16, x17, [sp, #128]
+    stp x18, x19, [sp, #144]
+    stp x20, x21, [sp, #160]
+    stp x22, x23, [sp, #176]
+    stp x24, x25, [sp, #192]
+    stp x26, x27, [sp, #208]
+    stp x28, x29, [sp, #224]
+    stp x30, x1, [sp, #240]
+    mrs x2, tpidrro_el0
+    mrs x3, par_el1
+    stp x2, x3, [sp, #0]
+    mrs x2, elr_el1
+    mrs x3, spsr_el1
+    stp x2, x3, [sp, #256]
+    mrs x2, esr_el1
+    mrs x3, far_el1
+    stp x2, x3, [sp, #272]
+    str x0, [sp, #288]
+    mrs x1, tpidr_el1
+    ldr x1, [x1, #{UAREA_USER}]
+    msr tpidrro_el0, x1
+    mov x0, sp
+    bl __look_at_kernel_exception
+    // An expected one: go on where Rust has put the record's PC.
+    ldp x2, x3, [sp, #256]
+    msr elr_el1, x2
+    msr spsr_el1, x3
+    ldp x0, x1, [sp, #0]
+    ldp x2, x3, [sp, #16]
+    ldp x4, x5, [sp, #32]
+    ldp x6, x7, [sp, #48]
+    ldp x8, x9, [sp, #64]
+    ldp x10, x11, [sp, #80]
+    ldp x12, x13, [sp, #96]
+    ldp x14, x15, [sp, #112]
+    ldp x16, x17, [sp, #128]
+    ldp x18, x19, [sp, #144]
+    ldp x20, x21, [sp, #160]
+    ldp x22, x23, [sp, #176]
+    ldp x24, x25, [sp, #192]
+    ldp x26, x27, [sp, #208]
+    ldp x28, x29, [sp, #224]
+    ldr x30, [sp, #240]
+    add sp, sp, #{RECORD_BYTES}
+    eret
+
+.text
+// x0 = frame in the u-area, x1 = this core's record. Never returns to its caller: the stack is empty
+// again, as an exception from EL0 expects it.
+.global __resume
+__resume:
+    mov sp, x1
+    ldp x1, x2, [x0, #{PC_IN_FRAME}]
+    and x2, x2, #0xf0000000
+    msr elr_el1, x1
+    msr spsr_el1, x2
+    str xzr, [x0, #{HELD_IN_FRAME}]
+    ldp x30, x3, [x0, #240]
+    msr sp_el0, x3
+    ldp x28, x29, [x0, #224]
+    ldp x26, x27, [x0, #208]
+    ldp x24, x25, [x0, #192]
+    ldp x22, x23, [x0, #176]
+    ldp x20, x21, [x0, #160]
+    ldp x18, x19, [x0, #144]
+    ldp x16, x17, [x0, #128]
+    ldp x14, x15, [x0, #112]
+    ldp x12, x13, [x0, #96]
+    ldp x10, x11, [x0, #80]
+    ldp x8, x9, [x0, #64]
+    ldp x6, x7, [x0, #48]
+    ldp x4, x5, [x0, #32]
+    ldp x2, x3, [x0, #16]
+    ldp x0, x1, [x0, #0]
+    eret
+"#,
+    SCRATCH = const offset::SCRATCH,
+    ZERO = const offset::ZERO,
+    FIRST_CALL = const offset::FIRST_CALL,
+    COUNTERS = const offset::COUNTERS,
+    TABLE = const offset::TABLE,
+    UAREA = const offset::UAREA,
+    EMERGENCY_STACK = const offset::EMERGENCY_STACK,
+    UAREA_USER = const offset::UAREA_USER,
+    CALLS = const CALLS,
+    NO_SUCH_CALL = const Error::NoSuchCall as u16,
+    UPCALLS = const offset_of!(CoreCounters, upcalls),
+    EXCEPTIONS = const offset_of!(CoreCounters, events) + 8 * Event::Exception as usize,
+    UNKNOWN_CALLS = const offset_of!(CoreCounters, unknown_calls),
+    ENTRY = const offset_of!(UArea, entries),
+    FRAME = const offset_of!(UArea, frames),
+    PC = const offset_of!(UArea, frames) + offset_of!(Frame, pc),
+    ESR = const offset_of!(UArea, frames) + offset_of!(Frame, esr),
+    HELD = const offset_of!(UArea, frames) + offset_of!(Frame, held),
+    PC_IN_FRAME = const offset_of!(Frame, pc),
+    HELD_IN_FRAME = const offset_of!(Frame, held),
+    SAVED_BYTES = const SAVED_BYTES,
+    RECORD_BYTES = const Record::BYTES,
+    STACK_BIT = const STACK_BOTTOM.ilog2(),
+);

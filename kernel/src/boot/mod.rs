@@ -1,0 +1,123 @@
+//! Boot order, on one screen: from the first Rust instruction to the first environment.
+
+mod firmware;
+mod first;
+mod memory;
+#[cfg(feature = "selftest")]
+mod selftest;
+
+use exopi_abi::boot::Archive;
+use exopi_abi::{VERSION, exit};
+use exopi_bsp::boards;
+
+use crate::arch::{mmu, smp, timer};
+use crate::console::{self, log};
+use crate::environment::{self, Start};
+use crate::{exposed, interrupts, kernel, power};
+
+use firmware::Found;
+use first::Refusal;
+
+/// Ticks of the clock in a fraction of a second.
+fn part_of_second(parts: u64) -> u64 {
+    timer::frequency() / parts
+}
+
+/// Where the boot code arrives on core 0, with the MMU on: what the firmware gave, the counter at the
+/// first instruction, and where the image was loaded.
+#[expect(unsafe_code, reason = "the boot code calls it by name")]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at: u64) -> ! {
+    mmu::init(loaded_at);
+    exposed::describe(|machine| {
+        machine.entry_ticks = entry_ticks;
+        machine.ticks_per_second = timer::frequency();
+    });
+    smp::init_this_core();
+    let found = start_devices(handover);
+    memory::map(&found.memory);
+    start_cores();
+    check_timer();
+    #[cfg(feature = "selftest")]
+    selftest::run(found.arguments());
+    match make_first(&found) {
+        Ok(start) => {
+            if let Some(first) = &kernel::lock().first {
+                first.take_core();
+            }
+            environment::begin(start)
+        }
+        Err(refusal) => {
+            console::print(format_args!("boot image refused: {refusal}\n"));
+            power::off(exit::BAD_IMAGE)
+        }
+    }
+}
+
+/// Turns on console, interrupts and power switch, and asks the firmware what there is.
+fn start_devices(handover: u64) -> Found {
+    let (board, console_works) = firmware::board();
+    console::init(board.console);
+    interrupts::init(board.interrupts);
+    power::init(board.power);
+    log!("exopi {}, interface {VERSION}", env!("CARGO_PKG_VERSION"));
+    if console_works.is_err() {
+        log!("warning: no divisor makes the console's speed out of its clock");
+    }
+    let found = firmware::ask(board.firmware, handover);
+    let revision = found.board_revision;
+    exposed::describe(|machine| machine.board_revision = u64::from(revision));
+    log!("board: {}", boards::Name(revision));
+    let memory = found.memory.length >> 20;
+    log!("memory: {memory} MiB, says the {}", found.memory_source);
+    log!("boot arguments: {:?}", found.arguments_text());
+    found
+}
+
+/// Brings up the other cores.
+fn start_cores() {
+    let cores = smp::start_others(part_of_second(10));
+    exposed::describe(|machine| machine.cores = cores as u64);
+    log!("cores: {cores} running, each answered an interrupt");
+    if cores < exposed::MAX_CORES {
+        log!("warning: not all cores came up");
+    }
+}
+
+/// Sees that the timer interrupts: all waiting will rest on it.
+fn check_timer() {
+    let start = timer::now();
+    timer::set_deadline(start + part_of_second(50_000));
+    let seen = loop {
+        interrupts::serve();
+        if interrupts::timer_seen() {
+            break true;
+        }
+        if timer::now() > start + part_of_second(100) {
+            timer::cancel();
+            break false;
+        }
+    };
+    let frequency = timer::frequency();
+    if seen {
+        log!("timer: {frequency} Hz, interrupts");
+    } else {
+        log!("warning: the timer ({frequency} Hz) does not interrupt");
+    }
+}
+
+/// Makes the page array and the first environment, and puts both in the kernel's state.
+fn make_first(found: &Found) -> Result<Start, Refusal> {
+    let archive = Archive::parse(memory::behind_image(&found.memory))?;
+    for program in archive.programs() {
+        log!("program: {}, {} bytes", program.name, program.elf.len());
+    }
+    let mut pages = memory::describe(&found.memory, archive.length())?;
+    let program = archive.first()?;
+    let (environment, start) = first::make(&mut pages, &program, found.arguments())?;
+    let (free, frames) = (pages.free_pages(), pages.len());
+    exposed::set_free_pages(free);
+    kernel::init(pages, environment);
+    log!("pages: {free} free of {frames}; starting {}", program.name);
+    Ok(start)
+}

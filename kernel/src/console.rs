@@ -1,0 +1,165 @@
+//! The console: a byte stream with one owner, and before there is one, the boot log.
+//!
+//! ```text
+//!   console_write --> queue --> transmitter (room, or its interrupt)
+//!   console_read  <-- queue <-- receiver interrupt
+//! ```
+//!
+//! After boot the kernel prints nothing here, but for its last words.
+
+use core::fmt::{self, Write};
+
+use exopi_bsp::boards::{CONSOLE_INTERRUPT, Console};
+use exopi_bsp::traits::{Polled, Received, Serial, Source};
+use heapless::Deque;
+use spin::mutex::TicketMutex;
+
+use crate::arch::timer;
+
+/// Bytes that may wait to be sent, and to be read.
+const QUEUE: usize = 4096;
+
+/// The port and its queues.
+struct Stream {
+    port: Console,
+    sending: Deque<u8, QUEUE>,
+    received: Deque<u8, QUEUE>,
+}
+
+static STREAM: TicketMutex<Option<Stream>> = TicketMutex::new(None);
+
+/// The interrupt that [`serve`] is for.
+pub const INTERRUPT: Source = CONSOLE_INTERRUPT;
+
+/// Takes the port over, turned on already.
+pub fn init(port: Console) {
+    *STREAM.lock() = Some(Stream {
+        port,
+        sending: Deque::new(),
+        received: Deque::new(),
+    });
+}
+
+impl Stream {
+    /// Moves bytes from the queue to the transmitter, and asks to hear of room while some are left.
+    fn send(&mut self) {
+        while let Some(byte) = self.sending.front() {
+            if !self.port.try_send(*byte) {
+                break;
+            }
+            self.sending.pop_front();
+        }
+        self.port.want_room(!self.sending.is_empty());
+    }
+
+    /// Moves bytes from the receiver to the queue. What does not fit, or came damaged, is lost: the
+    /// console's owner reads too slowly, or the line is bad.
+    fn receive(&mut self) {
+        while let Some(received) = self.port.try_receive() {
+            if let Received::Byte(byte) | Received::AfterOverrun(byte) = received {
+                let _ = self.received.push_back(byte);
+            }
+        }
+    }
+}
+
+/// Queues the first bytes of `bytes` for sending, as many as there is room for; returns how many.
+pub fn write(bytes: &[u8]) -> usize {
+    let mut guard = STREAM.lock();
+    let Some(stream) = guard.as_mut() else {
+        return 0;
+    };
+    let mut taken = 0;
+    for byte in bytes {
+        if stream.sending.is_full() {
+            stream.send();
+        }
+        if stream.sending.push_back(*byte).is_err() {
+            break;
+        }
+        taken += 1;
+    }
+    stream.send();
+    taken
+}
+
+/// How many of the received bytes, at most `most`, wait to be read, copied to `into`. They stay until
+/// [`consume`].
+pub fn peek(into: &mut [u8]) -> usize {
+    let guard = STREAM.lock();
+    let Some(stream) = guard.as_ref() else {
+        return 0;
+    };
+    let waiting = stream.received.iter().zip(into.iter_mut());
+    waiting.map(|(byte, place)| *place = *byte).count()
+}
+
+/// Drops the first `count` received bytes: they have been delivered.
+pub fn consume(count: usize) {
+    if let Some(stream) = STREAM.lock().as_mut() {
+        for _ in 0..count {
+            stream.received.pop_front();
+        }
+    }
+}
+
+/// Serves the port's interrupt.
+pub fn serve() {
+    if let Some(stream) = STREAM.lock().as_mut() {
+        stream.port.acknowledge();
+        stream.receive();
+        stream.send();
+    }
+}
+
+/// Sends what is queued, and waits until it has left.
+pub fn drain() {
+    if let Some(stream) = STREAM.lock().as_mut() {
+        while let Some(byte) = stream.sending.pop_front() {
+            send_waiting(&mut stream.port, byte);
+        }
+        let deadline = timer::now() + timer::frequency();
+        while !stream.port.is_drained() && timer::now() < deadline {}
+    }
+}
+
+fn send_waiting(port: &mut Console, byte: u8) {
+    let deadline = timer::now() + timer::frequency() / 100;
+    while !port.try_send(byte) && timer::now() < deadline {}
+}
+
+/// Prints by waiting for room, behind what is queued: for the boot log and for last words.
+pub fn print(arguments: fmt::Arguments<'_>) {
+    if let Some(stream) = STREAM.lock().as_mut() {
+        while let Some(byte) = stream.sending.pop_front() {
+            send_waiting(&mut stream.port, byte);
+        }
+        // The port takes every byte or drops it; there is nobody to tell.
+        let _ = Polled(&mut stream.port).write_fmt(arguments);
+    }
+}
+
+/// Makes [`print`] work for a kernel that failed, even while it held the port.
+///
+/// # Safety
+/// All other cores have stopped, and this one never returns to what it was doing.
+#[expect(unsafe_code, reason = "the last words must come out")]
+pub unsafe fn seize() {
+    // SAFETY: whoever holds the lock is this core, which does not go on, or one that has stopped.
+    unsafe { STREAM.force_unlock() };
+}
+
+/// Prints a line of the boot log, with the time since the first instruction.
+macro_rules! log {
+    ($($argument:tt)*) => {
+        $crate::console::print_log(format_args!($($argument)*))
+    };
+}
+pub(crate) use log;
+
+/// Prints a line of the boot log.
+pub fn print_log(arguments: fmt::Arguments<'_>) {
+    let time = timer::microseconds(timer::now().saturating_sub(crate::exposed::entry_ticks()));
+    let (seconds, fraction) = (time / 1_000_000, time % 1_000_000);
+    print(format_args!("[{seconds:4}.{fraction:06}] {arguments}\n"));
+}

@@ -1,0 +1,105 @@
+//! The kernel's last words: a record of what went wrong, then the end of the machine.
+//!
+//! The form is a contract with `exo`, which adds names to the addresses, and with the tests:
+//!
+//! ```text
+//!   KERNEL EXCEPTION on core 0: data abort, write to 0x10: translation fault (not mapped), level 1
+//!     pc 0x... sp 0x... pstate 0x... esr 0x... far 0x...
+//!     x0 0x... x1 0x... ...
+//!   backtrace:
+//!     at 0x...
+//! ```
+
+use core::fmt;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use exopi_abi::exit;
+
+use crate::arch::core_data::CoreNumber;
+use crate::arch::exception::{Record, backtrace};
+use crate::arch::smp;
+use crate::{console, interrupts, power};
+
+/// Set by the first failure. One that happens while the record is printed prints nothing more.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+macro_rules! say {
+    ($($argument:tt)*) => { console::print(format_args!($($argument)*)) };
+}
+
+/// Reports an exception that the kernel took and did not expect, and ends the machine.
+pub fn exception(record: &Record, cause: &dyn fmt::Display) -> ! {
+    begin();
+    say!("\nKERNEL EXCEPTION on core {}: {cause}\n", here());
+    say!(
+        "  pc {:#018x} sp {:#018x} pstate {:#x}",
+        record.pc,
+        record.sp,
+        record.pstate
+    );
+    say!(" esr {:#x} far {:#018x}\n", record.esr, record.far);
+    for (row, registers) in record.x.chunks(4).enumerate() {
+        for (column, value) in registers.iter().enumerate() {
+            say!("  x{:<2} {value:#018x}", row * 4 + column);
+        }
+        say!("\n");
+    }
+    end(record.pc, record.x[29])
+}
+
+/// Reports that the kernel found itself wrong, and ends the machine.
+fn panicked(info: &PanicInfo<'_>) -> ! {
+    begin();
+    say!("\nKERNEL PANIC on core {}: {}", here(), info.message());
+    if let Some(location) = info.location() {
+        say!(" ({}:{})", location.file(), location.line());
+    }
+    say!("\n");
+    end(0, frame_pointer())
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    panicked(info)
+}
+
+fn here() -> usize {
+    CoreNumber::current().index()
+}
+
+fn frame_pointer() -> u64 {
+    use aarch64_cpu::registers::{FP, Readable};
+    FP.get()
+}
+
+/// Makes this core the only one that runs, and the console its own.
+fn begin() {
+    if FAILED.swap(true, Ordering::AcqRel) {
+        power::off(exit::KERNEL_FAILURE);
+    }
+    #[expect(unsafe_code, reason = "the kernel does not go on")]
+    // SAFETY: this core does not go on, and the others are about to be stopped; until they are, a core
+    // that still holds the controller may lose an interrupt of its own, which nobody misses.
+    unsafe {
+        interrupts::seize();
+    }
+    smp::stop_others();
+    #[expect(unsafe_code, reason = "the kernel does not go on")]
+    // SAFETY: as above; a core that prints at this moment mixes its line with ours.
+    unsafe {
+        console::seize();
+    }
+}
+
+fn end(pc: u64, frame_pointer: u64) -> ! {
+    say!("backtrace:\n");
+    for address in (pc != 0)
+        .then_some(pc)
+        .into_iter()
+        .chain(backtrace(frame_pointer))
+    {
+        say!("  at {address:#018x}\n");
+    }
+    power::off(exit::KERNEL_FAILURE)
+}

@@ -1,0 +1,120 @@
+//! The program's heap: a first-fit list of holes that grows page by page, as it is used.
+//!
+//! It lies at a fixed place of the address space, which is the program's to choose: from
+//! [`START`] up, at most [`LIMIT`] bytes. Pages that it took it keeps.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::{self, NonNull};
+
+use linked_list_allocator::Heap;
+use spin::Mutex;
+
+use crate::layout::PAGE_SIZE;
+use crate::{Access, Error, VirtAddr, memory};
+
+/// Where the heap begins: far above any program, far below the first environment's stack.
+pub const START: u64 = 0x10_0000_0000;
+/// Most bytes that it can grow to: more than a board has.
+pub const LIMIT: u64 = 1 << 30;
+
+/// Bytes that a hole needs for its own list entry, and the allocator for rounding.
+const SLACK: usize = 4 * size_of::<usize>();
+
+/// The heap, and how far it has grown.
+struct Growing {
+    heap: Heap,
+    pages: u64,
+}
+
+/// The allocator behind `alloc`.
+///
+/// An allocation by an upcall handler that has interrupted the allocator is refused: it would wait
+/// for itself. So is one that no page is left for; `alloc` makes a panic of both.
+#[derive(Debug)]
+pub struct Allocator {
+    state: Mutex<Growing>,
+}
+
+impl core::fmt::Debug for Growing {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Growing")
+            .field("pages", &self.pages)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg_attr(target_os = "none", global_allocator)]
+static HEAP: Allocator = Allocator {
+    state: Mutex::new(Growing {
+        heap: Heap::empty(),
+        pages: 0,
+    }),
+};
+
+/// Pages that the heap has taken so far, without the tables over them.
+pub fn pages() -> u64 {
+    HEAP.state.lock().pages
+}
+
+impl Growing {
+    fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if let Ok(found) = self.heap.allocate_first_fit(layout) {
+            return Some(found);
+        }
+        let more = layout.size().checked_add(layout.align())?;
+        self.grow(more.checked_add(SLACK)?).ok()?;
+        self.heap.allocate_first_fit(layout).ok()
+    }
+
+    /// Adds pages for `bytes` more. If they run out on the way, those that came stay in the heap.
+    fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        for _ in 0..(bytes as u64).div_ceil(PAGE_SIZE) {
+            let at = START + self.pages * PAGE_SIZE;
+            if at >= START + LIMIT {
+                return Err(Error::Exhausted);
+            }
+            let at = VirtAddr::new(at).ok_or(Error::BadAddress)?;
+            memory::map_new(at, Access::READ | Access::WRITE)?;
+            self.add_page(at);
+        }
+        Ok(())
+    }
+
+    #[expect(unsafe_code, reason = "fresh memory is handed to the allocator")]
+    fn add_page(&mut self, at: VirtAddr) {
+        let bytes = PAGE_SIZE as usize;
+        if self.pages == 0 {
+            // SAFETY: the page was just mapped, writable, and nothing else of the program knows it.
+            unsafe { self.heap.init(at.get() as *mut u8, bytes) };
+        } else {
+            // SAFETY: the page was just mapped, writable, right behind the ones before it.
+            unsafe { self.heap.extend(bytes) };
+        }
+        self.pages += 1;
+    }
+}
+
+#[expect(unsafe_code, reason = "the trait of allocators is unsafe")]
+// SAFETY: memory comes from one list of holes under a lock; the list gives each byte out once. A
+// refusal is a null pointer, never a panic.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match self
+            .state
+            .try_lock()
+            .and_then(|mut state| state.allocate(layout))
+        {
+            Some(found) => found.as_ptr(),
+            None => ptr::null_mut(),
+        }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // A handler that frees while it interrupts the allocator loses the memory, which is better
+        // than waiting for ever.
+        if let (Some(mut state), Some(memory)) = (self.state.try_lock(), NonNull::new(memory)) {
+            // SAFETY: the caller says that it came from here with this layout.
+            unsafe { state.heap.deallocate(memory, layout) };
+        }
+    }
+}

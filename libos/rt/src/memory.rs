@@ -1,0 +1,137 @@
+//! Pages, tables and mappings: the bare calls put together in their usual order.
+//!
+//! The kernel allocates nothing behind a program's back, tables included. To map a page it takes up to
+//! five: the page, a level-3 table with its page of links, and a level-2 table. [`map_new`] is the
+//! short way for a program that does not mind which pages it gets.
+
+use crate::{
+    Access, Error, PageNumber, PageSelect, PageSource, Space, TableLevel, VirtAddr, stubs,
+};
+
+/// Takes any free page.
+///
+/// # Errors
+/// That of `page_alloc`: none is left.
+pub fn take_page() -> Result<PageNumber, Error> {
+    let allocation = stubs::page_alloc(PageSelect::Any, 1);
+    allocation.progress.unless_stopped()?;
+    Ok(allocation.first)
+}
+
+/// Gives a page back that nothing refers to.
+///
+/// # Errors
+/// That of `page_free`.
+pub fn give_page(page: PageNumber) -> Result<(), Error> {
+    stubs::page_free(page, 1).unless_stopped().map(drop)
+}
+
+/// Runs `work` with a fresh page, which is given back if the work fails.
+fn with_page<T>(work: impl FnOnce(PageNumber) -> Result<T, Error>) -> Result<T, Error> {
+    let page = take_page()?;
+    work(page).inspect_err(|_| {
+        // The work has failed already; a page that cannot be given back now is a lost page, which
+        // the page array shows, and no reason to fail differently.
+        let _ = give_page(page);
+    })
+}
+
+/// Puts the tables in place that a mapping at `at` needs. Those that are there stay.
+///
+/// # Errors
+/// No pages are left for them.
+pub fn supply_tables(at: VirtAddr) -> Result<(), Error> {
+    match supply_table(at, TableLevel::Three) {
+        Err(Error::NoTable) => {
+            supply_table(at, TableLevel::Two)?;
+            supply_table(at, TableLevel::Three)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Supplies one table; that it is there already is fine.
+fn supply_table(at: VirtAddr, level: TableLevel) -> Result<(), Error> {
+    let inserted = with_page(|table| match level {
+        TableLevel::Two => insert_table(at, level, table, None),
+        TableLevel::Three => with_page(|links| insert_table(at, level, table, Some(links))),
+    });
+    match inserted {
+        Err(Error::Occupied) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+#[expect(unsafe_code, reason = "a table takes a page away from the program")]
+fn insert_table(
+    at: VirtAddr,
+    level: TableLevel,
+    table: PageNumber,
+    links: Option<PageNumber>,
+) -> Result<(), Error> {
+    // SAFETY: a page becomes a table only while nothing refers to it, so no memory changes that the
+    // program could have in use.
+    unsafe { stubs::table_insert(Space::Own, at, level, table, links) }
+}
+
+/// Maps a page of the program's own at `at`, with the tables that it needs.
+///
+/// Where something is mapped already the kernel refuses, so this changes no memory that is in use.
+///
+/// # Errors
+/// Those of `insert_pte` and, for the tables, of `page_alloc`.
+pub fn map_page(at: VirtAddr, page: PageNumber, access: Access) -> Result<(), Error> {
+    match insert(at, page, access) {
+        Err(Error::NoTable) => {
+            supply_tables(at)?;
+            insert(at, page, access)
+        }
+        outcome => outcome,
+    }
+}
+
+#[expect(unsafe_code, reason = "memory appears")]
+fn insert(at: VirtAddr, page: PageNumber, access: Access) -> Result<(), Error> {
+    let source = PageSource::Owned(page);
+    // SAFETY: the call maps nothing over an existing mapping, so nothing in use changes.
+    unsafe { stubs::insert_pte(Space::Own, at, source, 1, access) }
+        .unless_stopped()
+        .map(drop)
+}
+
+/// Takes a page and maps it at `at`. Its contents are zeros or what this program left in it.
+///
+/// # Errors
+/// Those of [`map_page`]; the page is given back then, tables that were supplied stay.
+pub fn map_new(at: VirtAddr, access: Access) -> Result<PageNumber, Error> {
+    with_page(|page| map_page(at, page, access).map(|()| page))
+}
+
+/// Removes the mapping at `at`.
+///
+/// # Errors
+/// That of `remove_pte`.
+///
+/// # Safety
+/// No reference or pointer in use, and no code that will run, may depend on what is there.
+#[expect(unsafe_code, reason = "memory disappears")]
+pub unsafe fn unmap(at: VirtAddr) -> Result<(), Error> {
+    // SAFETY: passed on to the caller.
+    unsafe { stubs::remove_pte(Space::Own, at, 1) }
+        .unless_stopped()
+        .map(drop)
+}
+
+/// Removes the mapping of `page` at `at` and gives the page back.
+///
+/// # Errors
+/// That of `remove_pte`, or that of `page_free` with the mapping gone.
+///
+/// # Safety
+/// As for [`unmap`].
+#[expect(unsafe_code, reason = "memory disappears")]
+pub unsafe fn unmap_and_give(at: VirtAddr, page: PageNumber) -> Result<(), Error> {
+    // SAFETY: passed on to the caller.
+    unsafe { unmap(at) }?;
+    give_page(page)
+}
