@@ -145,8 +145,11 @@ pub fn print(arguments: fmt::Arguments<'_>) {
 /// All other cores have stopped, and this one never returns to what it was doing.
 #[expect(unsafe_code, reason = "the last words must come out")]
 pub unsafe fn seize() {
-    // SAFETY: whoever holds the lock is this core, which does not go on, or one that has stopped.
-    unsafe { STREAM.force_unlock() };
+    // Every ticket that was drawn is passed over: its core waits no more.
+    while STREAM.is_locked() {
+        // SAFETY: whoever holds the lock is this core, which does not go on, or one that has stopped.
+        unsafe { STREAM.force_unlock() };
+    }
 }
 
 /// Prints a line of the boot log, with the time since the first instruction.

@@ -91,6 +91,8 @@ extern "C" fn __serve_interrupts() {
 /// As for [`console::seize`].
 #[expect(unsafe_code, reason = "the other cores must be told to stop")]
 pub unsafe fn seize() {
-    // SAFETY: the caller's.
-    unsafe { CONTROLLER.force_unlock() };
+    while CONTROLLER.is_locked() {
+        // SAFETY: the caller's.
+        unsafe { CONTROLLER.force_unlock() };
+    }
 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   0                branch over the kernel's header
-//!   8                KernelHeader: magic, length of the kernel = where the archive begins
+//!   8                kernel's header: magic, length of the kernel = where the archive begins
 //!   ...              kernel, its zeroed memory and stacks included
 //!   kernel length    ArchiveHeader: magic, version, number of programs, length, two checksums
 //!   + 32             one ArchiveEntry for each program: name, where, how long
@@ -17,9 +17,9 @@
 
 use core::fmt;
 
-/// Where [`KernelHeader`] lies in the file.
+/// Where the kernel's header lies in the file.
 pub const KERNEL_HEADER_OFFSET: usize = 8;
-/// First bytes of [`KernelHeader`].
+/// First bytes of the kernel's header; eight bytes follow, its length.
 pub const KERNEL_MAGIC: [u8; 8] = *b"EXOPIKRN";
 /// First bytes of an archive.
 pub const ARCHIVE_MAGIC: [u8; 8] = *b"EXOPIPRG";

@@ -156,8 +156,8 @@ macro_rules! calls {
             }
         }
 
-        /// How EL0 makes the calls. Off target they go to the [`Calls`] that
-        /// [`host::install`](crate::host::install) set for the thread.
+        /// How EL0 makes the calls. Off target they go to the [`Calls`] that `host::install` set for the
+        /// thread.
         ///
         /// Calls that change what memory is there are `unsafe`: not for the kernel, which guards
         /// itself, but for the program, whose references the kernel knows nothing of.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use exo::{bench, image, run, test};
 
+mod emulators;
 mod stages;
 
 /// Host command of Exopi: images, emulator runs, tests, benchmarks.
@@ -26,6 +27,8 @@ enum Command {
     Bench(bench::Args),
     /// Run test stages and print one summary line of what passed and failed.
     Stages(stages::Args),
+    /// Run the target suite on each emulator version that we promise to work on.
+    Emulators(emulators::Args),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Stages(args) => stages::run(&args),
+        Command::Emulators(args) => emulators::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("exo: {error:#}");

@@ -46,7 +46,7 @@ proptest! {
 
     #[test]
     fn addresses_are_of_user_space(word: u64) {
-        for word in [word, word % layout::USER_END, word % layout::USER_END / PAGE_SIZE * PAGE_SIZE] {
+        for word in [word, word % USER_END, word % USER_END / PAGE_SIZE * PAGE_SIZE] {
             let mappable = (layout::USER_START..layout::EXPOSED_BASE).contains(&word);
             let good = mappable && word % PAGE_SIZE == 0;
             prop_assert_eq!(decode::<VirtAddr>(word).is_ok(), good);

@@ -204,8 +204,8 @@ fn current_cause() -> Cause {
     }
 }
 
-/// Return addresses on the stack that `frame_pointer` leads along, the innermost first. Stops at
-/// whatever does not look like a frame of this core's stacks, so that a damaged stack ends the walk
+/// The calls that `frame_pointer` leads along on the stack, the innermost first: each the address of the
+/// calling instruction, since the one after it may belong to another function. Stops at whatever does not look like a frame of this core's stacks, so that a damaged stack ends the walk
 /// and not the walker.
 pub fn backtrace(frame_pointer: u64) -> impl Iterator<Item = u64> {
     let slot = mmu::stack_slot(CoreNumber::current()) as u64;
@@ -227,5 +227,6 @@ pub fn backtrace(frame_pointer: u64) -> impl Iterator<Item = u64> {
         Some(return_address)
     })
     .take_while(|address| *address != 0)
+    .map(|address| address.wrapping_sub(4))
     .take(32)
 }

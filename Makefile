@@ -1,0 +1,76 @@
+# The front door: `make` alone lists what there is. What is more than a cargo call is in tools/exo,
+# so that a laptop, CI and a board run the same code.
+#
+# Read from the environment or the command line: QEMU= (emulator binary), QEMU_EXTRA= (more arguments
+# for it), PORT= (run the target suite on the board at this serial port).
+
+# rustup's folder comes last: it is found also by shells that have not read the profile.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# Exact versions of what is used only here; the toolchain itself is in rust-toolchain.toml.
+MDBOOK := 0.5.4
+NIGHTLY := nightly-2026-05-20
+# Crates that Miri can run: all decisions, no hardware.
+LOGIC := $(patsubst kernel/%/Cargo.toml,--package exopi-%,$(wildcard kernel/*/Cargo.toml))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup image qemu test test-host test-target test-e2e lint test-emulators bench sizes \
+	gdb docs miri clean setup-host
+
+help:
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install what is missing: emulator, C linker, Rust targets
+	@tools/setup.sh host emulator
+
+# What needs no emulator.
+setup-host:
+	@tools/setup.sh host
+
+image: setup-host ## Build the boot image
+	@cargo exo image
+
+qemu: setup ## Build everything and boot it in the emulator, console on this terminal
+	@cargo exo run
+
+test: setup ## Everything that CI runs; ends with `N passed, N failed`
+	@cargo exo stages
+
+test-host: setup-host ## Tests of logic crates, tools and the house on this machine
+	@cargo exo stages host
+
+test-target: $(if $(PORT),setup-host,setup) ## Suites that run at EL0, in the emulator (or on a board: PORT=/dev/tty...)
+	@cargo exo stages target $(if $(PORT),--port '$(PORT)')
+
+test-e2e: setup ## The booted image driven from outside
+	@cargo exo stages e2e
+
+lint: setup-host ## rustfmt, and clippy and rustdoc for host, kernel and EL0
+	@cargo exo stages lint
+
+test-emulators: setup-host ## The target suite on emulators 7.2 and 10.0 (Debian only)
+	@cargo exo emulators
+
+bench: setup ## The benchmark table, beside the stored one
+	@cargo exo bench
+
+sizes: setup-host ## Sizes of kernel and programs
+	@cargo exo sizes
+
+gdb: setup ## Boot in the emulator under gdb
+	@tools/setup.sh gdb
+	@cargo exo gdb
+
+docs: setup-host target/tools/$(MDBOOK)/bin/mdbook ## Build the book in docs/
+	@target/tools/$(MDBOOK)/bin/mdbook build docs --dest-dir '$(CURDIR)/target/book'
+
+target/tools/$(MDBOOK)/bin/mdbook:
+	cargo install mdbook --version =$(MDBOOK) --no-default-features --locked --root target/tools/$(MDBOOK)
+
+miri: setup-host ## Logic crates under Miri, on a pinned nightly
+	@rustup toolchain install $(NIGHTLY) --no-self-update --profile minimal --component miri --component rust-src
+	@PROPTEST_CASES=4 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 MIRIFLAGS=-Zmiri-disable-isolation \
+		cargo +$(NIGHTLY) miri test $(LOGIC)
+
+clean: ## Remove everything that was built or unpacked
+	@cargo clean
