@@ -28,8 +28,10 @@ fn recorded(run: &Run, first: &str) {
             .all(|line| line.contains(" <") && line.contains("+0x")),
         "a line has no name:\n{run}"
     );
+    // Optimisation may merge all functions into the one that the boot code calls.
+    let in_kernel = |line: &&str| line.contains("kernel_main") || line.contains("exopi_kernel");
     assert!(
-        backtrace.iter().any(|line| line.contains("exopi_kernel")),
+        backtrace.iter().any(in_kernel),
         "no line names the kernel:\n{run}"
     );
 }
