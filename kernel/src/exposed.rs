@@ -19,6 +19,8 @@ use exopi_abi::page::PageRecord;
 use exopi_abi::{VERSION, layout};
 use exopi_pages::pte::{self, KernelAccess, Memory};
 
+#[cfg(feature = "count")]
+use crate::arch::core_data::Core;
 use crate::arch::core_data::CoreNumber;
 use crate::arch::mmu::{self, Table};
 
@@ -100,6 +102,20 @@ pub fn describe(change: impl FnOnce(&mut Machine)) {
 /// `CNTVCT_EL0` at the kernel's first instruction.
 pub fn entry_ticks() -> u64 {
     header().machine.entry_ticks
+}
+
+/// The interface's version, as everybody reads it.
+#[inline(always)]
+pub fn version() -> u64 {
+    header().version
+}
+
+/// Shows how often the board layer, which counts for itself, has accessed a device.
+#[cfg(feature = "count")]
+pub fn show_device_accesses() {
+    use exopi_abi::exposed::Event;
+    let count = exopi_bsp::bus::ACCESSES.load(Ordering::Relaxed);
+    Core::counters().events[Event::DeviceAccess as usize].store(count, Ordering::Relaxed);
 }
 
 /// Shows how many pages are free.

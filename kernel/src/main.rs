@@ -11,7 +11,7 @@
 //!
 //! Who may do what is decided in crates of their own (`exopi-pages`), which know nothing of this
 //! machine and are tested on the host; here is how it is done. All state that cores share is behind
-//! [`kernel::lock`]. Nothing is allocated once the first environment runs.
+//! `kernel::lock`. Nothing is allocated once the first environment runs.
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
 #![deny(unsafe_code)]

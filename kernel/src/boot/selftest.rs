@@ -31,6 +31,7 @@ pub(super) fn run(arguments: &[u8]) {
 
 /// Calls itself until the stack ends.
 #[inline(never)]
+#[expect(unconditional_recursion, reason = "it is to run out of stack")]
 fn overflow_the_stack(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
     overflow_the_stack(depth + 1).wrapping_add(frame[depth as usize % 64])

@@ -7,8 +7,6 @@ use crate::arch::upcall;
 
 #[inline(always)]
 pub(super) fn resume(class: UpcallClass) -> Result<(), Error> {
-    if upcall::is_held(class) {
-        upcall::resume(class)
-    }
+    upcall::resume(class);
     Err(Error::NoFrame)
 }

@@ -10,7 +10,7 @@ use alloc::{string::String, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use exopi_rt::upcall::{self, Action, Fault, FaultCause};
-use exopi_rt::{ExitCode, Progress, args, exposed, heap, println, stubs, time};
+use exopi_rt::{ExitCode, args, exposed, heap, println, stubs, time};
 
 // Names the function that the program begins with.
 exopi_rt::entry!(main);
@@ -90,7 +90,4 @@ fn use_the_heap() {
         heap::pages(),
         words.len(),
     );
-    // The console takes bytes as they are, too; it says how many.
-    let Progress { done, .. } = stubs::console_write(b"minimal: ".as_slice().into());
-    println!("the bare call took {done} bytes");
 }

@@ -63,6 +63,12 @@ pub struct Core {
     uarea_user: AtomicU64,
 }
 
+/// Address of the record of the core that runs this: `TPIDR_EL1`, and SP when an exception comes from
+/// EL0.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct CoreAddress(u64);
+
 /// Bytes of a stack slot: see kernel.ld.
 pub const SLOT_BYTES: usize = 0x8000;
 /// Where the emergency stack ends in a slot.
@@ -112,36 +118,52 @@ impl Core {
         TPIDR_EL1.set(core as u64);
     }
 
-    /// Runs `with` on the record of the core that runs this.
+    /// Where the record of the core that runs this lies.
     #[inline(always)]
-    fn current<R>(with: impl FnOnce(&Self) -> R) -> R {
-        // SAFETY: `init` has put the address of this core's record there before any other Rust code
-        // of the kernel runs on the core, and the record is never moved. What changes in it
-        // is atomic.
-        with(unsafe { &*(TPIDR_EL1.get() as *const Self) })
+    pub fn address() -> CoreAddress {
+        CoreAddress(TPIDR_EL1.get())
+    }
+
+    /// The record of the core that runs this.
+    #[inline(always)]
+    fn current() -> &'static Self {
+        Self::at(Self::address())
+    }
+
+    #[inline(always)]
+    fn at(address: CoreAddress) -> &'static Self {
+        // SAFETY: `init` has put the address of this core's record in `TPIDR_EL1` before any other Rust
+        // code of the kernel runs on the core, and the record is never moved. What changes in it is
+        // atomic, but for `scratch`, which the vectors alone look at.
+        unsafe { &*(address.0 as *const Self) }
     }
 
     /// Makes the environment whose u-area is at `uarea` for the kernel, and at `user` for itself, the
     /// one that runs here.
     pub fn enter(uarea: *mut UArea, user: u64) {
-        Self::current(|core| {
-            core.uarea.store(uarea, Ordering::Relaxed);
-            core.uarea_user.store(user, Ordering::Relaxed);
-        });
+        let core = Self::current();
+        core.uarea.store(uarea, Ordering::Relaxed);
+        core.uarea_user.store(user, Ordering::Relaxed);
         TPIDRRO_EL0.set(user);
     }
 
     /// Where the kernel sees the u-area of the environment that runs here.
     #[inline(always)]
     pub fn uarea() -> *mut UArea {
-        Self::current(|core| core.uarea.load(Ordering::Relaxed))
+        Self::uarea_at(Self::address())
+    }
+
+    /// The same, for a caller that needs the record's address too and reads the register once.
+    #[inline(always)]
+    pub fn uarea_at(address: CoreAddress) -> *mut UArea {
+        Self::at(address).uarea.load(Ordering::Relaxed)
     }
 
     /// This core's counters.
     #[inline(always)]
     pub fn counters() -> &'static CoreCounters {
         // SAFETY: `init` got it from `exposed`, whose records live as long as the kernel.
-        Self::current(|core| unsafe { &*core.counters })
+        unsafe { &*Self::current().counters }
     }
 }
 

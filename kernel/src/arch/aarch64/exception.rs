@@ -189,10 +189,7 @@ impl fmt::Display for Headline {
 /// there is no handler. The environment does not run again.
 #[unsafe(no_mangle)]
 extern "C" fn __environment_suspended() -> ! {
-    // SAFETY: the u-area of the environment that ran here is mapped in the kernel's window for as long
-    // as it is one, and EL0 does not run on this core now.
-    let frame = unsafe { upcall::frame(UpcallClass::Fault).read_volatile() };
-    crate::environment::suspended(&frame, current_cause());
+    crate::environment::suspended(&upcall::read(UpcallClass::Fault), current_cause());
 }
 
 /// What this core's syndrome registers say.

@@ -1,0 +1,132 @@
+//! Running the rows and saying what came of them, in the suites' line protocol.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use exopi_protocol::{Record, Verdict};
+use exopi_rt::exposed::Event;
+use exopi_rt::{Error, ExitCode, exposed, println, time};
+
+use crate::measure;
+use crate::rows::{self, ROUNDS, ROWS, Row};
+
+/// Name of the suite.
+const SUITE: &str = "bench";
+/// The row that needs no rounds.
+const BOOT: &str = "boot_to_el0";
+/// What rows count.
+const UNIT: &str = "instructions";
+
+/// Measures every row.
+pub(crate) fn main() -> ExitCode {
+    // What the program keeps it takes now, so that free pages before and after are the same.
+    let results = Vec::with_capacity(ROWS.len());
+    drop(String::with_capacity(1024));
+    if let Err(error) = rows::prepare() {
+        println!("bench: no page for the window's tables: {error}");
+        return ExitCode::FAILURE;
+    }
+    let counting = measure::events().iter().any(|count| *count != 0);
+    println!(
+        "{}",
+        Record::Plan {
+            suite: SUITE,
+            cases: ROWS.len() as u64 + 1,
+            free_pages: exposed::free_pages(),
+        }
+    );
+    let failed = measure_rows(results, counting) + u64::from(!boot(counting));
+    println!(
+        "{}",
+        Record::End {
+            suite: SUITE,
+            passed: ROWS.len() as u64 + 1 - failed,
+            failed,
+            skipped: 0,
+            free_pages: exposed::free_pages(),
+        }
+    );
+    u8::from(failed != 0).into()
+}
+
+/// What one row's rounds gave, and how long they took in microseconds.
+type Outcome = (Result<Row, Error>, u64);
+
+/// Measures every row, then prints them all; gives how many failed. Printing would leave the console's
+/// interrupts to be taken in the next row's rounds.
+fn measure_rows(mut results: Vec<Outcome>, counting: bool) -> u64 {
+    for (name, measured) in ROWS {
+        let begin = time::ticks();
+        let row = measured(name);
+        results.push((row, time::microseconds(time::ticks() - begin)));
+    }
+    let mut failed = 0;
+    for ((name, _), (row, microseconds)) in ROWS.iter().zip(results) {
+        println!("{}", Record::Running { case: name });
+        let (verdict, detail) = match row {
+            Ok(row) => {
+                print_row(&row, counting);
+                (Verdict::Ok, spread(&row))
+            }
+            Err(error) => {
+                failed += 1;
+                (Verdict::Fail, format!("a call was refused: {error}"))
+            }
+        };
+        result(name, verdict, microseconds, &detail);
+    }
+    failed
+}
+
+/// The line that ends a case.
+fn result(case: &str, verdict: Verdict, microseconds: u64, detail: &str) {
+    println!(
+        "{}",
+        Record::Case {
+            case,
+            verdict,
+            microseconds,
+            detail,
+        }
+    );
+}
+
+/// Figure or event counts of a row, by what the kernel was built for.
+fn print_row(row: &Row, counting: bool) {
+    if !counting {
+        let (row, value, unit) = (row.name, row.least.instructions, UNIT);
+        println!("{}", Record::Bench { row, value, unit });
+        return;
+    }
+    for ((_, event), count) in Event::ALL.iter().zip(row.least.events) {
+        let row = row.name;
+        println!("{}", Record::Event { row, event, count });
+    }
+}
+
+/// How far apart the rounds are, if they are.
+fn spread(row: &Row) -> String {
+    let (least, most) = (row.least.instructions, row.most);
+    if least == most {
+        format!("{ROUNDS} rounds alike")
+    } else {
+        format!("{ROUNDS} rounds from {least} to {most}")
+    }
+}
+
+/// The time to boot was measured by the kernel.
+fn boot(counting: bool) -> bool {
+    println!("{}", Record::Running { case: BOOT });
+    let value = rows::boot_to_el0();
+    if !counting {
+        let (row, unit) = (BOOT, UNIT);
+        println!("{}", Record::Bench { row, value, unit });
+    }
+    let (verdict, detail) = match value {
+        0 => (Verdict::Fail, "the kernel has noted no times"),
+        _ => (Verdict::Ok, "+-16, a tick of the clock"),
+    };
+    result(BOOT, verdict, 0, detail);
+    verdict == Verdict::Ok
+}
