@@ -4,15 +4,22 @@
 //! ```text
 //!   image, run, test, bench, sizes, calls, gdb     one module for each subcommand
 //!        |      |     |
-//!   elf  |  emulator  runner  table                what they share
+//!   elf  |  emulator  runner  lines  symbols       what they share
 //!        |      |
 //!    workspace  interrupt                          cargo builds, places, signals
 //! ```
 
+pub mod bench;
+pub mod calls;
 pub mod elf;
 pub mod emulator;
+pub mod gdb;
 pub mod image;
 pub mod interrupt;
+pub mod lines;
 pub mod run;
+pub mod runner;
+pub mod sizes;
 pub mod symbols;
+pub mod test;
 pub mod workspace;

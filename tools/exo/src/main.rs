@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use exo::{image, run};
+use exo::{bench, calls, gdb, image, run, sizes, test};
 
 mod emulators;
 mod stages;
@@ -23,6 +23,11 @@ struct Cli {
 enum Command {
     Image(image::Args),
     Run(run::Args),
+    Test(test::Args),
+    Bench(bench::Args),
+    Sizes(sizes::Args),
+    Calls(calls::Args),
+    Gdb(gdb::Args),
     /// Run test stages and print one summary line of what passed and failed.
     Stages(stages::Args),
     /// Run the target suite on each emulator version that we promise to work on.
@@ -33,6 +38,11 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Image(args) => image::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Sizes(args) => sizes::run(&args),
+        Command::Calls(args) => calls::run(&args),
+        Command::Gdb(args) => gdb::run(&args),
         Command::Stages(args) => stages::run(&args),
         Command::Emulators(args) => emulators::run(&args),
     };

@@ -61,6 +61,14 @@ impl Symbols {
         inside.then(|| format!("{}+{offset:#x}", symbol.name))
     }
 
+    /// The line with a name appended, if it is one of a backtrace.
+    pub fn annotate(&self, line: String) -> String {
+        match backtrace_address(line.as_bytes()).and_then(|at| self.name(at)) {
+            Some(name) => format!("{line} <{name}>"),
+            None => line,
+        }
+    }
+
     /// Adds what `other` has in the program's half of the address space.
     pub fn add_program(&mut self, other: Self) {
         let programs = other.0.into_iter();

@@ -52,7 +52,7 @@ pub fn target_dir() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// The build fails; cargo has said why.
 pub fn build_kernel(features: &[String]) -> anyhow::Result<PathBuf> {
-    build(KERNEL_PACKAGE, KERNEL_TARGET, features)
+    build(KERNEL_PACKAGE, Some(KERNEL_TARGET), features)
 }
 
 /// Builds the program that `package` is, with these features added to its default ones.
@@ -60,15 +60,23 @@ pub fn build_kernel(features: &[String]) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// The build fails; cargo has said why.
 pub fn build_program(package: &str, features: &[String]) -> anyhow::Result<PathBuf> {
-    build(package, PROGRAM_TARGET, features)
+    build(package, Some(PROGRAM_TARGET), features)
 }
 
-fn build(package: &str, target: &str, features: &[String]) -> anyhow::Result<PathBuf> {
+/// Builds the host command that `package` is.
+///
+/// # Errors
+/// The build fails; cargo has said why.
+pub fn build_tool(package: &str) -> anyhow::Result<PathBuf> {
+    build(package, None, &[])
+}
+
+fn build(package: &str, target: Option<&str>, features: &[String]) -> anyhow::Result<PathBuf> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command
         .current_dir(root()?)
         .args(["build", "--release", "--package", package])
-        .args(["--target", target])
+        .args(target.map(|target| format!("--target={target}")))
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
         .stdout(Stdio::piped());

@@ -1,0 +1,5 @@
+//! The system, booted and seen from outside.
+
+mod boot;
+mod failures;
+mod images;

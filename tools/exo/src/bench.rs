@@ -1,0 +1,198 @@
+//! `exo bench`: measures in guest instructions and compares with bars, peers and the stored run.
+//!
+//! The emulator counts instructions, so that two runs of one build give the same figures to the
+//! last instruction; it is run twice, and a difference is a failure. A third run, of a kernel built
+//! with feature `count`, gives event counts: that build's figures are never shown, since counting
+//! costs instructions.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::emulator::{self, Boot, Emulator, Output};
+use crate::image::NamedProgram;
+use crate::lines::Lines;
+use crate::run::Bootable;
+use crate::{interrupt, workspace};
+
+pub mod collect;
+pub mod table;
+
+use collect::{Collector, Measured};
+use table::{Stored, Table, Versions};
+
+/// The program that measures.
+const PROGRAM: &str = "bench";
+/// The kernel's feature that counts events.
+const COUNT: &str = "count";
+
+/// Measure the rows of the benchmark table in guest instructions.
+///
+/// Prints each row beside its bar, the stored run and the peers' figures, and leaves
+/// target/bench/latest.tsv. Fails if a row misses its bar or is missing, or if two runs differ.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Keep this run in docs/benchmarks/results.tsv, to be committed.
+    #[arg(long)]
+    store: bool,
+    /// Seconds that each run may take.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    timeout: u64,
+    /// Boot this image instead of making one.
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// Image whose kernel counts events; without it, --image gives no event counts.
+    #[arg(long, value_name = "FILE", requires = "image")]
+    count_image: Option<PathBuf>,
+    /// Table of bars and peers [default: docs/benchmarks/bars.tsv].
+    #[arg(long, value_name = "FILE")]
+    bars: Option<PathBuf>,
+    /// The stored run [default: docs/benchmarks/results.tsv].
+    #[arg(long, value_name = "FILE")]
+    stored: Option<PathBuf>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// An image cannot be made, a run fails, or two runs differ.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let versions = Versions {
+        emulator: emulator::version()?,
+        toolchain: workspace::toolchain()?,
+    };
+    let docs = workspace::root()?.join("docs/benchmarks");
+    let place = |given: &Option<PathBuf>, usual| given.clone().unwrap_or(docs.join(usual));
+    let bars_at = place(&args.bars, "bars.tsv");
+    let bars = table::parse_bars(&read(&bars_at)?)
+        .with_context(|| format!("{} is not as it should be", bars_at.display()))?;
+    let stored_at = place(&args.stored, "results.tsv");
+    let stored = stored_at
+        .is_file()
+        .then(|| Stored::parse(&read(&stored_at)?))
+        .transpose()
+        .with_context(|| format!("{} is not as it should be", stored_at.display()))?;
+
+    let timeout = Duration::from_secs(args.timeout);
+    let (measured, events) = measure(args, timeout)?;
+    let table = Table {
+        bars: &bars,
+        measured: &measured,
+        events: &events,
+        stored: stored.as_ref(),
+        versions: &versions,
+    };
+    print!("{}", table.to_text());
+    let latest = workspace::target_dir()?.join("bench/latest.tsv");
+    write(&latest, &table.latest())?;
+    if args.store {
+        write(&stored_at, &table.to_store())?;
+        eprintln!("exo: stored in {}", stored_at.display());
+    }
+    let failures = table.failures();
+    for failure in &failures {
+        println!("FAIL  {failure}");
+    }
+    let judged = bars.len();
+    println!(
+        "{} rows, {judged} bars, {} failures",
+        measured.rows.len(),
+        failures.len()
+    );
+    Ok(ExitCode::from(u8::from(!failures.is_empty())))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Figures of the plain build, and event counts of the one that counts.
+fn measure(args: &Args, timeout: Duration) -> anyhow::Result<(Measured, Measured)> {
+    let (plain, counting) = match &args.image {
+        Some(image) => {
+            let existing = |path: &PathBuf| Bootable::existing(path, None, false);
+            let counting = args.count_image.as_ref().map(existing).transpose()?;
+            (existing(image)?, counting)
+        }
+        None => {
+            let program = [NamedProgram::get(PROGRAM)?];
+            let build =
+                |features: &[String]| Bootable::make(&workspace::build_kernel(features)?, &program);
+            (build(&[])?, Some(build(&[COUNT.to_owned()])?))
+        }
+    };
+    let measured = once(&plain, timeout).context("the first run")?;
+    let again = once(&plain, timeout).context("the second run")?;
+    let differences = measured.differences(&again);
+    if !differences.is_empty() {
+        bail!("two runs of one build differ: {}", differences.join("; "));
+    }
+    let events = counting
+        .map(|counting| once(&counting, timeout).context("the run that counts events"))
+        .transpose()?;
+    Ok((measured, events.unwrap_or_default()))
+}
+
+/// Boots once and collects what is printed.
+fn once(bootable: &Bootable, timeout: Duration) -> anyhow::Result<Measured> {
+    const LOOK: Duration = Duration::from_millis(500);
+    let boot = Boot {
+        icount: true,
+        ..Boot::new(&bootable.image)
+    };
+    let start = Instant::now();
+    let mut emulator = Emulator::start(&boot)?;
+    let mut lines = Lines::default();
+    let mut collector = Collector::default();
+    let mut console = Vec::new();
+    let ended = loop {
+        let found = match emulator.console().next(LOOK) {
+            Output::Bytes(bytes) => lines.feed(&bytes),
+            Output::Nothing => Vec::new(),
+            Output::Closed => match emulator.wait(timeout.saturating_sub(start.elapsed())) {
+                Some(status) if status.success() => break Ok(()),
+                Some(status) => {
+                    break Err(format!(
+                        "the emulator ended with {}",
+                        emulator::describe(status)
+                    ));
+                }
+                None => break Err("the emulator did not end".to_owned()),
+            },
+        };
+        for line in found {
+            collector.line(&line);
+            keep(&mut console, line.into_text());
+        }
+        if let Some(signal) = interrupt::signal() {
+            bail!("interrupted by signal {signal}");
+        }
+        if start.elapsed() >= timeout {
+            break Err(format!("not done after {} s", timeout.as_secs()));
+        }
+    };
+    collector.finish(ended).map_err(|wrong| {
+        for line in &console {
+            eprintln!("      | {}", bootable.symbols.annotate(line.clone()));
+        }
+        anyhow::anyhow!("{}", wrong.join("; "))
+    })
+}
+
+/// Keeps the last lines of the console, to be shown if something goes wrong.
+fn keep(console: &mut Vec<String>, line: String) {
+    const KEPT: usize = 60;
+    if console.len() == KEPT {
+        console.remove(0);
+    }
+    console.push(line);
+}

@@ -1,0 +1,225 @@
+//! `exo test`: runs the suites of the target, in the emulator or on a board over a serial line.
+//!
+//! Judgement is the [`Runner`]'s; here it gets its lines and times from a real guest, and what it
+//! finds goes to the terminal.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serial2::SerialPort;
+
+use crate::emulator::{self, Boot, Console, Emulator, Output};
+use crate::image::NamedProgram;
+use crate::interrupt;
+use crate::lines::{Line, Lines};
+use crate::run::Bootable;
+use crate::runner::{Event, Limits, Link, Runner, Summary};
+use crate::symbols::Symbols;
+use crate::workspace;
+
+/// The program that is booted when none is named.
+const SUITE: &str = "exopi-target-suite";
+/// How often a serial line is asked whether anything came.
+const SERIAL_TICK: Duration = Duration::from_millis(100);
+
+/// Run the suites of the target in the emulator, or follow a board over a serial line.
+///
+/// Ends with a line that counts what passed and failed, and with failure unless everything passed:
+/// each case, the counts against the plan, the free pages before and after, the kernel without a
+/// warning, and the emulator's exit status.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only cases whose name contains this; the suite gets it as the boot argument filter=.
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+    /// Follow a board on this serial line, instead of booting the emulator.
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["image", "filter", "append"])]
+    port: Option<PathBuf>,
+    /// Speed of the serial line.
+    #[arg(long, default_value_t = 115_200, value_name = "BAUD")]
+    baud: u32,
+    /// Seconds that a case may take; also the longest silence before the plan and between cases.
+    #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
+    timeout: f64,
+    /// Seconds that everything may take.
+    #[arg(long, default_value_t = 600.0, value_name = "SECONDS")]
+    total: f64,
+    /// Boot this image instead of making one.
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// The suite's program: a package of this workspace, which is built, or the path of an ELF file.
+    #[arg(long, value_name = "NAME|ELF", default_value = SUITE)]
+    program: String,
+    /// Features to build the kernel with, besides the default ones.
+    #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
+    features: Vec<String>,
+    /// More boot arguments.
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
+    append: Option<String>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// The image cannot be made, or there is no emulator or serial line. Failures of the suite are no
+/// error, but a failing exit status.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let limits = Limits {
+        case: seconds(args.timeout)?,
+        total: seconds(args.total)?,
+        ..Limits::default()
+    };
+    let out = &mut io::stdout();
+    let summary = match &args.port {
+        Some(port) => follow(
+            &mut serial(port, args.baud)?,
+            limits,
+            &Symbols::default(),
+            out,
+        )?,
+        None => {
+            emulator::binary()?;
+            let bootable = bootable(args)?;
+            let boot = Boot {
+                append: boot_arguments(args),
+                ..Boot::new(&bootable.image)
+            };
+            let mut guest = Guest::Emulator(Emulator::start(&boot)?);
+            follow(&mut guest, limits, &bootable.symbols, out)?
+        }
+    };
+    writeln!(out, "{summary}")?;
+    Ok(ExitCode::from(u8::from(summary.failed() > 0)))
+}
+
+fn seconds(given: f64) -> anyhow::Result<Duration> {
+    Duration::try_from_secs_f64(given).with_context(|| format!("{given} is no number of seconds"))
+}
+
+fn boot_arguments(args: &Args) -> Option<String> {
+    let filter = args
+        .filter
+        .as_ref()
+        .map(|filter| format!("filter={filter}"));
+    let words: Vec<_> = filter.into_iter().chain(args.append.clone()).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+fn bootable(args: &Args) -> anyhow::Result<Bootable> {
+    if let Some(image) = &args.image {
+        return Bootable::existing(image, None, false);
+    }
+    let kernel = workspace::build_kernel(&args.features)?;
+    Bootable::make(&kernel, &[NamedProgram::get(&args.program)?])
+}
+
+fn serial(port: &std::path::Path, baud: u32) -> anyhow::Result<Guest> {
+    let mut line = SerialPort::open(port, baud)
+        .with_context(|| format!("cannot open the serial line {}", port.display()))?;
+    line.set_read_timeout(SERIAL_TICK)?;
+    eprintln!(
+        "exo: following {} at {baud} baud; start the board now",
+        port.display()
+    );
+    Ok(Guest::Serial(Console::of(line)))
+}
+
+/// What is followed.
+#[derive(Debug)]
+pub enum Guest {
+    /// An emulator of ours.
+    Emulator(Emulator),
+    /// A board on a serial line.
+    Serial(Console),
+}
+
+impl Guest {
+    fn link(&self) -> Link {
+        match self {
+            Self::Emulator(_) => Link::Emulator,
+            Self::Serial(_) => Link::Serial,
+        }
+    }
+
+    fn console(&self) -> &Console {
+        match self {
+            Self::Emulator(emulator) => emulator.console(),
+            Self::Serial(console) => console,
+        }
+    }
+
+    /// What comes when the console has closed, within this time.
+    fn end(&mut self, timeout: Duration) -> Option<Event> {
+        match self {
+            Self::Serial(_) => Some(Event::Closed),
+            Self::Emulator(emulator) => emulator.wait(timeout).map(|status| {
+                Event::Exit(if status.success() {
+                    Ok(())
+                } else {
+                    Err(emulator::describe(status))
+                })
+            }),
+        }
+    }
+}
+
+/// Follows a guest to its end, and tells what is found as it comes. The guest is ended by whoever
+/// drops it.
+///
+/// # Errors
+/// Findings cannot be written, or a signal came.
+pub fn follow(
+    guest: &mut Guest,
+    limits: Limits,
+    symbols: &Symbols,
+    out: &mut dyn Write,
+) -> anyhow::Result<Summary> {
+    /// So that news are told soon, and signals noticed.
+    const LONGEST_WAIT: Duration = Duration::from_millis(500);
+    let start = Instant::now();
+    let mut runner = Runner::new(limits, guest.link());
+    let mut lines = Lines::default();
+    let mut open = true;
+    while !runner.is_over() {
+        let wait = runner.deadline().saturating_sub(start.elapsed());
+        let wait = wait.min(LONGEST_WAIT);
+        let mut events = Vec::new();
+        if !open {
+            events.extend(guest.end(wait));
+        } else {
+            match guest.console().next(wait) {
+                Output::Bytes(bytes) => {
+                    events.extend(lines.feed(&bytes).into_iter().map(Event::Line))
+                }
+                Output::Nothing => {}
+                Output::Closed => {
+                    open = false;
+                    events.extend(lines.rest().map(Event::Line));
+                }
+            }
+        }
+        if let Some(signal) = interrupt::signal() {
+            bail!("interrupted by signal {signal}");
+        }
+        for event in events {
+            runner.feed(named(event, symbols), start.elapsed());
+        }
+        runner.tick(start.elapsed());
+        for finding in runner.news() {
+            write!(out, "{finding}")?;
+        }
+        out.flush()?;
+    }
+    Ok(runner.summary())
+}
+
+/// Adds names to lines of a backtrace.
+fn named(event: Event, symbols: &Symbols) -> Event {
+    match event {
+        Event::Line(Line::Text(text)) => Event::Line(Line::Text(symbols.annotate(text))),
+        other => other,
+    }
+}

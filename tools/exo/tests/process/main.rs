@@ -1,0 +1,8 @@
+//! The command as a process, with stand-ins for the emulator.
+
+mod bench;
+mod gdb;
+mod guests;
+mod run;
+mod serial;
+mod support;
