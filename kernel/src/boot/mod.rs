@@ -18,10 +18,9 @@ use crate::{exposed, interrupts, kernel, power};
 use firmware::Found;
 use first::Refusal;
 
-/// Ticks of the clock in a fraction of a second.
-fn part_of_second(parts: u64) -> u64 {
-    timer::frequency() / parts
-}
+/// How many seconds a core or a timer may take to answer: far more than it should, since an emulator
+/// on a busy host is late, and only a machine that is broken waits so long.
+const PATIENCE: u64 = 5;
 
 /// Where the boot code arrives on core 0, with the MMU on: what the firmware gave, the counter at the
 /// first instruction, and where the image was loaded.
@@ -76,7 +75,7 @@ fn start_devices(handover: u64) -> Found {
 
 /// Brings up the other cores.
 fn start_cores() {
-    let cores = smp::start_others(part_of_second(10));
+    let cores = smp::start_others(PATIENCE * timer::frequency());
     exposed::describe(|machine| machine.cores = cores as u64);
     log!("cores: {cores} running, each answered an interrupt");
     if cores < exposed::MAX_CORES {
@@ -87,13 +86,14 @@ fn start_cores() {
 /// Sees that the timer interrupts: all waiting will rest on it.
 fn check_timer() {
     let start = timer::now();
-    timer::set_deadline(start + part_of_second(50_000));
+    // 20 µs.
+    timer::set_deadline(start + timer::frequency() / 50_000);
     let seen = loop {
         interrupts::serve();
         if interrupts::timer_seen() {
             break true;
         }
-        if timer::now() > start + part_of_second(100) {
+        if timer::now() > start + PATIENCE * timer::frequency() {
             timer::cancel();
             break false;
         }
