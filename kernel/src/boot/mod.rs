@@ -27,12 +27,13 @@ const PATIENCE: u64 = 5;
 #[expect(unsafe_code, reason = "the boot code calls it by name")]
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at: u64) -> ! {
+    smp::init_this_core();
     mmu::init(loaded_at);
+    mmu::leave_lower_half();
     exposed::describe(|machine| {
         machine.entry_ticks = entry_ticks;
         machine.ticks_per_second = timer::frequency();
     });
-    smp::init_this_core();
     let found = start_devices(handover);
     memory::map(&found.memory);
     start_cores();
