@@ -3,7 +3,7 @@
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::page::{ALLOC_BOUND, FREE_BOUND, FrameType, Owner};
 use exopi_rt::{
-    Access, Allocation, Error, PageNumber, PageSelect, Progress, exposed, memory, stubs,
+    Access, Allocation, Error, PageNumber, PageSelect, Progress, args, exposed, memory, stubs,
 };
 
 use crate::area::{Area, RW, all_pages, free_run, give_run, owner, record, take_run};
@@ -23,6 +23,7 @@ pub(crate) const SUITE: Suite = Suite {
         ("free_what_is_not_plain", free_what_is_not_plain),
         ("kernel_pages_are_nobodys", kernel_pages_are_nobodys),
         ("own_contents_stay", own_contents_stay),
+        ("foreign_pages_change_hands", foreign_pages_change_hands),
         ("foreign_contents_are_zeroed", foreign_contents_are_zeroed),
         ("exhaustion", exhaustion),
     ],
@@ -213,30 +214,44 @@ fn own_contents_stay() -> Outcome {
     area.close()
 }
 
-/// Pages that this program has never had hold zeros, whatever boot left in them.
-fn foreign_contents_are_zeroed() -> Outcome {
+/// Pages that this program has never had become its own, and hold zeros.
+fn foreign_pages_change_hands() -> Outcome {
     let me = owner()?;
-    let mut area = Area::new()?;
-    let foreign = |record: &exopi_rt::page::PageRecord| {
-        record.kind == FrameType::Free && record.user == Owner::NOBODY
-    };
     let pages = all_pages()
-        .filter(|(_, record)| foreign(record))
-        .step_by(1000);
-    for (page, _) in pages.take(300) {
-        check_eq!(exact(page, 1).progress, done(1));
+        .filter(|(_, record)| record.kind == FrameType::Free && record.user == Owner::NOBODY);
+    for (page, _) in pages.step_by(1000).take(100) {
+        check_zeroed(page)?;
         check_eq!(record(page)?.user, me);
-        area.map_page(0, page, Access::READ)?;
-        let words = Area::address(0) as *const [u64; PAGE_SIZE as usize / 8];
-        // SAFETY: the page is mapped, and nobody writes it.
-        let words = unsafe { &*words };
-        check!(
-            words.iter().all(|word| *word == 0),
-            "{page:?} is not zeroed"
-        );
-        area.unmap(0)?;
-        check_eq!(free(page, 1), done(1));
     }
+    Ok(())
+}
+
+/// A page that somebody else has written. There is nobody else yet, and RAM is zero when the emulator
+/// starts: who runs the suite has to put something there, and to say in which page.
+fn foreign_contents_are_zeroed() -> Outcome {
+    let Some(number) = args().parsed("dirty") else {
+        return Err(Failure::skip(
+            "needs dirty=PAGE, a free page with something in it",
+        ));
+    };
+    let page = PageNumber::new(number);
+    check_eq!(record(page)?.kind, FrameType::Free);
+    check_eq!(record(page)?.user, Owner::NOBODY);
+    check_zeroed(page)
+}
+
+/// Takes a page, checks that it holds zeros, gives it back.
+fn check_zeroed(page: PageNumber) -> Outcome {
+    let mut area = Area::new()?;
+    check_eq!(exact(page, 1).progress, done(1));
+    area.map_page(0, page, Access::READ)?;
+    let words = Area::address(0) as *const [u64; PAGE_SIZE as usize / 8];
+    // SAFETY: the page is mapped, and nobody writes it.
+    let words = unsafe { &*words };
+    check!(
+        words.iter().all(|word| *word == 0),
+        "{page:?} is not zeroed"
+    );
     area.close()
 }
 
