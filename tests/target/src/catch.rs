@@ -2,7 +2,7 @@
 //!
 //! Two ways out of a fault lead elsewhere than to the instruction:
 //!
-//! * [`attempt!`] runs instructions that may fault. A fault skips the rest of them, and is the result.
+//! * `attempt!` runs instructions that may fault. A fault skips the rest of them, and is the result.
 //! * [`protected`] runs a whole case. A fault that nobody attempted takes the stack back to where
 //!   the case was called, as if it had returned.
 //!
@@ -97,7 +97,7 @@ pub(crate) fn count() -> u64 {
     CAUGHT.load(Ordering::Relaxed)
 }
 
-/// Where an attempt leaves its end. For [`attempt!`].
+/// Where an attempt leaves its end. For `attempt!`.
 pub(crate) fn attempt_place() -> *mut u64 {
     ATTEMPT.as_ptr()
 }
