@@ -28,7 +28,7 @@ impl Pages<'_> {
         let mut taken = false;
         let wanted = usize::try_from(count).unwrap_or(usize::MAX);
         let run = self.records.get_mut(first.index()..).unwrap_or_default();
-        for (number, record) in (first.get()..).zip(run.iter_mut().take(wanted)) {
+        for (record, number) in run.iter_mut().take(wanted).zip(first.get()..) {
             if record.kind != FrameType::Kernel {
                 taken = true;
                 break;

@@ -25,13 +25,19 @@
 #[cfg(any(test, feature = "model"))]
 extern crate std;
 
+#[cfg(any(test, feature = "model"))]
+pub mod audit;
 mod frames;
 pub mod hardware;
 pub mod links;
 mod mappings;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 pub mod pte;
 pub mod space;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use exopi_abi::page::{FrameType, NONE, Owner, PageRecord};
 use exopi_abi::{Error, PageNumber, Progress};

@@ -19,6 +19,7 @@
 use exopi_abi::PageNumber;
 use exopi_abi::page::NONE;
 
+use crate::MAX_FRAMES;
 use crate::hardware::Index;
 
 /// The place of a table entry: the table's frame number << 9 | index; or none.
@@ -99,4 +100,10 @@ impl Link {
     }
 }
 
-const _: () = assert!(Link::EMPTY.word() == 0);
+const _: () = {
+    assert!(Link::EMPTY.word() == 0);
+    // The last slot that there can be is none no more than the first.
+    let last = Slot::new(PageNumber::new(MAX_FRAMES as u32 - 1), Index::LAST);
+    assert!(!last.is_none() && last.table().index() == MAX_FRAMES - 1);
+    assert!(!Slot::new(PageNumber::new(0), Index::truncate(0)).is_none());
+};

@@ -86,7 +86,9 @@ pub mod offset {
     pub const ZERO: usize = offset_of!(Core, zero);
     pub const FIRST_CALL: usize = offset_of!(Core, first_call);
     pub const COUNTERS: usize = offset_of!(Core, counters);
-    pub const TABLE: usize = offset_of!(Core, table);
+    /// The two are loaded as a pair.
+    pub const COUNTERS_AND_TABLE: usize = COUNTERS;
+    const _: () = assert!(offset_of!(Core, table) == COUNTERS + 8);
     pub const UAREA: usize = offset_of!(Core, uarea);
     pub const EMERGENCY_STACK: usize = offset_of!(Core, emergency_stack);
     pub const UAREA_USER: usize = offset_of!(Core, uarea_user);

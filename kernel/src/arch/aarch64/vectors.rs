@@ -127,13 +127,12 @@ __vectors:
     cmp x16, #{CALLS}
     b.hs __not_a_call
     // x16 = call number - 1.
-    ldr x17, [sp, #{COUNTERS}]
-    ldr x18, [x17, x16, lsl #3]
-    add x18, x18, #1
-    str x18, [x17, x16, lsl #3]
-    COUNT_EXCEPTION x18
-    ldr x17, [sp, #{TABLE}]
-    ldr x17, [x17, x16, lsl #3]
+    ldp x17, x18, [sp, #{COUNTERS_AND_TABLE}]
+    ldr x30, [x17, x16, lsl #3]
+    add x30, x30, #1
+    str x30, [x17, x16, lsl #3]
+    COUNT_EXCEPTION x30
+    ldr x17, [x18, x16, lsl #3]
     blr x17
     SCRUB_CALLER_SAVED
     eret
@@ -342,7 +341,7 @@ __resume:
     ZERO = const offset::ZERO,
     FIRST_CALL = const offset::FIRST_CALL,
     COUNTERS = const offset::COUNTERS,
-    TABLE = const offset::TABLE,
+    COUNTERS_AND_TABLE = const offset::COUNTERS_AND_TABLE,
     UAREA = const offset::UAREA,
     EMERGENCY_STACK = const offset::EMERGENCY_STACK,
     UAREA_USER = const offset::UAREA_USER,
