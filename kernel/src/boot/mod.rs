@@ -18,22 +18,22 @@ use crate::{exposed, interrupts, kernel, power};
 use firmware::Found;
 use first::Refusal;
 
-/// Ticks of the clock in a fraction of a second.
-fn part_of_second(parts: u64) -> u64 {
-    timer::frequency() / parts
-}
+/// How many seconds a core or a timer may take to answer: far more than it should, since an emulator
+/// on a busy host is late, and only a machine that is broken waits so long.
+const PATIENCE: u64 = 5;
 
 /// Where the boot code arrives on core 0, with the MMU on: what the firmware gave, the counter at the
 /// first instruction, and where the image was loaded.
 #[expect(unsafe_code, reason = "the boot code calls it by name")]
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at: u64) -> ! {
+    smp::init_this_core();
     mmu::init(loaded_at);
+    mmu::leave_lower_half();
     exposed::describe(|machine| {
         machine.entry_ticks = entry_ticks;
         machine.ticks_per_second = timer::frequency();
     });
-    smp::init_this_core();
     let found = start_devices(handover);
     memory::map(&found.memory);
     start_cores();
@@ -76,7 +76,7 @@ fn start_devices(handover: u64) -> Found {
 
 /// Brings up the other cores.
 fn start_cores() {
-    let cores = smp::start_others(part_of_second(10));
+    let cores = smp::start_others(PATIENCE * timer::frequency());
     exposed::describe(|machine| machine.cores = cores as u64);
     log!("cores: {cores} running, each answered an interrupt");
     if cores < exposed::MAX_CORES {
@@ -87,13 +87,14 @@ fn start_cores() {
 /// Sees that the timer interrupts: all waiting will rest on it.
 fn check_timer() {
     let start = timer::now();
-    timer::set_deadline(start + part_of_second(50_000));
+    // 20 µs.
+    timer::set_deadline(start + timer::frequency() / 50_000);
     let seen = loop {
         interrupts::serve();
         if interrupts::timer_seen() {
             break true;
         }
-        if timer::now() > start + part_of_second(100) {
+        if timer::now() > start + PATIENCE * timer::frequency() {
             timer::cancel();
             break false;
         }

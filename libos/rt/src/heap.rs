@@ -10,7 +10,7 @@ use linked_list_allocator::Heap;
 use spin::Mutex;
 
 use crate::layout::PAGE_SIZE;
-use crate::{Access, Error, VirtAddr, memory};
+use crate::{Access, Error, VirtAddr, exposed, memory};
 
 /// Where the heap begins: far above any program, far below the first environment's stack.
 pub const START: u64 = 0x10_0000_0000;
@@ -68,11 +68,13 @@ impl Growing {
 
     /// Adds pages for `bytes` more. If they run out on the way, those that came stay in the heap.
     fn grow(&mut self, bytes: usize) -> Result<(), Error> {
-        for _ in 0..(bytes as u64).div_ceil(PAGE_SIZE) {
+        let wanted = (bytes as u64).div_ceil(PAGE_SIZE);
+        // What cannot succeed should not take all that is left on the way to its refusal.
+        if wanted > exposed::free_pages() || self.pages + wanted > LIMIT / PAGE_SIZE {
+            return Err(Error::Exhausted);
+        }
+        for _ in 0..wanted {
             let at = START + self.pages * PAGE_SIZE;
-            if at >= START + LIMIT {
-                return Err(Error::Exhausted);
-            }
             let at = VirtAddr::new(at).ok_or(Error::BadAddress)?;
             memory::map_new(at, Access::READ | Access::WRITE)?;
             self.add_page(at);

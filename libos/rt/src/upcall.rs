@@ -63,6 +63,11 @@ impl Fault<'_> {
         self.frame.esr
     }
 
+    /// The address that faulted, where the syndrome says that there is one.
+    pub fn address(&self) -> u64 {
+        self.frame.far
+    }
+
     /// Where it goes on: the faulting instruction itself, or the one after an `svc`.
     pub fn pc(&self) -> u64 {
         self.frame.pc

@@ -1,2 +1,44 @@
-//! Filled in by its own commit.
+//! The suites that run at EL0 on the target: the kernel as a hostile program sees it.
+//!
+//! It prints the line protocol of `exopi-protocol`. Boot arguments: `suite=NAME` runs one suite,
+//! `case=TEXT` the cases whose names contain it; without them everything runs.
+//!
+//! * [`harness`]: cases, their selection, what is printed. A case that loses a page fails.
+//! * [`catch`]: faults, both those that a case provokes and those that end it.
+//! * [`area`]: pages mapped for a case, and given back after it.
+//! * [`machine`]: calls with every register in view, by instructions written at run time.
+//! * [`suites`]: the cases.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![cfg_attr(
+    target_os = "none",
+    expect(
+        unsafe_code,
+        reason = "a hostile program: bad instructions, addresses and registers are its trade"
+    )
+)]
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+#[macro_use]
+mod harness;
+#[cfg(target_os = "none")]
+mod area;
+#[cfg(target_os = "none")]
+#[macro_use]
+mod catch;
+#[cfg(target_os = "none")]
+mod machine;
+#[cfg(target_os = "none")]
+mod suites;
+
+#[cfg(target_os = "none")]
+exopi_rt::entry!(main);
+
+#[cfg(target_os = "none")]
+use harness::main;
+
+/// Off target there is nothing to test.
+#[cfg(not(target_os = "none"))]
 fn main() {}

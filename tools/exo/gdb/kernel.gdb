@@ -2,9 +2,6 @@
 set pagination off
 set print asm-demangle on
 set confirm off
-# The emulator says nothing when a breakpoint is set on memory that is not mapped yet: hardware ones
-# work from the first instruction on.
-set breakpoint auto-hw on
 
 define cores
   info threads
@@ -22,5 +19,6 @@ document cause
 Shows why the current core last took an exception to EL1.
 end
 
-# The last place before the machine ends by a failure of the kernel, and its first Rust code.
+# The kernel's first Rust code, at its final address. A hardware breakpoint, since that address is not
+# mapped yet when the machine starts.
 hbreak kernel_main

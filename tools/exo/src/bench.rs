@@ -34,11 +34,11 @@ const COUNT: &str = "count";
 /// target/bench/latest.tsv. Fails if a row misses its bar or is missing, or if two runs differ.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Keep this run in docs/benchmarks/results.tsv, to be committed.
+    /// Keep this run in docs/benchmarks/results.tsv, to be committed, if nothing failed.
     #[arg(long)]
     store: bool,
     /// Seconds that each run may take.
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     timeout: u64,
     /// Boot this image instead of making one.
     #[arg(long, value_name = "FILE")]
@@ -76,7 +76,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("{} is not as it should be", stored_at.display()))?;
 
     let timeout = Duration::from_secs(args.timeout);
-    let (measured, events) = measure(args, timeout)?;
+    let images = Images::get(args)?;
+    let measured = twice(&images.plain, timeout)?;
+    let counted = match &images.counting {
+        Some(image) => once(image, timeout).context("the run that counts events"),
+        None => Ok(Measured::default()),
+    };
+    let events = counted.as_ref().cloned().unwrap_or_default();
     let table = Table {
         bars: &bars,
         measured: &measured,
@@ -85,20 +91,24 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         versions: &versions,
     };
     print!("{}", table.to_text());
-    let latest = workspace::target_dir()?.join("bench/latest.tsv");
-    write(&latest, &table.latest())?;
-    if args.store {
-        write(&stored_at, &table.to_store())?;
-        eprintln!("exo: stored in {}", stored_at.display());
-    }
-    let failures = table.failures();
+    write(
+        &workspace::target_dir()?.join("bench/latest.tsv"),
+        &table.latest(),
+    )?;
+    let mut failures = table.failures();
+    failures.extend(counted.err().map(|error| format!("{error:#}")));
     for failure in &failures {
         println!("FAIL  {failure}");
     }
-    let judged = bars.len();
+    if args.store {
+        anyhow::ensure!(failures.is_empty(), "not stored, since something failed");
+        write(&stored_at, &table.to_store())?;
+        eprintln!("exo: stored in {}", stored_at.display());
+    }
     println!(
-        "{} rows, {judged} bars, {} failures",
+        "{} rows, {} bars, {} failures",
         measured.rows.len(),
+        bars.len(),
         failures.len()
     );
     Ok(ExitCode::from(u8::from(!failures.is_empty())))
@@ -115,31 +125,42 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Figures of the plain build, and event counts of the one that counts.
-fn measure(args: &Args, timeout: Duration) -> anyhow::Result<(Measured, Measured)> {
-    let (plain, counting) = match &args.image {
-        Some(image) => {
+/// What is booted.
+struct Images {
+    /// The build whose figures count.
+    plain: Bootable,
+    /// The one that counts events.
+    counting: Option<Bootable>,
+}
+
+impl Images {
+    fn get(args: &Args) -> anyhow::Result<Self> {
+        if let Some(image) = &args.image {
             let existing = |path: &PathBuf| Bootable::existing(path, None, false);
-            let counting = args.count_image.as_ref().map(existing).transpose()?;
-            (existing(image)?, counting)
+            return Ok(Self {
+                plain: existing(image)?,
+                counting: args.count_image.as_ref().map(existing).transpose()?,
+            });
         }
-        None => {
-            let program = [NamedProgram::get(PROGRAM)?];
-            let build =
-                |features: &[String]| Bootable::make(&workspace::build_kernel(features)?, &program);
-            (build(&[])?, Some(build(&[COUNT.to_owned()])?))
-        }
-    };
-    let measured = once(&plain, timeout).context("the first run")?;
-    let again = once(&plain, timeout).context("the second run")?;
+        let program = [NamedProgram::get(PROGRAM)?];
+        let build =
+            |features: &[String]| Bootable::make(&workspace::build_kernel(features)?, &program);
+        Ok(Self {
+            plain: build(&[])?,
+            counting: Some(build(&[COUNT.to_owned()])?),
+        })
+    }
+}
+
+/// Boots twice, and gives what both runs agree on.
+fn twice(bootable: &Bootable, timeout: Duration) -> anyhow::Result<Measured> {
+    let measured = once(bootable, timeout).context("the first run")?;
+    let again = once(bootable, timeout).context("the second run")?;
     let differences = measured.differences(&again);
     if !differences.is_empty() {
         bail!("two runs of one build differ: {}", differences.join("; "));
     }
-    let events = counting
-        .map(|counting| once(&counting, timeout).context("the run that counts events"))
-        .transpose()?;
-    Ok((measured, events.unwrap_or_default()))
+    Ok(measured)
 }
 
 /// Boots once and collects what is printed.

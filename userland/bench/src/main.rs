@@ -5,8 +5,8 @@
 //! measured by itself; rounds of one thing must agree, the minimum is the row's figure, and where they
 //! do not agree the result line says so. Nothing is printed while something is measured.
 //!
-//! A kernel with the feature `count` executes more: of it only the event counts (`V`) are printed, of
-//! any other only the figures (`B`), so that the two are never mixed.
+//! A kernel with the feature `count` executes more instructions. Whoever runs both takes figures (`B`)
+//! from the one without and event counts (`V`) from the one with it; the two are never mixed.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

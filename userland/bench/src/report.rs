@@ -36,7 +36,7 @@ pub(crate) fn main() -> ExitCode {
             free_pages: exposed::free_pages(),
         }
     );
-    let failed = measure_rows(results, counting) + u64::from(!boot(counting));
+    let failed = measure_rows(results, counting) + u64::from(!boot());
     println!(
         "{}",
         Record::End {
@@ -92,11 +92,18 @@ fn result(case: &str, verdict: Verdict, microseconds: u64, detail: &str) {
     );
 }
 
-/// Figure or event counts of a row, by what the kernel was built for.
+/// A row's figure, and what the kernel has counted of it if it was built to count.
 fn print_row(row: &Row, counting: bool) {
+    let (name, value) = (row.name, row.least.instructions);
+    println!(
+        "{}",
+        Record::Bench {
+            row: name,
+            value,
+            unit: UNIT,
+        }
+    );
     if !counting {
-        let (row, value, unit) = (row.name, row.least.instructions, UNIT);
-        println!("{}", Record::Bench { row, value, unit });
         return;
     }
     for ((_, event), count) in Event::ALL.iter().zip(row.least.events) {
@@ -116,13 +123,11 @@ fn spread(row: &Row) -> String {
 }
 
 /// The time to boot was measured by the kernel.
-fn boot(counting: bool) -> bool {
+fn boot() -> bool {
     println!("{}", Record::Running { case: BOOT });
     let value = rows::boot_to_el0();
-    if !counting {
-        let (row, unit) = (BOOT, UNIT);
-        println!("{}", Record::Bench { row, value, unit });
-    }
+    let (row, unit) = (BOOT, UNIT);
+    println!("{}", Record::Bench { row, value, unit });
     let (verdict, detail) = match value {
         0 => (Verdict::Fail, "the kernel has noted no times"),
         _ => (Verdict::Ok, "+-16, a tick of the clock"),

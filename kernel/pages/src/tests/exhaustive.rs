@@ -114,7 +114,6 @@ fn explore(frames: u32, depth: usize) -> (usize, usize, bool) {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes hours")]
 fn four_frames_never_get_into_a_bad_state() {
     let (states, mapped, complete) = explore(4, 20);
     assert!(complete, "{states} states and still new ones");
@@ -122,7 +121,6 @@ fn four_frames_never_get_into_a_bad_state() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes hours")]
 fn five_frames_do_not_get_into_a_bad_state_by_six_calls() {
     let (states, mapped, _) = explore(5, 6);
     assert!(mapped > 20_000, "{mapped} of {states} states map something");

@@ -1,6 +1,8 @@
 //! What the tests share: calls as data, a world to make them in, and what must hold after each.
 
 mod examples;
+// Under Miri it would take hours, and there is nothing unsafe to look at.
+#[cfg(not(miri))]
 mod exhaustive;
 mod naive;
 mod random;

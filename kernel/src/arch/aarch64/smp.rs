@@ -42,13 +42,12 @@ unsafe extern "C" {
     static __start_secondary: u8;
 }
 
-/// What each core does for itself before anything else in Rust.
+/// What each core does for itself before anything else in Rust: all else counts on its record.
 pub fn init_this_core() {
     Core::init();
     vectors::init();
     timer::init();
     pmu::init();
-    mmu::leave_lower_half();
 }
 
 /// Lets cores 1 to 3 go, waits until each is asleep in the kernel and answers a message, and returns how
@@ -135,6 +134,7 @@ pub fn sleep_for_good() -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn secondary_main() -> ! {
     init_this_core();
+    mmu::leave_lower_half();
     let core = CoreNumber::current();
     interrupts::enable_ipi(core);
     MAILBOXES[core.index()]

@@ -275,19 +275,21 @@ impl Table<'_> {
     }
 }
 
+/// Columns of numbers, to be aligned on the right.
+const NUMBERS: [usize; 5] = [1, 3, 4, 6, 7];
+
 fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
     let widths: [usize; N] =
         std::array::from_fn(|cell| lines.iter().map(|line| line[cell].len()).max().unwrap_or(0));
     let mut text = String::new();
     for line in lines {
         let mut row = String::new();
-        for (cell, width) in line.iter().zip(widths) {
-            let _ =
-                if cell.starts_with(|first: char| first.is_ascii_digit() || "+-".contains(first)) {
-                    write!(row, "{cell:>width$}  ")
-                } else {
-                    write!(row, "{cell:<width$}  ")
-                };
+        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+            let _ = if NUMBERS.contains(&column) {
+                write!(row, "{cell:>width$}  ")
+            } else {
+                write!(row, "{cell:<width$}  ")
+            };
         }
         text.push_str(row.trim_end());
         text.push('\n');

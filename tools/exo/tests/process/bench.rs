@@ -79,6 +79,18 @@ fn figures_and_events_come_from_their_own_builds() {
 }
 
 #[test]
+fn failing_count_leaves_the_figures() {
+    let run = Run::of(
+        "echo x >> runs; n=$(wc -l < runs)\n\
+         if [ $n = 3 ]; then exit 7; else echo 'B null_call 41 instructions'; fi",
+    );
+    run.fails("FAIL  the run that counts events: the emulator ended with status 7");
+    let latest = run.latest.as_deref();
+    assert_eq!(latest, Some("null_call\t41\tinstructions\t45\tpass\n"));
+    assert_eq!(run.stored, None);
+}
+
+#[test]
 fn missed_bar_fails() {
     let run = Run::of("echo 'B null_call 46 instructions'; echo 'B new 1 pages'");
     run.fails("FAIL  null_call is 46, its bar 45");
@@ -106,5 +118,5 @@ fn failing_run_fails() {
     Run::of(&format!("{row}; exit 5")).fails("the first run: the emulator ended with status 5");
     Run::of(&format!("{row}; exec sleep 60")).fails("not done after 2 s");
     Run::of(&format!("{row}; echo 'KERNEL PANIC on core 0: x'")).fails("KERNEL PANIC on core 0");
-    Run::of("exit 0").fails("no row was measured");
+    Run::of("exit 0").fails("nothing was measured");
 }

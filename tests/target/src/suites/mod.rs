@@ -1,0 +1,39 @@
+//! The suites, and what must be there before they run.
+
+mod calls;
+mod console;
+mod exposed;
+mod hostile;
+mod isolation;
+mod mapping;
+mod memory;
+mod pages;
+mod tables;
+mod upcalls;
+
+use exopi_rt::println;
+
+use crate::harness::Suite;
+use crate::machine;
+
+/// All suites, in the order in which they run.
+pub(crate) const SUITES: &[Suite] = &[
+    exposed::SUITE,
+    memory::SUITE,
+    console::SUITE,
+    upcalls::SUITE,
+    pages::SUITE,
+    mapping::SUITE,
+    tables::SUITE,
+    isolation::SUITE,
+    calls::SUITE,
+    hostile::SUITE,
+];
+
+/// Takes what lasts: the page of code, and a heap that no case needs to grow.
+pub(crate) fn prepare() {
+    memory::grow_heap();
+    if let Err(error) = machine::prepare() {
+        println!("no page of code: {error}");
+    }
+}
