@@ -17,7 +17,7 @@
 
 use core::fmt;
 
-use crc::{Crc, Table};
+use crc::Crc;
 
 /// Where the kernel's header lies in the file.
 pub const KERNEL_HEADER_OFFSET: usize = 8;
@@ -38,8 +38,8 @@ pub const MAX_PROGRAMS: u32 = 64;
 
 /// CRC-32 as in IEEE 802.3, Ethernet and zip, over both parts of a boot image.
 pub fn checksum(bytes: &[u8]) -> u32 {
-    /// Sixteen tables, 16 KiB, for as many bytes at a time: a third of the time of one table.
-    static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&crc::CRC_32_ISO_HDLC);
+    /// One table. Sixteen, 16 KiB of them, would save the boot 3 % of its instructions.
+    static CRC: Crc<u32> = Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
     CRC.checksum(bytes)
 }
 
