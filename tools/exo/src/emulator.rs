@@ -45,6 +45,9 @@ pub struct Boot {
     pub gdb: Option<u16>,
     /// The guest's console reads this command's standard input.
     pub stdin: bool,
+    /// Where the guest's serial line goes, in the emulator's words (`pty`, `tcp:...`); if nothing is
+    /// said, to this command.
+    pub serial: Option<String>,
     /// More arguments for the emulator, before those of `QEMU_EXTRA`.
     pub extra: Vec<OsString>,
 }
@@ -66,7 +69,8 @@ impl Boot {
         let mut arguments: Vec<OsString> = ["-M", MACHINE, "-display", "none", "-monitor", "none"]
             .into_iter()
             .chain(["-semihosting-config", "enable=on,target=native"])
-            .chain(["-serial", "stdio", "-no-reboot", "-kernel"])
+            .chain(["-serial", self.serial.as_deref().unwrap_or("stdio")])
+            .chain(["-no-reboot", "-kernel"])
             .map(OsString::from)
             .collect();
         arguments.push(self.image.clone().into());
@@ -313,6 +317,7 @@ mod tests {
             append: Some("a b".to_owned()),
             icount: true,
             gdb: Some(1234),
+            serial: Some("pty".to_owned()),
             ..Boot::new("some.img")
         };
         let arguments = boot.arguments().unwrap();
@@ -323,6 +328,7 @@ mod tests {
         assert_eq!(follows("-M"), Some("raspi3b"));
         assert_eq!(follows("-kernel"), Some("some.img"));
         assert_eq!(follows("-append"), Some("a b"));
+        assert_eq!(follows("-serial"), Some("pty"));
         assert_eq!(follows("-icount"), Some("shift=0,sleep=off"));
         assert_eq!(follows("-gdb"), Some("tcp:127.0.0.1:1234"));
     }
