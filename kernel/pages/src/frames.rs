@@ -23,39 +23,30 @@ impl Pages<'_> {
     /// Stops at the first frame that is not the kernel's ([`Error::Taken`]) or that does not exist
     /// ([`Error::OutOfRange`]). Has no bound: for boot alone.
     pub fn add_free(&mut self, first: PageNumber, count: u64) -> Progress {
-        let mut last = self.tail;
-        let mut done = 0;
-        let mut taken = false;
         let wanted = usize::try_from(count).unwrap_or(usize::MAX);
         let run = self.records.get_mut(first.index()..).unwrap_or_default();
-        for (record, number) in run.iter_mut().take(wanted).zip(first.get()..) {
-            if record.kind != FrameType::Kernel {
-                taken = true;
-                break;
-            }
-            // Its successor is a guess until the next turn; the last one's is mended below.
-            *record = PageRecord {
-                kind: FrameType::Free,
-                first: number.wrapping_add(1),
-                second: last,
-                ..PageRecord::KERNEL
-            };
-            last = number;
-            done += 1;
-        }
-        if done > 0 {
+        let end = wanted.min(run.len());
+        let run = run.get_mut(..end).unwrap_or_default();
+        let done = leading_kernel(run);
+        link_run(run.get_mut(..done).unwrap_or_default(), first.get());
+        if let Some(last) = first.plus(done as u64).filter(|_| done > 0) {
+            let last = last.get() - 1;
+            let tail = self.tail;
+            self.update(first, |record| record.second = tail);
             self.update(PageNumber::new(last), |record| record.first = NONE);
-            self.follow(self.tail, first.get());
+            self.follow(tail, first.get());
             self.tail = last;
-            self.free += done;
+            self.free += done as u32;
         }
-        let done = u64::from(done);
-        let stopped = match (taken, done < count) {
+        let stopped = match (done < end, end < wanted) {
             (true, _) => Some(Error::Taken),
             (false, true) => Some(Error::OutOfRange),
             (false, false) => None,
         };
-        Progress { done, stopped }
+        Progress {
+            done: done as u64,
+            stopped,
+        }
     }
 
     /// Allocates as the row `page_alloc` of the call table says: [`ALLOC_BOUND`] pages at most, zeroed if
@@ -180,5 +171,38 @@ impl Pages<'_> {
         } else {
             self.update(PageNumber::new(place), |record| record.second = previous);
         }
+    }
+}
+
+/// Records that boot's loops handle at a time: there are a quarter of a million.
+const CHUNK: usize = 8;
+
+/// How many records at the begin of `run` are the kernel's.
+fn leading_kernel(run: &[PageRecord]) -> usize {
+    let kernel = |record: &&PageRecord| record.kind == FrameType::Kernel;
+    let (chunks, _) = run.as_chunks::<CHUNK>();
+    let all = |chunk: &&[PageRecord; CHUNK]| chunk.iter().all(|record| kernel(&record));
+    let whole = CHUNK * chunks.iter().take_while(all).count();
+    whole + run.iter().skip(whole).take_while(kernel).count()
+}
+
+/// Makes the kernel's frames from number `first` on free, each linked to its neighbours, which the ends
+/// of the run need not have.
+fn link_run(run: &mut [PageRecord], first: u32) {
+    let link = |record: &mut PageRecord, number: u32| {
+        record.kind = FrameType::Free;
+        record.first = number.wrapping_add(1);
+        record.second = number.wrapping_sub(1);
+    };
+    let (chunks, rest) = run.as_chunks_mut::<CHUNK>();
+    let mut number = first;
+    for chunk in chunks {
+        for (record, offset) in chunk.iter_mut().zip(0..) {
+            link(record, number.wrapping_add(offset));
+        }
+        number = number.wrapping_add(CHUNK as u32);
+    }
+    for (record, offset) in rest.iter_mut().zip(0..) {
+        link(record, number.wrapping_add(offset));
     }
 }

@@ -17,7 +17,7 @@
 //! nothing. Nothing here panics, whatever arguments a program gave: a frame number beyond the array
 //! is [`Error::OutOfRange`], and commits do nothing for one.
 //!
-//! Absent on purpose: waking or choosing anything. There is no search for a page, no table that
+//! Absent on purpose: any choice of its own. There is no search for a page, no table that
 //! appears by itself, and no memory of the kernel's that grows with mappings: who maps supplies it.
 #![no_std]
 #![forbid(unsafe_code)]

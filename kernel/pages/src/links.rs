@@ -31,7 +31,7 @@ impl Slot {
     /// No place.
     pub const NONE: Slot = Slot(NONE);
 
-    /// Entry `index` of `table`, which must be below [`MAX_FRAMES`](crate::MAX_FRAMES).
+    /// Entry `index` of `table`, which must be below [`MAX_FRAMES`].
     #[inline(always)]
     pub const fn new(table: PageNumber, index: Index) -> Self {
         Self(table.get() << 9 | index.get() as u32)

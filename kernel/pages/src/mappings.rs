@@ -45,14 +45,20 @@ impl Pages<'_> {
         access: Access,
     ) -> Progress {
         let PageSource::Owned(first) = source;
-        let bound = if access.contains(Access::EXECUTE) {
-            INSERT_EXECUTABLE_BOUND
+        // The same twice, so that the inner loop of the usual case is one without a call in it.
+        let progress = if access.contains(Access::EXECUTE) {
+            by_table(
+                at,
+                count.min(INSERT_EXECUTABLE_BOUND),
+                |at, done, length| {
+                    self.insert_run(hw, space, at, after(first, done), length, access)
+                },
+            )
         } else {
-            INSERT_BOUND
+            by_table(at, count.min(INSERT_BOUND), |at, done, length| {
+                self.insert_run(hw, space, at, after(first, done), length, access)
+            })
         };
-        let progress = by_table(at, count.min(bound), |at, done, length| {
-            self.insert_run(hw, space, at, first.plus(done), length, access)
-        });
         if progress.done > 0 {
             hw.publish();
         }
@@ -95,7 +101,7 @@ impl Pages<'_> {
         hw: &mut H,
         space: &Space,
         at: VirtAddr,
-        first: Option<PageNumber>,
+        first: PageNumber,
         length: u64,
         access: Access,
     ) -> Progress {
@@ -104,15 +110,18 @@ impl Pages<'_> {
             Err(error) => return Progress::refused(error),
         };
         let start = Index::in_table3(at).get() as u64;
-        let progress = run(length, |offset| {
-            let index = Index::truncate(start + offset);
-            let page = first
-                .and_then(|first| first.plus(offset))
-                .ok_or(Error::OutOfRange)?;
-            let bind = self.check_bind(hw, &leaf, index, page, space.owner(), Purpose::Memory)?;
-            self.commit_bind(hw, bind, access);
-            Ok(())
-        });
+        let progress = run(
+            length,
+            #[inline(always)]
+            |offset| {
+                let index = Index::truncate(start + offset);
+                let page = after(first, offset);
+                let bind =
+                    self.check_bind(hw, &leaf, index, page, space.owner(), Purpose::Memory)?;
+                self.commit_bind(hw, bind, access);
+                Ok(())
+            },
+        );
         self.count_entries(leaf.table, progress.done as u32);
         progress
     }
@@ -131,11 +140,15 @@ impl Pages<'_> {
             Err(error) => return Progress::refused(error),
         };
         let start = Index::in_table3(at).get() as u64;
-        let progress = run(length, |offset| {
-            let unbind = self.check_unbind(hw, &leaf, Index::truncate(start + offset))?;
-            self.commit_unbind(hw, unbind);
-            Ok(())
-        });
+        let progress = run(
+            length,
+            #[inline(always)]
+            |offset| {
+                let unbind = self.check_unbind(hw, &leaf, Index::truncate(start + offset))?;
+                self.commit_unbind(hw, unbind);
+                Ok(())
+            },
+        );
         self.discount_entries(leaf.table, progress.done as u32);
         progress
     }
@@ -288,6 +301,13 @@ fn by_table(
         done,
         stopped: None,
     }
+}
+
+/// The frame `offset` after `first`. Where numbers end it would go on with 0, but a range never gets
+/// there: it stops at the first frame beyond the array.
+#[inline(always)]
+const fn after(first: PageNumber, offset: u64) -> PageNumber {
+    PageNumber::new(first.get().wrapping_add(offset as u32))
 }
 
 /// Carries out `item` for 0, 1, ... up to `length` or the first refusal.

@@ -87,8 +87,8 @@ fn start_cores() {
 /// Sees that the timer interrupts: all waiting will rest on it.
 fn check_timer() {
     let start = timer::now();
-    // 20 µs.
-    timer::set_deadline(start + timer::frequency() / 50_000);
+    // 2 µs.
+    timer::set_deadline(start + timer::frequency() / 500_000);
     let seen = loop {
         interrupts::serve();
         if interrupts::timer_seen() {

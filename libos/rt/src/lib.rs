@@ -2,7 +2,7 @@
 //!
 //! A program is a normal crate:
 //!
-//! ```ignore
+//! ```no_run
 //! #![cfg_attr(target_os = "none", no_std, no_main)]
 //! use exopi_rt::{ExitCode, println};
 //!

@@ -3,11 +3,11 @@
 //! It prints the line protocol of `exopi-protocol`. Boot arguments: `suite=NAME` runs one suite,
 //! `case=TEXT` the cases whose names contain it; without them everything runs.
 //!
-//! * [`harness`]: cases, their selection, what is printed. A case that loses a page fails.
-//! * [`catch`]: faults, both those that a case provokes and those that end it.
-//! * [`area`]: pages mapped for a case, and given back after it.
-//! * [`machine`]: calls with every register in view, by instructions written at run time.
-//! * [`suites`]: the cases.
+//! * `harness`: cases, their selection, what is printed. A case that loses a page fails.
+//! * `catch`: faults, both those that a case provokes and those that end it.
+//! * `area`: pages mapped for a case, and given back after it.
+//! * `machine`: calls with every register in view, by instructions written at run time.
+//! * `suites`: the cases.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
     target_os = "none",

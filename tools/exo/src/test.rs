@@ -3,6 +3,7 @@
 //! Judgement is the [`Runner`]'s; here it gets its lines and times from a real guest, and what it
 //! finds goes to the terminal.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,7 +86,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             emulator::binary()?;
             let bootable = bootable(args)?;
             let boot = Boot {
-                append: boot_arguments(args),
+                append: Some(boot_arguments(args)),
+                extra: dirty_memory(),
                 ..Boot::new(&bootable.image)
             };
             let mut guest = Guest::Emulator(Emulator::start(&boot)?);
@@ -100,13 +102,26 @@ fn seconds(given: f64) -> anyhow::Result<Duration> {
     Duration::try_from_secs_f64(given).with_context(|| format!("{given} is no number of seconds"))
 }
 
-fn boot_arguments(args: &Args) -> Option<String> {
+/// A page of RAM that the emulator fills with something before it starts: the kernel must not show it to
+/// anybody, and an emulator's memory is zeros otherwise. High up, where nothing is loaded.
+const DIRTY_PAGE: u64 = 0x3_0000;
+
+/// Puts something into [`DIRTY_PAGE`].
+fn dirty_memory() -> Vec<OsString> {
+    let last_word = DIRTY_PAGE * 4096 + 4088;
+    let loader = format!("loader,addr={last_word:#x},data=0x1122334455667788,data-len=8");
+    vec!["-device".into(), loader.into()]
+}
+
+/// Boot arguments for the suite: what to run, and which page is dirty.
+fn boot_arguments(args: &Args) -> String {
     let filter = args
         .filter
         .as_ref()
         .map(|filter| format!("filter={filter}"));
-    let words: Vec<_> = filter.into_iter().chain(args.append.clone()).collect();
-    (!words.is_empty()).then(|| words.join(" "))
+    let words = filter.into_iter().chain(args.append.clone());
+    let words: Vec<_> = words.chain([format!("dirty={DIRTY_PAGE}")]).collect();
+    words.join(" ")
 }
 
 fn bootable(args: &Args) -> anyhow::Result<Bootable> {
