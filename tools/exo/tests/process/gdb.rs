@@ -24,6 +24,7 @@ fn debugged(debugger: Option<&str>) -> Output {
     fake.exo(&["gdb", "--program"])
         .arg(program)
         .arg(kernel)
+        .args(["--", "-batch", "-ex", "info registers"])
         .env("PATH", bin)
         .output()
         .unwrap()
@@ -36,7 +37,11 @@ fn debugger_attaches_to_the_stopped_machine() {
     assert_eq!(output.status.code(), Some(3), "{all}");
     assert!(all.contains("gdb -q /"), "{all}");
     assert!(all.contains("-ex target remote 127.0.0.1:"), "{all}");
-    assert!(all.contains("gdb/kernel.gdb"), "{all}");
+    assert!(all.contains("-ex set $first_program = 0x"), "{all}");
+    assert!(
+        all.contains("gdb/kernel.gdb -batch -ex info registers\n"),
+        "{all}"
+    );
 }
 
 #[test]
