@@ -8,6 +8,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -45,6 +46,8 @@ pub struct Boot {
     pub gdb: Option<u16>,
     /// The guest's console reads this command's standard input.
     pub stdin: bool,
+    /// A Ctrl-C on the terminal is not for the emulator but for a debugger.
+    pub debugged: bool,
     /// Where the guest's serial line goes, in the emulator's words (`pty`, `tcp:...`); if nothing is
     /// said, to this command.
     pub serial: Option<String>,
@@ -218,6 +221,10 @@ impl Emulator {
         } else {
             Stdio::null()
         });
+        if boot.debugged {
+            interrupt::leave_to_debugger();
+            command.process_group(0);
+        }
         let mut running = interrupt::running();
         if let Some(signal) = interrupt::signal() {
             bail!("interrupted by signal {signal}");

@@ -63,9 +63,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let bootable = Bootable::make(&kernel, &programs)?;
     let port = free_port()?;
+    let debugger = emulator::find(OsStr::new(DEBUGGER));
     let mut emulator = Emulator::start(&Boot {
         append: args.append.clone(),
         gdb: Some(port),
+        debugged: debugger.is_some(),
         ..Boot::new(&bootable.image)
     })?;
     let script = workspace::root()?.join("tools/exo/gdb/kernel.gdb");
@@ -80,7 +82,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     arguments.extend(["-x".into(), script.into()]);
     arguments.extend(args.debugger.iter().cloned());
-    match emulator::find(OsStr::new(DEBUGGER)) {
+    match debugger {
         Some(debugger) => debug(&mut emulator, Command::new(debugger).args(arguments)),
         None => wait(&mut emulator, &arguments),
     }
@@ -93,7 +95,8 @@ fn first_program(path: &Path) -> anyhow::Result<String> {
     Ok(format!("set $first_program = {entry:#x}"))
 }
 
-/// Runs the debugger on this terminal, and prints the console between its lines.
+/// Runs the debugger on this terminal, and prints the console between its lines. Ctrl-C is for the
+/// debugger, which stops the guest; other signals end both.
 fn debug(emulator: &mut Emulator, debugger: &mut Command) -> anyhow::Result<ExitCode> {
     /// How often both are looked at.
     const LOOK: Duration = Duration::from_millis(50);
@@ -107,6 +110,11 @@ fn debug(emulator: &mut Emulator, debugger: &mut Command) -> anyhow::Result<Exit
         }
         if let Some(status) = debugger.try_wait()? {
             break status;
+        }
+        if let Some(signal) = interrupt::signal() {
+            debugger.kill()?;
+            debugger.wait()?;
+            anyhow::bail!("interrupted by signal {signal}");
         }
     };
     Ok(emulator::code(status).into())
