@@ -15,6 +15,7 @@ use heapless::Deque;
 use spin::mutex::TicketMutex;
 
 use crate::arch::timer;
+use crate::exposed;
 
 /// Bytes that may wait to be sent, and to be read.
 const QUEUE: usize = 4096;
@@ -52,12 +53,18 @@ impl Stream {
         self.port.want_room(!self.sending.is_empty());
     }
 
-    /// Moves bytes from the receiver to the queue. What does not fit, or came damaged, is lost: the
-    /// console's owner reads too slowly, or the line is bad.
+    /// Moves bytes from the receiver to the queue. What does not fit, or came damaged, is lost and
+    /// counted: the console's owner reads too slowly, or the line is bad.
     fn receive(&mut self) {
         while let Some(received) = self.port.try_receive() {
-            if let Received::Byte(byte) | Received::AfterOverrun(byte) = received {
-                let _ = self.received.push_back(byte);
+            let (byte, overrun) = match received {
+                Received::Byte(byte) => (Some(byte), false),
+                Received::AfterOverrun(byte) => (Some(byte), true),
+                Received::Damaged => (None, false),
+            };
+            let queued = byte.is_some_and(|byte| self.received.push_back(byte).is_ok());
+            if overrun || !queued {
+                exposed::count_console_loss();
             }
         }
     }
@@ -162,7 +169,7 @@ pub(crate) use log;
 
 /// Prints a line of the boot log.
 pub fn print_log(arguments: fmt::Arguments<'_>) {
-    let time = timer::microseconds(timer::now().saturating_sub(crate::exposed::entry_ticks()));
+    let time = timer::microseconds(timer::now().saturating_sub(exposed::entry_ticks()));
     let (seconds, fraction) = (time / 1_000_000, time % 1_000_000);
     print(format_args!("[{seconds:4}.{fraction:06}] {arguments}\n"));
 }

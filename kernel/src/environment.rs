@@ -19,6 +19,20 @@ use crate::{console, exposed, power};
 /// Whom the first environment's resources are charged to.
 pub const FIRST_OWNER: Owner = Owner::new(1, 1);
 
+/// Number of an environment, from 1 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvironmentNumber(u64);
+
+impl EnvironmentNumber {
+    /// The first environment, which holds the console and the board.
+    pub const FIRST: Self = Self(1);
+
+    /// As a number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// An environment.
 #[derive(Debug)]
 pub struct Environment {
@@ -42,7 +56,7 @@ impl Environment {
     pub fn take_core(&self) {
         mmu::enter_space(&self.space);
         let uarea = mmu::linear_page(self.uarea) as *mut UArea;
-        Core::enter(uarea, layout::FIRST_UAREA);
+        Core::enter(EnvironmentNumber::FIRST, uarea, layout::FIRST_UAREA);
     }
 }
 
@@ -55,12 +69,14 @@ pub fn begin(start: Start) -> ! {
     // by encoded instructions (MOVI Vn.2D, #0), since the kernel is built without them.
     unsafe {
         asm!(
-            "mrs x9, tpidr_el1",
             "mov sp, x9",
-            "msr elr_el1, {pc}",
-            "msr sp_el0, {sp}",
+            "msr elr_el1, x10",
+            "msr sp_el0, x11",
             "msr spsr_el1, xzr",
             "msr tpidr_el0, xzr",
+            // MSR FPCR, XZR and MSR FPSR, XZR.
+            ".inst 0xd51b441f",
+            ".inst 0xd51b443f",
             ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
             ".inst 0x6f00e400 + \\n",
             ".inst 0x6f00e410 + \\n",
@@ -69,8 +85,9 @@ pub fn begin(start: Start) -> ! {
             "mov x\\n, #0",
             ".endr",
             "eret",
-            pc = in(reg) start.pc,
-            sp = in(reg) layout::FIRST_STACK_TOP,
+            in("x9") Core::address().get(),
+            in("x10") start.pc,
+            in("x11") layout::FIRST_STACK_TOP,
             in("x0") layout::FIRST_ARGUMENTS,
             in("x1") start.argument_bytes,
             options(noreturn),

@@ -21,7 +21,7 @@ use exopi_pages::pte::{self, KernelAccess, Memory};
 
 #[cfg(feature = "count")]
 use crate::arch::core_data::Core;
-use crate::arch::core_data::CoreNumber;
+use crate::arch::core_data::{CoreNumber, count};
 use crate::arch::mmu::{self, Table};
 
 pub use exopi_abi::exposed::MAX_CORES;
@@ -60,6 +60,7 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
     },
     free_pages: AtomicU64::new(0),
     longest_hold_ticks: AtomicU64::new(0),
+    console_losses: AtomicU64::new(0),
 }));
 
 static COUNTERS: Page<[CoreCounters; MAX_CORES]> = Page(UnsafeCell::new(
@@ -121,6 +122,11 @@ pub fn show_device_accesses() {
 /// Shows how many pages are free.
 pub fn set_free_pages(count: u64) {
     header().free_pages.store(count, Ordering::Relaxed);
+}
+
+/// Counts a loss of console input. Only under the console's lock.
+pub fn count_console_loss() {
+    count(&header().console_losses);
 }
 
 /// Notes that the kernel lock was held for `ticks`. Only under that lock.

@@ -12,7 +12,7 @@
 
 use core::fmt;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use exopi_abi::exit;
 
@@ -21,8 +21,8 @@ use crate::arch::exception::{Record, backtrace};
 use crate::arch::smp;
 use crate::{console, interrupts, power};
 
-/// Set by the first failure. One that happens while the record is printed prints nothing more.
-static FAILED: AtomicBool = AtomicBool::new(false);
+/// Which core failed first, counted from 1; 0 while none has.
+static FAILED: AtomicUsize = AtomicUsize::new(0);
 
 macro_rules! say {
     ($($argument:tt)*) => { console::print(format_args!($($argument)*)) };
@@ -73,10 +73,14 @@ fn frame_pointer() -> u64 {
     FP.get()
 }
 
-/// Makes this core the only one that runs, and the console its own.
+/// Makes this core the only one that runs, and the console its own. A failure while the record is
+/// printed prints nothing more; one of another core leaves the record to the first.
 fn begin() {
-    if FAILED.swap(true, Ordering::AcqRel) {
-        power::off(exit::KERNEL_FAILURE);
+    let me = here() + 1;
+    match FAILED.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => {}
+        Err(first) if first == me => power::off(exit::KERNEL_FAILURE),
+        Err(_) => smp::sleep_for_good(),
     }
     #[expect(unsafe_code, reason = "the kernel does not go on")]
     // SAFETY: this core does not go on, and the others are about to be stopped; until they are, a core

@@ -5,11 +5,12 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use exopi_abi::exposed::Event;
 use exopi_bsp::boards::Interrupts;
 use exopi_bsp::traits::{InterruptController, Source};
 use spin::mutex::TicketMutex;
 
-use crate::arch::core_data::{Core, CoreNumber, count};
+use crate::arch::core_data::{Core, CoreNumber, count, count_event};
 use crate::arch::{smp, timer};
 use crate::console;
 
@@ -82,6 +83,7 @@ pub fn serve() {
 #[expect(unsafe_code, reason = "the vectors call it by name")]
 #[unsafe(no_mangle)]
 extern "C" fn __serve_interrupts() {
+    count_event(Event::Exception);
     serve();
 }
 

@@ -27,16 +27,42 @@ pub struct Row {
     pub call: Call,
     /// What it does, in Markdown.
     pub doc: &'static str,
-    /// Names and types of its arguments.
-    pub arguments: &'static [(&'static str, &'static str)],
+    /// Its arguments, in the order of the registers.
+    pub arguments: &'static [Parameter],
     /// Type of its result.
     pub result: &'static str,
-    /// Errors that it can give, besides those of [`COMMON_ERRORS`].
+    /// Errors that the call itself can give, besides those of its arguments' decoding.
     pub errors: &'static [Error],
 }
 
-/// Errors that any call can give while its arguments are decoded.
-pub const COMMON_ERRORS: &[Error] = &[Error::Malformed, Error::BadAddress, Error::OutOfRange];
+/// An argument of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub type_name: &'static str,
+    /// How many registers it takes.
+    pub words: usize,
+    /// The errors that its decoding can give.
+    pub refusals: &'static [Error],
+}
+
+impl Row {
+    /// Whether the call can give `error`, by itself or while its arguments are decoded.
+    pub fn can_give(&self, error: Error) -> bool {
+        let refuses = |parameter: &Parameter| parameter.refusals.contains(&error);
+        self.errors.contains(&error) || self.arguments.iter().any(refuses)
+    }
+
+    /// Every error that the call can give, each once, in the order of the codes.
+    pub fn all_errors(&self) -> impl Iterator<Item = Error> {
+        Error::ALL
+            .iter()
+            .copied()
+            .filter(|error| self.can_give(*error))
+    }
+}
 
 /// The kernel's table holds one of these for each call: registers in, registers out.
 pub type Entry = extern "C" fn(u64, u64, u64, u64, u64, u64) -> Reply;
@@ -95,7 +121,12 @@ macro_rules! calls {
         pub const ROWS: &[Row] = &[$( Row {
             call: Call::$name,
             doc: concat!($($doc, "\n"),+),
-            arguments: &[$( (stringify!($arg), stringify!($ty)) ),*],
+            arguments: &[$( Parameter {
+                name: stringify!($arg),
+                type_name: stringify!($ty),
+                words: <$ty as Argument>::WORDS,
+                refusals: <$ty as Argument>::REFUSALS,
+            } ),*],
             result: stringify!($result),
             errors: &[$( Error::$error ),*],
         } ),*];
@@ -265,7 +296,8 @@ calls! {
     /// Only plain pages can be mapped, only where there is no mapping yet, and only where the
     /// tables have been inserted.
     ///
-    /// Stops at the first refusal, and after at most 128 pages.
+    /// Stops at the first refusal, and after at most 128 pages, or 32 if they are executable: those are
+    /// made visible to instruction fetches first.
     #[errors(BadCount, NotYours, WrongType, NoTable, Occupied)]
     #[changes_memory]
     6 => fn insert_pte(

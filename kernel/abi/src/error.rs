@@ -39,7 +39,7 @@ errors! {
     NoSuchCall = 1,
     /// An argument has a form that the call does not know, or reserved bits set.
     Malformed = 2,
-    /// A count is zero or larger than any that could be carried out.
+    /// A count is zero, or more than one where only one is possible.
     BadCount = 3,
     /// User memory is not mapped as the call needs it, or an address lies outside user space or is misaligned.
     BadAddress = 4,

@@ -68,6 +68,9 @@ pub struct Header {
     pub free_pages: AtomicU64,
     /// Longest time that the kernel lock was held, in ticks.
     pub longest_hold_ticks: AtomicU64,
+    /// How often the console lost input: a damaged byte, one that came while the queue was full, or any
+    /// number of them that the port itself had no room for.
+    pub console_losses: AtomicU64,
 }
 
 /// Things that a core counts only in builds with the kernel's feature `count`.

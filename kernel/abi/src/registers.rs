@@ -60,6 +60,8 @@ impl Arguments {
 pub trait Argument: Sized {
     /// How many registers it takes.
     const WORDS: usize = 1;
+    /// What [`Argument::decode`] can give instead of a value.
+    const REFUSALS: &'static [Error] = &[];
     /// Takes the value out of the registers.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ impl Access {
 }
 
 impl Argument for Access {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         let word = from.take();
@@ -100,6 +102,8 @@ impl fmt::Debug for PageNumber {
 }
 
 impl Argument for PageNumber {
+    const REFUSALS: &'static [Error] = &[Error::OutOfRange];
+
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         match u32::try_from(from.take()) {
@@ -116,6 +120,8 @@ impl Argument for PageNumber {
 
 /// `None` travels as page 0, which holds the firmware's hand-over and is nobody's.
 impl Argument for Option<PageNumber> {
+    const REFUSALS: &'static [Error] = PageNumber::REFUSALS;
+
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         let page = PageNumber::decode(from)?;
@@ -184,6 +190,8 @@ impl fmt::Debug for VirtAddr {
 }
 
 impl Argument for VirtAddr {
+    const REFUSALS: &'static [Error] = &[Error::BadAddress];
+
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         Self::new(from.take()).ok_or(Error::BadAddress)
@@ -214,6 +222,8 @@ pub enum PageSelect {
 }
 
 impl Argument for PageSelect {
+    const REFUSALS: &'static [Error] = &[Error::Malformed, Error::OutOfRange];
+
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         let word = from.take();
@@ -249,6 +259,8 @@ pub enum PageSource {
 }
 
 impl Argument for PageSource {
+    const REFUSALS: &'static [Error] = &[Error::Malformed, Error::OutOfRange];
+
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         let word = from.take();
@@ -276,6 +288,8 @@ pub enum Space {
 }
 
 impl Argument for Space {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         match from.take() {
@@ -312,6 +326,8 @@ impl TableLevel {
 }
 
 impl Argument for TableLevel {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         match from.take() {
@@ -407,6 +423,7 @@ macro_rules! user_range {
 
         impl Argument for $name<'_> {
             const WORDS: usize = 2;
+            const REFUSALS: &'static [Error] = &[Error::BadAddress];
 
             #[inline(always)]
             fn decode(from: &mut Arguments) -> Result<Self, Error> {

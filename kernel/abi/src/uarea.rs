@@ -32,6 +32,8 @@ impl UpcallClass {
 }
 
 impl Argument for UpcallClass {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         match from.take() {

@@ -126,14 +126,16 @@ fn ram(physical: u64, length: u64) -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(mmu::linear(physical) as *const u8, length as usize) }
 }
 
-/// What the firmware left in memory: a device tree where it says, or the ATAG list.
-fn left_in_memory(pointer: u64) -> (Handover<'static>, &'static str) {
+/// What the firmware left in memory, which ends at `ram_end`: a device tree where it says, or the ATAG
+/// list.
+fn left_in_memory(pointer: u64, ram_end: u64) -> (Handover<'static>, &'static str) {
     /// The list lies below whatever is loaded; none is longer.
     const ATAG_BYTES: u64 = 0x1000 - ATAG_LIST;
-    let tree = (pointer.is_multiple_of(8) && mmu::is_linear(pointer))
+    let room = mmu::mapped_end(ram_end).saturating_sub(pointer);
+    let tree = (pointer.is_multiple_of(8) && room >= 8)
         .then(|| handover::device_tree_size(ram(pointer, 8)))
         .flatten()
-        .filter(|size| mmu::is_linear(pointer + *size as u64));
+        .filter(|size| *size as u64 <= room);
     match tree {
         Some(size) => (
             handover::device_tree(ram(pointer, size as u64)),
@@ -145,9 +147,12 @@ fn left_in_memory(pointer: u64) -> (Handover<'static>, &'static str) {
 
 /// Asks for all that the kernel wants to know. `pointer` is what the firmware left in x0.
 pub(super) fn ask(mut mailbox: FirmwareMailbox<Message>, pointer: u64) -> Found {
-    let (left, left_source) = left_in_memory(pointer);
-    let (memory, memory_source) = match (mailbox.arm_memory(), left.memory) {
-        (Ok(memory), _) if memory.length > 0 => (memory, "mailbox"),
+    let told = mailbox.arm_memory().ok().filter(|memory| memory.length > 0);
+    let certain = told.unwrap_or(LEAST_MEMORY);
+    let ram_end = certain.start.saturating_add(certain.length);
+    let (left, left_source) = left_in_memory(pointer, ram_end);
+    let (memory, memory_source) = match (told, left.memory) {
+        (Some(memory), _) => (memory, "mailbox"),
         (_, Some(memory)) => (memory, left_source),
         _ => (LEAST_MEMORY, "kernel, since nobody told"),
     };

@@ -7,7 +7,7 @@
 use core::fmt;
 
 use elf::ElfBytes;
-use elf::abi::{EM_AARCH64, ET_EXEC, PF_R, PF_W, PF_X, PT_LOAD};
+use elf::abi::{EM_AARCH64, ET_EXEC, PF_W, PF_X, PT_LOAD};
 use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::segment::ProgramHeader;
@@ -171,7 +171,6 @@ fn access(header: &ProgramHeader) -> Access {
     let mut access = Access::READ;
     access.set(Access::WRITE, header.p_flags & PF_W != 0);
     access.set(Access::EXECUTE, header.p_flags & PF_X != 0);
-    debug_assert!(header.p_flags & (PF_R | PF_W | PF_X) == header.p_flags);
     access
 }
 

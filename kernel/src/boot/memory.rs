@@ -13,6 +13,7 @@
 use core::ops::Range;
 
 use exopi_abi::PageNumber;
+use exopi_abi::boot::{ARCHIVE_HEADER_BYTES, ArchiveHeader, BootError};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
 use exopi_bsp::traits::MemoryRange;
@@ -36,11 +37,24 @@ fn image_end() -> u64 {
     mmu::physical_of_image(mmu::image().end)
 }
 
-/// The memory behind the image, to the end of RAM: it begins with the archive, if there is one.
-pub(super) fn behind_image(memory: &MemoryRange) -> &'static [u8] {
-    let length = mmu::mapped_end(end(memory)).saturating_sub(image_end());
-    // SAFETY: RAM, mapped by `map`, and never written: what follows the archive is not looked at, and
-    // the archive's own frames stay the kernel's.
+/// The archive of programs behind the image, as long as it says that it is, not looked at otherwise.
+///
+/// # Errors
+/// There is none, or it would end beyond RAM: it was cut off.
+pub(super) fn archive(memory: &MemoryRange) -> Result<&'static [u8], BootError> {
+    let room = mmu::mapped_end(end(memory)).saturating_sub(image_end());
+    let header = behind_image(room.min(ARCHIVE_HEADER_BYTES as u64));
+    let length = ArchiveHeader::parse(header)?.length;
+    if length > room {
+        return Err(BootError::Truncated);
+    }
+    Ok(behind_image(length))
+}
+
+/// The first bytes behind the image.
+fn behind_image(length: u64) -> &'static [u8] {
+    // SAFETY: RAM, mapped by `map`. It is a header that is looked at once, before anything is written;
+    // or the archive, whose frames stay the kernel's and are never written.
     unsafe { core::slice::from_raw_parts(mmu::linear(image_end()) as *const u8, length as usize) }
 }
 

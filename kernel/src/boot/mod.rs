@@ -109,7 +109,7 @@ fn check_timer() {
 
 /// Makes the page array and the first environment, and puts both in the kernel's state.
 fn make_first(found: &Found) -> Result<Start, Refusal> {
-    let archive = Archive::parse(memory::behind_image(&found.memory))?;
+    let archive = Archive::parse(memory::archive(&found.memory)?)?;
     for program in archive.programs() {
         log!("program: {}, {} bytes", program.name, program.elf.len());
     }

@@ -1,13 +1,11 @@
-//! Calls on the board. They are the first environment's alone, and there is no other one yet.
-
-use exopi_abi::Error;
+//! Calls on the board, by a caller that holds it.
 
 use crate::power;
 
-pub(super) fn exit(status: u64) -> Result<(), Error> {
+pub(super) fn exit(status: u64) -> ! {
     power::off(status & 0xff)
 }
 
-pub(super) fn reset() -> Result<(), Error> {
+pub(super) fn reset() -> ! {
     power::reset()
 }

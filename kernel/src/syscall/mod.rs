@@ -17,11 +17,27 @@ use exopi_abi::types::{
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{Call, Calls, Error, Progress, Reply};
 
+use crate::arch::core_data::Core;
+use crate::environment::EnvironmentNumber;
 use crate::exposed;
 
 /// The environment that runs on this core and makes the call.
 #[derive(Debug)]
 pub struct Caller;
+
+impl Caller {
+    /// Whether the caller may use what belongs to the first environment: console and board.
+    ///
+    /// # Errors
+    /// [`Error::MissingRight`].
+    fn must_be_first(&self) -> Result<(), Error> {
+        if Core::runs(EnvironmentNumber::FIRST) {
+            Ok(())
+        } else {
+            Err(Error::MissingRight)
+        }
+    }
+}
 
 impl Ambient for Caller {
     #[inline(always)]
@@ -102,18 +118,26 @@ impl Calls for Caller {
     }
 
     fn console_write(&mut self, bytes: UserBytes<'_>) -> Progress {
-        console::write(&bytes)
+        match self.must_be_first() {
+            Ok(()) => console::write(&bytes),
+            Err(error) => Progress::refused(error),
+        }
     }
 
     fn console_read(&mut self, into: UserBytesMut<'_>) -> Progress {
-        console::read(&into)
+        match self.must_be_first() {
+            Ok(()) => console::read(&into),
+            Err(error) => Progress::refused(error),
+        }
     }
 
     fn board_exit(&mut self, status: u64) -> Result<(), Error> {
+        self.must_be_first()?;
         board::exit(status)
     }
 
     fn board_reset(&mut self) -> Result<(), Error> {
+        self.must_be_first()?;
         board::reset()
     }
 }

@@ -8,13 +8,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use exopi_abi::calls::{COMMON_ERRORS, ROWS, Row};
-use exopi_abi::registers::Argument;
-use exopi_abi::uarea::UpcallClass;
-use exopi_abi::{
-    Access, Error, PageNumber, PageSelect, PageSource, Space, TableLevel, UserBytes, UserBytesMut,
-    VirtAddr,
-};
+use exopi_abi::Error;
+use exopi_abi::calls::{Parameter, ROWS, Row};
 
 use crate::workspace;
 
@@ -58,52 +53,18 @@ pub fn check() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many registers an argument of each type takes. The table holds types by name only.
-fn words(type_name: &str) -> Option<usize> {
-    macro_rules! words {
-        ($($ty:ty),*) => { [$((stringify!($ty), <$ty as Argument>::WORDS)),*] };
-    }
-    let known = words![
-        u64,
-        Access,
-        PageNumber,
-        Option<PageNumber>,
-        PageSelect,
-        PageSource,
-        Space,
-        TableLevel,
-        UpcallClass,
-        UserBytes<'_>,
-        UserBytesMut<'_>,
-        VirtAddr
-    ];
-    let plain = |name: &str| name.split_whitespace().collect::<String>();
-    known
-        .iter()
-        .find(|(name, _)| plain(name) == plain(type_name))
-        .map(|(_, words)| *words)
-}
-
-/// Registers of each argument, `?` if a type is not known here.
+/// Registers of each argument.
 fn registers(row: &Row) -> Vec<String> {
     let mut next = 0;
-    row.arguments
-        .iter()
-        .map(|(_, type_name)| {
-            let first = next;
-            match words(type_name) {
-                Some(1) => {
-                    next += 1;
-                    format!("x{first}")
-                }
-                Some(words) => {
-                    next += words;
-                    format!("x{first} to x{}", next - 1)
-                }
-                None => "?".to_owned(),
-            }
-        })
-        .collect()
+    let take = |parameter: &Parameter| {
+        let first = next;
+        next += parameter.words;
+        match parameter.words {
+            1 => format!("x{first}"),
+            _ => format!("x{first} to x{}", next - 1),
+        }
+    };
+    row.arguments.iter().map(take).collect()
 }
 
 /// The whole page.
@@ -148,7 +109,7 @@ fn section(page: &mut String, row: &Row) {
     let arguments: Vec<_> = row
         .arguments
         .iter()
-        .map(|(name, type_name)| format!("{name}: {type_name}"))
+        .map(|parameter| format!("{}: {}", parameter.name, parameter.type_name))
         .collect();
     let name = row.call.name();
     // Writing to a string does not fail.
@@ -165,17 +126,15 @@ fn section(page: &mut String, row: &Row) {
     page.push('\n');
     if !row.arguments.is_empty() {
         page.push_str("| register | argument | type |\n| --- | --- | --- |\n");
-        for ((argument, type_name), register) in row.arguments.iter().zip(registers(row)) {
-            let _ = writeln!(page, "| {register} | `{argument}` | `{type_name}` |");
+        for (parameter, register) in row.arguments.iter().zip(registers(row)) {
+            let Parameter {
+                name, type_name, ..
+            } = parameter;
+            let _ = writeln!(page, "| {register} | `{name}` | `{type_name}` |");
         }
         page.push('\n');
     }
-    let own = row.errors.iter();
-    // A call without arguments has nothing that could be decoded wrongly.
-    let common = COMMON_ERRORS
-        .iter()
-        .filter(|error| !row.arguments.is_empty() && !row.errors.contains(error));
-    let errors: Vec<_> = own.chain(common).collect();
+    let errors: Vec<_> = row.all_errors().collect();
     if errors.is_empty() {
         page.push_str("It cannot be refused.\n\n");
         return;
@@ -235,17 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn page_has_every_call_and_error_and_knows_every_type() {
+    fn page_has_every_call_and_error() {
         let page = page();
         for row in ROWS {
             let name = row.call.name();
             assert!(page.contains(&format!(": `{name}`")), "{name}");
-            for (_, type_name) in row.arguments {
-                assert!(
-                    words(type_name).is_some(),
-                    "{name}: tell words() of {type_name}"
-                );
-            }
         }
         for error in Error::ALL {
             assert!(page.contains(error.explanation()), "{error}");

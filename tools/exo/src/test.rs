@@ -33,7 +33,7 @@ const SERIAL_TICK: Duration = Duration::from_millis(100);
 /// warning, and the emulator's exit status.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only cases whose name contains this; the suite gets it as the boot argument filter=.
+    /// Only cases whose name contains this; the suite gets it as the boot argument case=.
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
     /// Follow a board on this serial line, instead of booting the emulator.
@@ -115,10 +115,7 @@ fn dirty_memory() -> Vec<OsString> {
 
 /// Boot arguments for the suite: what to run, and which page is dirty.
 fn boot_arguments(args: &Args) -> String {
-    let filter = args
-        .filter
-        .as_ref()
-        .map(|filter| format!("filter={filter}"));
+    let filter = args.filter.as_ref().map(|filter| format!("case={filter}"));
     let words = filter.into_iter().chain(args.append.clone());
     let words: Vec<_> = words.chain([format!("dirty={DIRTY_PAGE}")]).collect();
     words.join(" ")

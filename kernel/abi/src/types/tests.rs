@@ -26,7 +26,28 @@ fn small_types_accept_their_values_alone() {
     }
 }
 
+/// Whether a word, or two, are decoded or refused with an error that the type names.
+fn refused_as_named<T: Argument>(words: [u64; 6]) -> bool {
+    match T::decode(&mut Arguments::new(words)) {
+        Ok(_) => true,
+        Err(error) => T::REFUSALS.contains(&error),
+    }
+}
+
 proptest! {
+    #[test]
+    fn refusals_are_those_that_the_type_names(words: [u64; 6], shift in 0..64u32) {
+        let words = words.map(|word| word >> shift);
+        prop_assert!(refused_as_named::<Access>(words));
+        prop_assert!(refused_as_named::<Option<PageNumber>>(words));
+        prop_assert!(refused_as_named::<PageSelect>(words));
+        prop_assert!(refused_as_named::<PageSource>(words));
+        prop_assert!(refused_as_named::<Space>(words));
+        prop_assert!(refused_as_named::<TableLevel>(words));
+        prop_assert!(refused_as_named::<UserBytes<'_>>(words));
+        prop_assert!(refused_as_named::<VirtAddr>(words));
+    }
+
     #[test]
     fn pages_survive(number: u32) {
         let page = PageNumber::new(number);

@@ -66,8 +66,14 @@ _start:
 .section .text.boot, "ax"
 __boot:
     msr daifset, #0xf
+    // The virtual counter, as everybody reads it later: at EL2 that is the physical one, since its
+    // offset is about to become 0.
+    mrs x19, cntvct_el0
+    mrs x1, currentel
+    cmp x1, #(2 << 2)
+    b.ne 1f
     mrs x19, cntpct_el0
-    mov x20, x0
+1:  mov x20, x0
     // Firmware that starts all cores here has nothing for the others to do.
     mrs x1, mpidr_el1
     tst x1, #3

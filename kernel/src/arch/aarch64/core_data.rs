@@ -17,6 +17,7 @@ use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::uarea::UArea;
 
 use crate::arch::{mmu, vectors};
+use crate::environment::EnvironmentNumber;
 use crate::exposed;
 
 /// Number of a core: 0 to 3.
@@ -61,6 +62,8 @@ pub struct Core {
     emergency_stack: u64,
     /// Where the environment sees its u-area.
     uarea_user: AtomicU64,
+    /// Which environment runs here: its [`EnvironmentNumber`], or 0 for none.
+    environment: AtomicU64,
 }
 
 /// Address of the record of the core that runs this: `TPIDR_EL1`, and SP when an exception comes from
@@ -68,6 +71,13 @@ pub struct Core {
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct CoreAddress(u64);
+
+impl CoreAddress {
+    /// As a number, for SP.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
 
 /// Bytes of a stack slot: see kernel.ld.
 pub const SLOT_BYTES: usize = 0x8000;
@@ -115,6 +125,7 @@ impl Core {
                 uarea: AtomicPtr::new(core::ptr::null_mut()),
                 emergency_stack: (slot + EMERGENCY_TOP) as u64,
                 uarea_user: AtomicU64::new(0),
+                environment: AtomicU64::new(0),
             });
         }
         TPIDR_EL1.set(core as u64);
@@ -140,12 +151,13 @@ impl Core {
         unsafe { &*(address.0 as *const Self) }
     }
 
-    /// Makes the environment whose u-area is at `uarea` for the kernel, and at `user` for itself, the
-    /// one that runs here.
-    pub fn enter(uarea: *mut UArea, user: u64) {
+    /// Makes environment `number`, whose u-area is at `uarea` for the kernel and at `user` for itself,
+    /// the one that runs here.
+    pub fn enter(number: EnvironmentNumber, uarea: *mut UArea, user: u64) {
         let core = Self::current();
         core.uarea.store(uarea, Ordering::Relaxed);
         core.uarea_user.store(user, Ordering::Relaxed);
+        core.environment.store(number.get(), Ordering::Relaxed);
         TPIDRRO_EL0.set(user);
     }
 
@@ -159,6 +171,11 @@ impl Core {
     #[inline(always)]
     pub fn uarea_at(address: CoreAddress) -> *mut UArea {
         Self::at(address).uarea.load(Ordering::Relaxed)
+    }
+
+    /// Whether environment `number` is the one that runs here.
+    pub fn runs(number: EnvironmentNumber) -> bool {
+        Self::current().environment.load(Ordering::Relaxed) == number.get()
     }
 
     /// This core's counters.

@@ -223,11 +223,6 @@ pub fn mapped_end(end: u64) -> u64 {
     (end / BLOCK * BLOCK).min(GIB)
 }
 
-/// Whether the linear window has a place for `physical`.
-pub fn is_linear(physical: u64) -> bool {
-    physical < GIB
-}
-
 /// Makes RAM appear in the linear window, in whole blocks that lie inside `range`, or that its begin or
 /// end lies in if `partial`. The image's own pages stay absent. Does nothing above 1 GiB, which no board
 /// of ours has. Only while core 0 boots.

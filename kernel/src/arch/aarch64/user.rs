@@ -14,64 +14,86 @@ unsafe extern "C" {
     fn __copy_from_user(to: *mut u8, from: u64, length: u64) -> u64;
     /// Copies to user memory; returns the bytes that could not be copied.
     fn __copy_to_user(to: u64, from: *const u8, length: u64) -> u64;
-    static __user_access_begin: u8;
-    static __user_access_end: u8;
-    static __user_access_fixup: u8;
+    /// The table of [`Fixup`]s, and its end: see kernel.ld.
+    static __user_faults: [Fixup; 0];
+    static __user_faults_end: [Fixup; 0];
+}
+
+/// An instruction that may fault, and where to go on then.
+#[derive(Debug)]
+#[repr(C)]
+struct Fixup {
+    instruction: u64,
+    on_fault: u64,
 }
 
 // The fault that a fix-up handles overwrites ELR_EL1 and SPSR_EL1, which still hold the way back to
-// EL0: x9 and x10 keep them. x2 counts down what is left, and is the result.
+// EL0: x9 and x10 keep them. x2 counts down what is left, and is the result. A word that cannot be
+// copied whole is copied byte by byte, up to the first one that cannot be.
 global_asm!(
     r#"
-.macro COPY_USER name, load8, load1, store8, store1
-.global \name
-\name:
+.macro USER instruction, on_fault
+9:  \instruction
+    .pushsection .rodata.user_faults, "a"
+    .quad 9b, \on_fault
+    .popsection
+.endm
+
+.macro COPY from_user
     mrs x9, elr_el1
     mrs x10, spsr_el1
 1:  cmp x2, #8
     b.lo 2f
-    \load8
-    \store8
+.if \from_user
+    USER "ldtr x3, [x1]", 2f
+    str x3, [x0]
+.else
+    ldr x3, [x1]
+    USER "sttr x3, [x0]", 2f
+.endif
     add x0, x0, #8
     add x1, x1, #8
     sub x2, x2, #8
     b 1b
 2:  cbz x2, 3f
-    \load1
-    \store1
+.if \from_user
+    USER "ldtrb w3, [x1]", 3f
+    strb w3, [x0]
+.else
+    ldrb w3, [x1]
+    USER "sttrb w3, [x0]", 3f
+.endif
     add x0, x0, #1
     add x1, x1, #1
     sub x2, x2, #1
     b 2b
-3:  mov x0, #0
+3:  msr elr_el1, x9
+    msr spsr_el1, x10
+    mov x0, x2
     ret
 .endm
 
 .text
-.global __user_access_begin
-__user_access_begin:
-COPY_USER __copy_from_user, "ldtr x3, [x1]", "ldtrb w3, [x1]", "str x3, [x0]", "strb w3, [x0]"
-COPY_USER __copy_to_user, "ldr x3, [x1]", "ldrb w3, [x1]", "sttr x3, [x0]", "sttrb w3, [x0]"
-.global __user_access_end
-__user_access_end:
-.global __user_access_fixup
-__user_access_fixup:
-    msr elr_el1, x9
-    msr spsr_el1, x10
-    mov x0, x2
-    ret
+.global __copy_from_user
+__copy_from_user:
+    COPY 1
+.global __copy_to_user
+__copy_to_user:
+    COPY 0
 "#
 );
 
 /// Where the kernel goes on after a fault at `pc`, if that is an access to user memory.
 pub fn fixup(pc: u64) -> Option<u64> {
-    let (begin, end) = (
-        &raw const __user_access_begin as u64,
-        &raw const __user_access_end as u64,
-    );
-    (begin..end)
-        .contains(&pc)
-        .then_some(&raw const __user_access_fixup as u64)
+    let begin = (&raw const __user_faults).cast::<Fixup>();
+    let end = (&raw const __user_faults_end).cast::<Fixup>();
+    let count = (end as usize - begin as usize) / size_of::<Fixup>();
+    // SAFETY: the linker script puts the table between the two symbols; nobody ever writes it.
+    let table = unsafe { core::slice::from_raw_parts(begin, count) };
+    table
+        .iter()
+        .find(|fixup| fixup.instruction == pc)
+        .map(|fixup| fixup.on_fault)
 }
 
 /// Copies the first bytes of `from` to `to`, as many as both have; returns how many could be read.

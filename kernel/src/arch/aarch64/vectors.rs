@@ -198,6 +198,7 @@ __upcall:
 
 __unknown_call:
     COUNT {UNKNOWN_CALLS}, x18
+    COUNT_EXCEPTION x18
     mov x0, #{NO_SUCH_CALL}
     mov x1, #0
     SCRUB_CALLER_SAVED
@@ -245,8 +246,14 @@ __kernel_exception:
     mov x1, sp
     sub sp, sp, #{RECORD_BYTES}
     b 3f
-2:  // No: on the emergency stack.
-    mrs x1, tpidr_el1
+2:  // No. On the emergency stack already? Its two pages are those of the lower half whose address bits
+    // 12 and 13 differ; then there is room below.
+    eor x1, x1, x1, lsl #1
+    tbz x1, #13, 4f
+    mov x1, sp
+    sub sp, sp, #{RECORD_BYTES}
+    b 3f
+4:  mrs x1, tpidr_el1
     ldr x1, [x1, #{EMERGENCY_STACK}]
     sub x1, x1, #{RECORD_BYTES}
     stp x2, x3, [x1, #16]

@@ -225,5 +225,5 @@ fn filter_reaches_the_suite() {
     let arguments = ["test", "--image", image, "--append", "seed=4", "page"];
     let output = fake.exo(&arguments).output().unwrap();
     let all = text(&output);
-    assert!(all.contains("-append filter=page seed=4"), "{all}");
+    assert!(all.contains("-append case=page seed=4"), "{all}");
 }
