@@ -30,7 +30,7 @@ setup-host:
 image: setup-host ## Build the boot image
 	@cargo exo image
 
-qemu: setup ## Build everything and boot it in the emulator, console on this terminal
+qemu: setup ## Build everything and boot it in the emulator, console here (status 2 if the guest fails: `cargo exo run` gives its own)
 	@cargo exo run
 
 test: setup ## Everything that CI runs; ends with `N passed, N failed`

@@ -6,10 +6,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use exo::image::NamedProgram;
 use exo::workspace;
+
+pub mod debugger;
+pub mod session;
+pub mod tree;
 
 /// Seconds that a run may take, with room for a machine on which much else runs.
 const SECONDS: &str = "60";
@@ -53,6 +57,44 @@ pub fn minimal() -> NamedProgram {
         .clone()
 }
 
+/// A program of this workspace, built.
+///
+/// # Panics
+/// It cannot be built.
+pub fn program(package: &str) -> PathBuf {
+    workspace::build_program(package, &[]).expect("the program builds")
+}
+
+/// The right to run an emulator. One at a time has it: each emulator has four cores, and time-outs are
+/// meant for one.
+pub struct Turn(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+impl Turn {
+    /// Waits for the right.
+    pub fn take() -> Self {
+        static ONE: Mutex<()> = Mutex::new(());
+        Self(ONE.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Runs a command, standard input empty.
+    ///
+    /// # Panics
+    /// It cannot be run.
+    pub fn run(&self, command: &mut Command) -> Run {
+        let output = command.stdin(Stdio::null()).output();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = output.expect("exo runs");
+        Run {
+            status: status.code(),
+            console: String::from_utf8_lossy(&stdout).into_owned(),
+            errors: String::from_utf8_lossy(&stderr).into_owned(),
+        }
+    }
+}
+
 /// How a run ended, and what it said.
 #[derive(Debug)]
 pub struct Run {
@@ -80,26 +122,12 @@ impl Run {
         command
     }
 
-    /// Runs a command.
-    ///
-    /// One at a time: each has four cores, and time-outs are meant for one.
+    /// Runs a command when it is its turn, standard input empty.
     ///
     /// # Panics
     /// It cannot be run.
     pub fn from(command: &mut Command) -> Self {
-        static ONE: Mutex<()> = Mutex::new(());
-        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let output = command.stdin(Stdio::null()).output();
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = output.expect("exo runs");
-        Self {
-            status: status.code(),
-            console: String::from_utf8_lossy(&stdout).into_owned(),
-            errors: String::from_utf8_lossy(&stderr).into_owned(),
-        }
+        Turn::take().run(command)
     }
 
     /// Checks the exit status.

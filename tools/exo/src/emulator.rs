@@ -8,6 +8,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -45,6 +46,11 @@ pub struct Boot {
     pub gdb: Option<u16>,
     /// The guest's console reads this command's standard input.
     pub stdin: bool,
+    /// A Ctrl-C on the terminal is not for the emulator but for a debugger.
+    pub debugged: bool,
+    /// Where the guest's serial line goes, in the emulator's words (`pty`, `tcp:...`); if nothing is
+    /// said, to this command.
+    pub serial: Option<String>,
     /// More arguments for the emulator, before those of `QEMU_EXTRA`.
     pub extra: Vec<OsString>,
 }
@@ -66,7 +72,8 @@ impl Boot {
         let mut arguments: Vec<OsString> = ["-M", MACHINE, "-display", "none", "-monitor", "none"]
             .into_iter()
             .chain(["-semihosting-config", "enable=on,target=native"])
-            .chain(["-serial", "stdio", "-no-reboot", "-kernel"])
+            .chain(["-serial", self.serial.as_deref().unwrap_or("stdio")])
+            .chain(["-no-reboot", "-kernel"])
             .map(OsString::from)
             .collect();
         arguments.push(self.image.clone().into());
@@ -214,6 +221,10 @@ impl Emulator {
         } else {
             Stdio::null()
         });
+        if boot.debugged {
+            interrupt::leave_to_debugger();
+            command.process_group(0);
+        }
         let mut running = interrupt::running();
         if let Some(signal) = interrupt::signal() {
             bail!("interrupted by signal {signal}");
@@ -313,6 +324,7 @@ mod tests {
             append: Some("a b".to_owned()),
             icount: true,
             gdb: Some(1234),
+            serial: Some("pty".to_owned()),
             ..Boot::new("some.img")
         };
         let arguments = boot.arguments().unwrap();
@@ -323,6 +335,7 @@ mod tests {
         assert_eq!(follows("-M"), Some("raspi3b"));
         assert_eq!(follows("-kernel"), Some("some.img"));
         assert_eq!(follows("-append"), Some("a b"));
+        assert_eq!(follows("-serial"), Some("pty"));
         assert_eq!(follows("-icount"), Some("shift=0,sleep=off"));
         assert_eq!(follows("-gdb"), Some("tcp:127.0.0.1:1234"));
     }

@@ -2,12 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use object::Object;
 
 use crate::emulator::{self, Boot, Emulator, Output};
 use crate::image::{self, NamedProgram};
@@ -40,6 +41,9 @@ pub struct Args {
     /// Boot arguments.
     #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
     append: Option<String>,
+    /// More arguments for gdb, after those of exo.
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    debugger: Vec<OsString>,
 }
 
 /// Runs the subcommand.
@@ -59,27 +63,40 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let bootable = Bootable::make(&kernel, &programs)?;
     let port = free_port()?;
+    let debugger = emulator::find(OsStr::new(DEBUGGER));
     let mut emulator = Emulator::start(&Boot {
         append: args.append.clone(),
         gdb: Some(port),
+        debugged: debugger.is_some(),
         ..Boot::new(&bootable.image)
     })?;
     let script = workspace::root()?.join("tools/exo/gdb/kernel.gdb");
-    let arguments: Vec<OsString> = vec![
+    let mut arguments: Vec<OsString> = vec![
         "-q".into(),
         kernel.into(),
         "-ex".into(),
         format!("target remote 127.0.0.1:{port}").into(),
-        "-x".into(),
-        script.into(),
     ];
-    match emulator::find(OsStr::new(DEBUGGER)) {
+    if let Some(first) = programs.first() {
+        arguments.extend(["-ex".into(), first_program(&first.path)?.into()]);
+    }
+    arguments.extend(["-x".into(), script.into()]);
+    arguments.extend(args.debugger.iter().cloned());
+    match debugger {
         Some(debugger) => debug(&mut emulator, Command::new(debugger).args(arguments)),
         None => wait(&mut emulator, &arguments),
     }
 }
 
-/// Runs the debugger on this terminal, and prints the console between its lines.
+/// Tells gdb where the first program begins, for its command `el0`.
+fn first_program(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let entry = object::File::parse(&*bytes)?.entry();
+    Ok(format!("set $first_program = {entry:#x}"))
+}
+
+/// Runs the debugger on this terminal, and prints the console between its lines. Ctrl-C is for the
+/// debugger, which stops the guest; other signals end both.
 fn debug(emulator: &mut Emulator, debugger: &mut Command) -> anyhow::Result<ExitCode> {
     /// How often both are looked at.
     const LOOK: Duration = Duration::from_millis(50);
@@ -93,6 +110,11 @@ fn debug(emulator: &mut Emulator, debugger: &mut Command) -> anyhow::Result<Exit
         }
         if let Some(status) = debugger.try_wait()? {
             break status;
+        }
+        if let Some(signal) = interrupt::signal() {
+            debugger.kill()?;
+            debugger.wait()?;
+            anyhow::bail!("interrupted by signal {signal}");
         }
     };
     Ok(emulator::code(status).into())

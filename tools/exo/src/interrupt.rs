@@ -3,8 +3,10 @@
 //! A thread waits for SIGINT, SIGTERM and SIGHUP. With an emulator running it ends the emulator,
 //! whose console then closes, so that the command runs to its end, cleans up and returns failure.
 //! Without one, or if the command does not end by itself, the thread ends the process.
+//!
+//! While a debugger runs, SIGINT is the debugger's: it stops the guest by it.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use signal_hook::iterator::Signals;
 /// it cannot name another process.
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
+static DEBUGGED: AtomicBool = AtomicBool::new(false);
 
 /// How long the emulator has to restore the terminal and go.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,6 +36,11 @@ pub fn signal() -> Option<i32> {
     Some(SIGNAL.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
 }
 
+/// Leaves SIGINT to a debugger from now on.
+pub(crate) fn leave_to_debugger() {
+    DEBUGGED.store(true, Ordering::Relaxed);
+}
+
 /// Starts to watch for signals, once for the process.
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
@@ -46,6 +54,9 @@ pub(crate) fn watch() {
 
 fn serve(mut signals: Signals) {
     for signal in signals.forever() {
+        if signal == SIGINT && DEBUGGED.load(Ordering::Relaxed) {
+            continue;
+        }
         let first = SIGNAL.swap(signal, Ordering::Relaxed) == 0;
         let idle = running().is_empty();
         if idle || !first {

@@ -45,6 +45,10 @@ pub struct Args {
     /// Count instructions: one is one nanosecond of virtual time, and runs are the same each time.
     #[arg(long)]
     icount: bool,
+    /// Where the guest's serial line goes, in the emulator's words: pty makes a line that exo test
+    /// --port or a terminal program can open, as that of a board.
+    #[arg(long, value_name = "WHERE", default_value = "stdio")]
+    serial: String,
     /// Wait for a debugger, and say how to attach it.
     #[arg(long)]
     gdb: bool,
@@ -148,6 +152,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         icount: args.icount,
         gdb: args.gdb.then(free_port).transpose()?,
         stdin: true,
+        serial: Some(args.serial.clone()),
         ..Boot::new(&bootable.image)
     };
     if let Some(port) = boot.gdb {

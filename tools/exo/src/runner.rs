@@ -25,7 +25,7 @@ pub use findings::{Case, Finding, Problem, Summary};
 /// How long a guest may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// A case, and also what comes before the plan and between cases.
+    /// A case, and also what comes before the plan (of a board, three times that) and between cases.
     pub case: Duration,
     /// From the end line to the end of the emulator.
     pub ending: Duration,
@@ -42,6 +42,17 @@ impl Default for Limits {
             ending: Duration::from_secs(10),
             dying: Duration::from_secs(3),
             total: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Limits {
+    /// From the begin to the plan. With a board that is time for somebody to turn it on, and for its
+    /// firmware.
+    fn boot(&self, link: Link) -> Duration {
+        match link {
+            Link::Emulator => self.case,
+            Link::Serial => self.case.saturating_mul(3),
         }
     }
 }
@@ -152,7 +163,8 @@ impl Runner {
 
     fn limit(&self) -> Duration {
         self.since.saturating_add(match self.stage {
-            Stage::Booting | Stage::Between | Stage::Running => self.limits.case,
+            Stage::Booting => self.limits.boot(self.link),
+            Stage::Between | Stage::Running => self.limits.case,
             Stage::Dying => self.limits.dying,
             Stage::Ended | Stage::Over => self.limits.ending,
         })
@@ -172,7 +184,10 @@ impl Runner {
     fn stage_timed_out(&mut self) {
         let case = self.limits.case.as_secs_f64();
         match self.stage {
-            Stage::Booting => self.give_up(format!("no plan line within {case} s")),
+            Stage::Booting => {
+                let boot = self.limits.boot(self.link).as_secs_f64();
+                self.give_up(format!("no plan line within {boot} s"));
+            }
             Stage::Between if self.names.is_empty() => {
                 self.give_up(format!("no case began within {case} s after the plan"));
             }

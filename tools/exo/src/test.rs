@@ -42,7 +42,8 @@ pub struct Args {
     /// Speed of the serial line.
     #[arg(long, default_value_t = 115_200, value_name = "BAUD")]
     baud: u32,
-    /// Seconds that a case may take; also the longest silence before the plan and between cases.
+    /// Seconds that a case may take; also the longest silence between cases, and before the plan, for
+    /// which a board, that somebody must turn on, has three times as long.
     #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
     timeout: f64,
     /// Seconds that everything may take.

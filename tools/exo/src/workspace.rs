@@ -3,12 +3,14 @@
 //! Everything is built by calling cargo at the workspace's root, so that its `.cargo/config.toml`
 //! holds, and the path of what was built is taken from cargo's own messages.
 
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::{Context, bail};
 use cargo_metadata::Message;
+use cargo_metadata::diagnostic::Diagnostic;
 
 /// Target of the kernel.
 pub const KERNEL_TARGET: &str = "aarch64-unknown-none-softfloat";
@@ -77,9 +79,10 @@ fn build(package: &str, target: Option<&str>, features: &[String]) -> anyhow::Re
         .current_dir(root()?)
         .args(["build", "--release", "--package", package])
         .args(target.map(|target| format!("--target={target}")))
-        .arg("--message-format=json-render-diagnostics")
+        .arg("--message-format=json")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     if !features.is_empty() {
         let mut sorted = features.to_vec();
         sorted.sort();
@@ -91,18 +94,76 @@ fn build(package: &str, target: Option<&str>, features: &[String]) -> anyhow::Re
         .spawn()
         .context("cannot run cargo: is it in PATH?")?;
     let output = child.stdout.take().context("cargo's output is a pipe")?;
+    let errors = child.stderr.take().context("cargo's errors are a pipe")?;
+    let what = describe(package, features);
+    let progress = thread::spawn(move || pass_on(errors, &what));
     let mut built = None;
     for message in Message::parse_stream(BufReader::new(output)) {
-        if let Message::CompilerArtifact(artifact) = message?
-            && let Some(executable) = artifact.executable
-        {
-            built = Some(executable.into_std_path_buf());
+        match message? {
+            Message::CompilerArtifact(artifact) => {
+                built = artifact.executable.map(Into::into).or(built);
+            }
+            Message::CompilerMessage(said) if !is_known(&said.message) => {
+                eprint!("{}", said.message.rendered.unwrap_or(said.message.message));
+            }
+            _ => {}
         }
     }
+    let held_back = progress.join().unwrap_or_default();
     if !child.wait()?.success() {
+        eprint!("{held_back}");
         bail!("building {package} failed");
     }
     built.with_context(|| format!("package {package} has no program to run"))
+}
+
+/// What is built, for people.
+fn describe(package: &str, features: &[String]) -> String {
+    match features {
+        [] => package.to_owned(),
+        features => format!("{package} with {}", features.join(", ")),
+    }
+}
+
+/// Passes on what cargo says besides the compiler's messages, but for its progress: of that, one line
+/// says what is built if there is any work. Returns the rest, which is of use if the build fails.
+fn pass_on(errors: impl Read, what: &str) -> String {
+    let mut progress = String::new();
+    for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        match status(&line) {
+            // Blocking: another cargo is at work, which is worth knowing.
+            None | Some("Blocking") => eprintln!("{line}"),
+            Some(word) => {
+                if progress.is_empty() && word != "Finished" {
+                    eprintln!("exo: building {what}");
+                }
+                progress.push_str(&line);
+                progress.push('\n');
+            }
+        }
+    }
+    progress
+}
+
+/// The word that a line of cargo's progress begins with: right-aligned in twelve columns.
+fn status(line: &str) -> Option<&str> {
+    let (column, rest) = line.split_at_checked(12)?;
+    let word = column.trim_start();
+    let mut letters = word.chars();
+    let is_word = letters
+        .next()
+        .is_some_and(|first| first.is_ascii_uppercase())
+        && letters.all(|letter| letter.is_ascii_lowercase());
+    (is_word && rest.starts_with(' ')).then_some(word)
+}
+
+/// The one warning that every build for the target gives: the feature that works around erratum
+/// 835769 has no stable name (see `.cargo/config.toml`).
+fn is_known(message: &Diagnostic) -> bool {
+    const KNOWN: &str = "unknown and unstable feature specified for `-Ctarget-feature`: \
+                         `fix-cortex-a53-835769`";
+    message.message == KNOWN
 }
 
 /// First line that `rustc --version` prints in the workspace.
@@ -116,4 +177,39 @@ pub fn toolchain() -> anyhow::Result<String> {
         .output()
         .context("cannot run rustc: is it in PATH?")?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_told_from_what_cargo_has_to_say() {
+        assert_eq!(status("   Compiling exopi-abi v0.1.0"), Some("Compiling"));
+        assert_eq!(
+            status("    Finished `release` profile [optimized]"),
+            Some("Finished")
+        );
+        for line in [
+            "warning: unused manifest key: package.colour",
+            "error: could not compile `exopi-abi`",
+            "error[E0425]: cannot find value",
+            "  --> src/lib.rs:1:1",
+            "Caused by: the lock file needs to be updated",
+            "            ",
+            "    feature requires a nightly compiler",
+            "",
+        ] {
+            assert_eq!(status(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_progress_is_held_back() {
+        let said = "   Compiling a v1\nwarning: odd\n    Finished it\n";
+        assert_eq!(
+            pass_on(said.as_bytes(), "a"),
+            "   Compiling a v1\n    Finished it\n"
+        );
+    }
 }

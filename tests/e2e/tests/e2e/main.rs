@@ -1,5 +1,8 @@
 //! The system, booted and seen from outside.
 
 mod boot;
+mod device_tree;
 mod failures;
 mod images;
+mod serial_line;
+mod typing;

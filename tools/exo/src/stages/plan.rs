@@ -94,7 +94,13 @@ fn is_kernel_side(folder: &Path) -> bool {
 
 /// Whether a crate's folder is built for EL0.
 fn is_el0(folder: &Path) -> bool {
-    let wholly = ["libos", "userland", "tests/target", "tests/protocol"];
+    let wholly = [
+        "libos",
+        "userland",
+        "tests/echo",
+        "tests/target",
+        "tests/protocol",
+    ];
     wholly.iter().any(|top| folder.starts_with(top))
 }
 
@@ -111,6 +117,7 @@ mod tests {
         for folder in [
             "libos/rt",
             "userland/bench",
+            "tests/echo",
             "tests/target",
             "tests/protocol",
         ] {
