@@ -126,23 +126,30 @@ fn ram(physical: u64, length: u64) -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(mmu::linear(physical) as *const u8, length as usize) }
 }
 
-/// What the firmware left in memory, which ends at `ram_end`: a device tree where it says, or the ATAG
-/// list.
-fn left_in_memory(pointer: u64, ram_end: u64) -> (Handover<'static>, &'static str) {
-    /// The list lies below whatever is loaded; none is longer.
-    const ATAG_BYTES: u64 = 0x1000 - ATAG_LIST;
-    let room = mmu::mapped_end(ram_end).saturating_sub(pointer);
-    let tree = (pointer.is_multiple_of(8) && room >= 8)
-        .then(|| handover::device_tree_size(ram(pointer, 8)))
-        .flatten()
-        .filter(|size| *size as u64 <= room);
-    match tree {
-        Some(size) => (
-            handover::device_tree(ram(pointer, size as u64)),
-            "device tree",
-        ),
-        None => (handover::atag_list(ram(ATAG_LIST, ATAG_BYTES)), "ATAGs"),
-    }
+/// The device tree at `pointer`, if there is one, inside of RAM, which ends at `ram_end`, and clear of the
+/// kernel's image, whose pages have no other name.
+fn device_tree(pointer: u64, ram_end: u64) -> Handover<'static> {
+    let image = mmu::image();
+    let image = mmu::physical_of_image(image.start)..mmu::physical_of_image(image.end);
+    let readable = |length: u64| {
+        let end = pointer.checked_add(length)?;
+        let clear = end <= image.start || image.end <= pointer;
+        (clear && end <= mmu::mapped_end(ram_end)).then(|| ram(pointer, length))
+    };
+    let aligned = pointer.is_multiple_of(8).then_some(8);
+    aligned
+        .and_then(readable)
+        .and_then(handover::device_tree_size)
+        .and_then(|size| readable(size as u64))
+        .map(handover::device_tree)
+        .unwrap_or_default()
+}
+
+/// The ATAG list, which lies below whatever is loaded.
+fn atags() -> Handover<'static> {
+    /// No list is longer.
+    const MOST_BYTES: u64 = 0x1000 - ATAG_LIST;
+    handover::atag_list(ram(ATAG_LIST, MOST_BYTES))
 }
 
 /// Asks for all that the kernel wants to know. `pointer` is what the firmware left in x0.
@@ -150,10 +157,11 @@ pub(super) fn ask(mut mailbox: FirmwareMailbox<Message>, pointer: u64) -> Found 
     let told = mailbox.arm_memory().ok().filter(|memory| memory.length > 0);
     let certain = told.unwrap_or(LEAST_MEMORY);
     let ram_end = certain.start.saturating_add(certain.length);
-    let (left, left_source) = left_in_memory(pointer, ram_end);
-    let (memory, memory_source) = match (told, left.memory) {
-        (Some(memory), _) => (memory, "mailbox"),
-        (_, Some(memory)) => (memory, left_source),
+    let (tree, atags) = (device_tree(pointer, ram_end), atags());
+    let (memory, memory_source) = match (told, tree.memory, atags.memory) {
+        (Some(memory), _, _) => (memory, "mailbox"),
+        (_, Some(memory), _) => (memory, "device tree"),
+        (_, _, Some(memory)) => (memory, "ATAGs"),
         _ => (LEAST_MEMORY, "kernel, since nobody told"),
     };
     let mut found = Found {
@@ -163,7 +171,7 @@ pub(super) fn ask(mut mailbox: FirmwareMailbox<Message>, pointer: u64) -> Found 
         arguments: [0; ARGUMENT_BYTES],
         argument_bytes: 0,
     };
-    if let Some(arguments) = left.command_line {
+    if let Some(arguments) = tree.command_line.or(atags.command_line) {
         found.set_arguments(arguments);
     } else {
         let mut line = [0; ARGUMENT_BYTES];

@@ -85,6 +85,12 @@ fn tree_without_arguments() {
 }
 
 #[test]
+fn tree_without_arguments_leaves_those_of_the_atags() {
+    let run = planted(TREE_AT, &Tree::of_machine(None));
+    has_arguments(&run, FROM_ATAGS);
+}
+
+#[test]
 fn tree_goes_before_atags() {
     let run = planted(TREE_AT, &Tree::of_machine(Some(FROM_TREE)));
     has_arguments(&run, FROM_TREE);
@@ -158,6 +164,8 @@ fn pointer_to_anywhere_stops_no_boot() {
             start,
         ),
         ("at the graphics processor's memory", 0x3c00_0000, start),
+        ("at the kernel", 0x8_0000, &[]),
+        ("just before the kernel", 0x8_0000 - 8, &start[..8]),
         ("at the serial port", 0x3f20_1000, &[]),
         ("at the local controller", 0x4000_0000, &[]),
         ("above everything", 0x1_0000_0000, &[]),
