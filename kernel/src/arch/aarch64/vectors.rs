@@ -93,6 +93,27 @@ global_asm!(
     str \temporary, [x17, #\offset]
 .endm
 
+// Moves x2..x15 to or from a block of registers, x0's place being at \at, by \op (stp or ldp).
+.macro X2_TO_X15 op, base, at=0
+    \op x2, x3, [\base, #\at + 16]
+    \op x4, x5, [\base, #\at + 32]
+    \op x6, x7, [\base, #\at + 48]
+    \op x8, x9, [\base, #\at + 64]
+    \op x10, x11, [\base, #\at + 80]
+    \op x12, x13, [\base, #\at + 96]
+    \op x14, x15, [\base, #\at + 112]
+.endm
+
+// The same for x18..x29.
+.macro X18_TO_X29 op, base, at=0
+    \op x18, x19, [\base, #\at + 144]
+    \op x20, x21, [\base, #\at + 160]
+    \op x22, x23, [\base, #\at + 176]
+    \op x24, x25, [\base, #\at + 192]
+    \op x26, x27, [\base, #\at + 208]
+    \op x28, x29, [\base, #\at + 224]
+.endm
+
 // An exception that finds the kernel itself running, or that nothing can be done about. x0 goes where
 // EL0 sees its u-area's address, since SP cannot be trusted before it is looked at: below the stack
 // lies an unmapped page, and a store there would bring us here again, for ever.
@@ -160,21 +181,10 @@ __upcall:
     ldr x17, [x16, #{HELD}]
     cbnz x17, __suspend
     stp x0, x1, [x16, #{FRAME} + 0]
-    stp x2, x3, [x16, #{FRAME} + 16]
-    stp x4, x5, [x16, #{FRAME} + 32]
-    stp x6, x7, [x16, #{FRAME} + 48]
-    stp x8, x9, [x16, #{FRAME} + 64]
-    stp x10, x11, [x16, #{FRAME} + 80]
-    stp x12, x13, [x16, #{FRAME} + 96]
-    stp x14, x15, [x16, #{FRAME} + 112]
+    X2_TO_X15 stp, x16, {FRAME}
     ldp x0, x1, [sp, #{SCRATCH}]
     stp x0, x1, [x16, #{FRAME} + 128]
-    stp x18, x19, [x16, #{FRAME} + 144]
-    stp x20, x21, [x16, #{FRAME} + 160]
-    stp x22, x23, [x16, #{FRAME} + 176]
-    stp x24, x25, [x16, #{FRAME} + 192]
-    stp x26, x27, [x16, #{FRAME} + 208]
-    stp x28, x29, [x16, #{FRAME} + 224]
+    X18_TO_X29 stp, x16, {FRAME}
     mrs x3, sp_el0
     stp x30, x3, [x16, #{FRAME} + 240]
     mrs x2, elr_el1
@@ -213,24 +223,12 @@ __no_handler:
 __interrupt:
     sub sp, sp, #{SAVED_BYTES}
     stp x0, x1, [sp, #0]
-    stp x2, x3, [sp, #16]
-    stp x4, x5, [sp, #32]
-    stp x6, x7, [sp, #48]
-    stp x8, x9, [sp, #64]
-    stp x10, x11, [sp, #80]
-    stp x12, x13, [sp, #96]
-    stp x14, x15, [sp, #112]
+    X2_TO_X15 stp, sp
     stp x16, x17, [sp, #128]
     stp x18, x30, [sp, #144]
     bl __serve_interrupts
     ldp x0, x1, [sp, #0]
-    ldp x2, x3, [sp, #16]
-    ldp x4, x5, [sp, #32]
-    ldp x6, x7, [sp, #48]
-    ldp x8, x9, [sp, #64]
-    ldp x10, x11, [sp, #80]
-    ldp x12, x13, [sp, #96]
-    ldp x14, x15, [sp, #112]
+    X2_TO_X15 ldp, sp
     ldp x16, x17, [sp, #128]
     ldp x18, x30, [sp, #144]
     add sp, sp, #{SAVED_BYTES}
@@ -261,20 +259,10 @@ __kernel_exception:
     mov sp, x1
     mov x1, x2
     ldr x2, [sp, #16]
-3:  stp x2, x3, [sp, #16]
-    stp x4, x5, [sp, #32]
-    stp x6, x7, [sp, #48]
-    stp x8, x9, [sp, #64]
-    stp x10, x11, [sp, #80]
-    stp x12, x13, [sp, #96]
-    stp x14, x15, [sp, #112]
+3:
+    X2_TO_X15 stp, sp
     stp x16, x17, [sp, #128]
-    stp x18, x19, [sp, #144]
-    stp x20, x21, [sp, #160]
-    stp x22, x23, [sp, #176]
-    stp x24, x25, [sp, #192]
-    stp x26, x27, [sp, #208]
-    stp x28, x29, [sp, #224]
+    X18_TO_X29 stp, sp
     stp x30, x1, [sp, #240]
     mrs x2, tpidrro_el0
     mrs x3, par_el1
@@ -296,20 +284,9 @@ __kernel_exception:
     msr elr_el1, x2
     msr spsr_el1, x3
     ldp x0, x1, [sp, #0]
-    ldp x2, x3, [sp, #16]
-    ldp x4, x5, [sp, #32]
-    ldp x6, x7, [sp, #48]
-    ldp x8, x9, [sp, #64]
-    ldp x10, x11, [sp, #80]
-    ldp x12, x13, [sp, #96]
-    ldp x14, x15, [sp, #112]
+    X2_TO_X15 ldp, sp
     ldp x16, x17, [sp, #128]
-    ldp x18, x19, [sp, #144]
-    ldp x20, x21, [sp, #160]
-    ldp x22, x23, [sp, #176]
-    ldp x24, x25, [sp, #192]
-    ldp x26, x27, [sp, #208]
-    ldp x28, x29, [sp, #224]
+    X18_TO_X29 ldp, sp
     ldr x30, [sp, #240]
     add sp, sp, #{RECORD_BYTES}
     eret
@@ -327,20 +304,9 @@ __resume:
     str xzr, [x0, #{HELD_IN_FRAME}]
     ldp x30, x3, [x0, #240]
     msr sp_el0, x3
-    ldp x28, x29, [x0, #224]
-    ldp x26, x27, [x0, #208]
-    ldp x24, x25, [x0, #192]
-    ldp x22, x23, [x0, #176]
-    ldp x20, x21, [x0, #160]
-    ldp x18, x19, [x0, #144]
+    X18_TO_X29 ldp, x0
     ldp x16, x17, [x0, #128]
-    ldp x14, x15, [x0, #112]
-    ldp x12, x13, [x0, #96]
-    ldp x10, x11, [x0, #80]
-    ldp x8, x9, [x0, #64]
-    ldp x6, x7, [x0, #48]
-    ldp x4, x5, [x0, #32]
-    ldp x2, x3, [x0, #16]
+    X2_TO_X15 ldp, x0
     ldp x0, x1, [x0, #0]
     eret
 "#,
