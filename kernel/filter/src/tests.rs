@@ -1,0 +1,8 @@
+//! The forms against each other, and the tree against a naive model.
+
+mod costs;
+mod emulated;
+mod hostile;
+mod model;
+mod refinement;
+mod world;
