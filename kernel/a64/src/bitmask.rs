@@ -135,7 +135,8 @@ mod tests {
     fn no_other_value_gets_one() {
         let (wide, narrow) = (decoded(64), decoded(32));
         // Each encodable value with one bit changed, which is where a lax encoder goes wrong.
-        for value in wide.keys() {
+        // (The interpreter of Miri would take an hour for all.)
+        for value in wide.keys().step_by(if cfg!(miri) { 500 } else { 1 }) {
             for bit in 0..64 {
                 let near = value ^ 1 << bit;
                 assert_eq!(Bitmask::new::<X>(near).is_ok(), wide.contains_key(&near));

@@ -45,6 +45,7 @@
 extern crate std;
 
 pub mod atom;
+pub mod build;
 mod classify;
 mod code;
 mod delete;
@@ -115,6 +116,8 @@ pub enum Error {
     Absent,
     /// A pool is too small or too large to be used.
     BadPool,
+    /// Facts of which one excludes the other.
+    Contradiction,
     /// Code could not be written.
     Code(exopi_a64::Error),
 }

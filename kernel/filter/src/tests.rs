@@ -1,5 +1,6 @@
 //! The forms against each other, and the tree against a naive model.
 
+mod built;
 mod costs;
 mod emulated;
 mod hostile;

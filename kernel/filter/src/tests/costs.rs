@@ -84,7 +84,8 @@ fn a_five_tuple_costs_the_same_among_a_thousand() {
 /// Where the last filter lies depends on the secrets: the bar must not be a matter of luck.
 #[test]
 fn the_secrets_hardly_matter() {
-    let mut costs: Vec<u64> = (1..200u64)
+    let seeds = if cfg!(miri) { 1..3 } else { 1..200u64 };
+    let mut costs: Vec<u64> = seeds
         .map(|seed| Secrets {
             first: seed.wrapping_mul(0xd6e8_feb8_6659_fd93),
             second: seed.wrapping_mul(0xa076_1d64_78bd_642f) | 1,
@@ -95,9 +96,10 @@ fn the_secrets_hardly_matter() {
     let (least, most) = (costs[0], costs[costs.len() - 1]);
     let within = costs.iter().filter(|&&cost| cost <= least + 15).count();
     println!(
-        "dpf_1000 with 199 secrets: {least} to {most}, {within} of them within 15 of the least"
+        "dpf_1000 with {} secrets: {least} to {most}, {within} within 15 of the least",
+        costs.len()
     );
-    assert!(within >= 190 && most <= 100);
+    assert!(within * 20 >= costs.len() * 19 && most <= 100);
 }
 
 /// The way in which programs split filters: protocol and address, port, connection.
