@@ -256,6 +256,15 @@ impl Machine {
             self.set(d, result, wide);
             return Some(());
         }
+        self.one_or_two_sources(word, n, second)
+    }
+
+    /// The rest of them: conditional, and with one or two sources.
+    fn one_or_two_sources(&mut self, word: u32, n: u64, second: u64) -> Option<()> {
+        let wide = word >> 31 == 1;
+        let width: u32 = if wide { 64 } else { 32 };
+        let (d, opc, m) = (bits(word, 4, 0), bits(word, 30, 29), bits(word, 20, 16));
+        let amount = bits(word, 15, 10);
         let condition = bits(word, 15, 12);
         match (bits(word, 28, 21), opc) {
             (0b1101_0100, 0) if amount & 0b11 <= 1 => {

@@ -107,6 +107,11 @@ fn immediates<R: Named>(cases: &mut Vec<Case>, d: R, n: R) {
         );
         push(format!("tst {n:?}, #{value}"), tst_immediate(n, value));
     }
+    constants_and_fields(cases, d, n);
+}
+
+fn constants_and_fields<R: Named>(cases: &mut Vec<Case>, d: R, n: R) {
+    let mut push = |text: String, word: Result<Word, Error>| cases.push((text, word.unwrap()));
     for shift in (0..R::BITS).step_by(16) {
         for value in [0, 1, 0x8000, 0xffff] {
             push(
@@ -165,6 +170,11 @@ fn registers<R: Named>(cases: &mut Vec<Case>, d: R, n: R, m: R) {
         let word = ccmp(n, m, 9, condition).unwrap();
         push(format!("ccmp {n:?}, {m:?}, #9, {name}"), word);
     }
+    shifted_registers(cases, d, n, m);
+}
+
+fn shifted_registers<R: Named>(cases: &mut Vec<Case>, d: R, n: R, m: R) {
+    let mut push = |text: String, word: Word| cases.push((text, word));
     for (by, name) in SHIFTS {
         for amount in [1, 31, R::BITS - 1] {
             let tail = format!("{n:?}, {m:?}, {name} #{amount}");
