@@ -1,7 +1,8 @@
 //! The merged tree, interpreted.
 
+use crate::MAX_CHAIN;
 use crate::keys::put;
-use crate::records::{FilterId, KeyRecord, MAX_WORDS, Part, Step};
+use crate::records::{FilterId, KeyRecord, MAX_WORDS, Part, State, Step};
 use crate::trie::Trie;
 
 impl Trie<'_> {
@@ -17,6 +18,47 @@ impl Trie<'_> {
             base = moved;
         }
         at
+    }
+
+    /// Whether a frame satisfies all that a filter and those above it ask, whoever gets it: what a frame
+    /// that is to be sent must do for a send capability with these atoms.
+    ///
+    /// A filter that is being removed, or is not there, is satisfied by nothing.
+    pub fn satisfies(&self, filter: FilterId, frame: &[u8]) -> bool {
+        let mut path = [FilterId::ROOT; MAX_CHAIN];
+        let mut count = 0;
+        let mut at = filter;
+        while at != FilterId::ROOT {
+            let record = self
+                .filter(at)
+                .filter(|record| record.state != State::Leaving);
+            let (Some(record), Some(place)) = (record, path.get_mut(count)) else {
+                return false;
+            };
+            *place = at;
+            count += 1;
+            at = record.parent();
+        }
+        let path = path.iter().take(count).rev();
+        let mut base = 0;
+        for step in path {
+            match self.moved(*step, base, frame) {
+                Some(moved) => base = moved,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// The base behind a filter's own atoms, if the frame has the filter's values there.
+    fn moved(&self, filter: FilterId, base: u64, frame: &[u8]) -> Option<u64> {
+        let record = self.filter(filter)?;
+        let key = self.parent_key(record)?;
+        let mut words = [0; MAX_WORDS];
+        words[0] = record.place().into();
+        let moved = look(key, base, frame, &mut words)?;
+        let words = words.get(..key.words.into())?;
+        self.has_words(filter, words).then_some(moved)
     }
 
     /// The child that takes the frame, and the base behind its key.

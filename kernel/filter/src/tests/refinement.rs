@@ -5,9 +5,9 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::world::{Memory, SECRETS, World};
+use super::world::{Memory, World};
 use crate::atom::shifted;
-use crate::{Error, FilterId, MAX_ATOMS, MAX_CHAIN, Operation, Width};
+use crate::{Error, FilterId, MAX_ATOMS, MAX_CHAIN, Operation, Secrets, Width};
 
 /// Octets that frames and values are made of: few, so that they meet.
 const OCTETS: [u8; 4] = [0, 1, 0x45, 0xff];
@@ -220,27 +220,7 @@ fn apply(world: &mut World<'_>, keys: &mut Vec<(FilterId, Vec<Vec<Operation>>)>,
         }
         Action::Insert(at, position, seed) => {
             let id = pick(at);
-            let all = known(keys, id);
-            let Some(key) = all.get(position % all.len().max(1)) else {
-                return;
-            };
-            let position = position % all.len();
-            let operations = with_values(key, seed);
-            let mut chain = world.model.nodes[&id].chain.clone();
-            chain.extend_from_slice(&operations);
-            let same = |(_, node): (FilterId, &super::model::Node)| {
-                node.key == position && node.chain == chain
-            };
-            let taken = world.model.children(id).any(same);
-            match world.insert(id, position, &operations) {
-                Ok(_) => assert!(!taken && chain.len() <= MAX_CHAIN && live(world, id)),
-                Err(Error::Overlap) => assert!(taken),
-                Err(Error::BadCount) => {
-                    assert!(chain.len() > MAX_CHAIN || operations.len() > MAX_ATOMS)
-                }
-                Err(Error::Leaving) => assert!(!live(world, id)),
-                Err(error) => assert!(matches!(error, Error::NoFilter | Error::NoChunk), "{error}"),
-            }
+            insert(world, id, &known(keys, id), position, seed);
         }
         Action::Delete(at, bound) => {
             let gone = delete(world, pick(at), bound);
@@ -256,6 +236,29 @@ fn apply(world: &mut World<'_>, keys: &mut Vec<(FilterId, Vec<Vec<Operation>>)>,
                 Err(error) => assert!(error == Error::Root || !live(world, id), "{error}"),
             }
         }
+    }
+}
+
+/// Inserts a child under one of the keys `all` that `id` has.
+fn insert(world: &mut World<'_>, id: FilterId, all: &[Vec<Operation>], position: usize, seed: u64) {
+    let Some(key) = all.get(position % all.len().max(1)) else {
+        return;
+    };
+    let position = position % all.len();
+    let operations = with_values(key, seed);
+    let mut chain = world.model.nodes[&id].chain.clone();
+    chain.extend_from_slice(&operations);
+    let same =
+        |(_, node): (FilterId, &super::model::Node)| node.key == position && node.chain == chain;
+    let taken = world.model.children(id).any(same);
+    match world.insert(id, position, &operations) {
+        Ok(_) => assert!(!taken && chain.len() <= MAX_CHAIN && !world.model.nodes[&id].retired),
+        Err(Error::Overlap) => assert!(taken),
+        Err(Error::BadCount) => {
+            assert!(chain.len() > MAX_CHAIN || operations.len() > MAX_ATOMS)
+        }
+        Err(Error::Leaving) => assert!(world.model.nodes[&id].retired),
+        Err(error) => assert!(matches!(error, Error::NoFilter | Error::NoChunk), "{error}"),
     }
 }
 
@@ -342,7 +345,8 @@ proptest! {
     #[test]
     fn the_three_forms_agree(actions in proptest::collection::vec(action(), 1..80), seed in any::<u64>()) {
         let mut memory = Memory::new(40, 24, 24);
-        let mut world = World::new(memory.trie(SECRETS));
+        let secrets = Secrets { first: seed, second: seed.rotate_left(17) | 1 };
+        let mut world = World::new(memory.trie(secrets));
         let mut keys = vec![];
         let start = Action::Declare(0, with_values(&[super::world::equal(0, Width::Bits8, 0xff, 0)], 0));
         for (number, action) in core::iter::once(start).chain(actions).enumerate() {

@@ -9,7 +9,7 @@ use super::emulated::Arena;
 use super::model::Model;
 use crate::{
     Atom, Chunk, Error, Filter, FilterId, KeyId, KeyRecord, Operation, Pools, Program, Secrets,
-    Trie, Width, slots_for,
+    Trie, Width, oracle, slots_for,
 };
 
 /// The memory of a tree.
@@ -120,8 +120,12 @@ impl<'m> World<'m> {
         for frame in frames {
             let expected = self.model.classify(frame);
             prop_assert_eq!(self.trie.classify(frame), expected, "{:02x?}", frame);
-            let ran = self.arena.run(&mut machine, frame);
+            let ran = self.arena.run_with(&mut machine, frame, self.trie.secrets);
             prop_assert_eq!(ran.map(|(id, _)| id), Ok(expected), "{:02x?}", frame);
+            for (id, node) in &self.model.nodes {
+                let all = oracle::matches(node.chain.iter().copied(), frame);
+                prop_assert_eq!(self.trie.satisfies(*id, frame), all);
+            }
             let receiver = self.model.receiver(expected);
             prop_assert_eq!(self.trie.receiver(expected), receiver);
         }
