@@ -87,7 +87,8 @@ mod tests {
     /// Every value that has an encoding, by going through the encodings as the manual decodes them.
     fn decoded(width: u32) -> BTreeMap<u64, u32> {
         let mut values = BTreeMap::new();
-        for field in 0..1u32 << 13 {
+        // Miri takes minutes for all.
+        for field in (0..1u32 << 13).step_by(if cfg!(miri) { 101 } else { 1 }) {
             let (n, immr, imms) = (field >> 12, field >> 6 & 0x3f, field & 0x3f);
             let combined = n << 6 | (!imms & 0x3f);
             // HighestSetBit(N:NOT(imms)) gives the element's size; below 1 it is reserved.
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn every_value_that_has_an_encoding_gets_it() {
         let (wide, narrow) = (decoded(64), decoded(32));
-        assert_eq!((wide.len(), narrow.len()), (5334, 1302));
+        assert!((wide.len(), narrow.len()) == (5334, 1302) || cfg!(miri));
         for (value, field) in wide {
             assert_eq!(
                 Bitmask::new::<X>(value),
@@ -133,10 +134,13 @@ mod tests {
 
     #[test]
     fn no_other_value_gets_one() {
+        if cfg!(miri) {
+            // Needs all that have one.
+            return;
+        }
         let (wide, narrow) = (decoded(64), decoded(32));
         // Each encodable value with one bit changed, which is where a lax encoder goes wrong.
-        // (The interpreter of Miri would take an hour for all.)
-        for value in wide.keys().step_by(if cfg!(miri) { 500 } else { 1 }) {
+        for value in wide.keys() {
             for bit in 0..64 {
                 let near = value ^ 1 << bit;
                 assert_eq!(Bitmask::new::<X>(near).is_ok(), wide.contains_key(&near));
