@@ -275,23 +275,27 @@ impl Capability {
         if let Err(error) = Body::of_kind(kind, body.rights, body.index, body.count, body.epoch) {
             return Err(error);
         }
-        if capability.reserved != 0 || capability.used as usize > MAX_CAVEATS {
-            return Err(Error::Malformed);
+        // Most have no caveats: then all that is left must be zero.
+        if head >> 8 | tail == 0 || capability.has_good_caveats() {
+            Ok(capability)
+        } else {
+            Err(Error::Malformed)
         }
-        let mut at = 0;
-        while at < MAX_CAVEATS {
-            let word = capability.caveats[at];
-            let good = if at < capability.used as usize {
-                Caveat::from_word(word).is_some()
-            } else {
-                word == 0
-            };
-            if !good {
-                return Err(Error::Malformed);
+    }
+
+    /// Whether there are as many caveats as it says, with no gap, and the reserved bits are zero.
+    const fn has_good_caveats(&self) -> bool {
+        let mut words = self.caveats().rest;
+        let mut used = 0;
+        while words != 0 {
+            // Zero is no caveat: there is nothing behind an unused place.
+            if Caveat::from_word(words as u32).is_none() {
+                return false;
             }
-            at += 1;
+            words >>= 32;
+            used += 1;
         }
-        Ok(capability)
+        self.used == used && self.reserved == 0
     }
 
     /// Its words, for registers.
@@ -344,9 +348,12 @@ impl Capability {
 
     /// What holders have added to it, in the order in which they did.
     #[inline(always)]
-    pub fn caveats(&self) -> impl ExactSizeIterator<Item = Caveat> + use<'_> {
-        let used = self.caveats.get(..self.used.into()).unwrap_or_default();
-        used.iter().map(|word| Caveat::of_checked(*word))
+    pub const fn caveats(&self) -> Caveats {
+        let [first, second, third] = self.caveats;
+        Caveats {
+            rest: first as u128 | (second as u128) << 32 | (third as u128) << 64,
+            position: 0,
+        }
     }
 
     /// Its seal.
@@ -371,6 +378,59 @@ impl Capability {
         narrowed.used += 1;
         narrowed.seal = self.seal.chain(self.used, restriction);
         Ok(narrowed)
+    }
+}
+
+/// The caveats of a capability, first to last.
+///
+/// They are words that are not zero and are followed by zeros alone, so they are shifted out of a register
+/// until nothing is left: an array that is indexed would have to be written to the stack first.
+#[derive(Clone, Debug)]
+pub struct Caveats {
+    rest: u128,
+    position: u8,
+}
+
+impl Caveats {
+    /// Whether none is left.
+    #[inline(always)]
+    pub const fn is_empty(&self) -> bool {
+        self.rest == 0
+    }
+
+    /// Takes the next caveat as it was sealed if that was done for `presenter`, and the step of the chain for
+    /// it from `seal`. `None` if there is no caveat left.
+    ///
+    /// # Errors
+    /// [`Error::WrongHolder`], as [`Caveat::for_presenter`].
+    #[inline(always)]
+    pub fn follow(
+        &mut self,
+        seal: Seal,
+        presenter: Identity,
+    ) -> Result<Option<(Seal, Restriction)>, Error> {
+        let (word, position) = (self.rest as u32, self.position);
+        let Some(caveat) = self.next() else {
+            return Ok(None);
+        };
+        let restriction = caveat.for_presenter(presenter)?;
+        let seal = seal.chain_word(position, word, restriction);
+        Ok(Some((seal, restriction)))
+    }
+}
+
+impl Iterator for Caveats {
+    type Item = Caveat;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Caveat> {
+        if self.is_empty() {
+            return None;
+        }
+        let word = self.rest as u32;
+        self.rest >>= 32;
+        self.position += 1;
+        Some(Caveat::of_checked(word))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Verification: from 48 bytes of anybody's to a proof.
 //!
-//! Work is for the common case: no table, no division, one hash for the body and one for each caveat, and
-//! branches only on what can be read in the capability. About 200 A64 instructions, and 165 at
-//! most for each caveat.
+//! One hash for the body and one for each caveat, and branches only on what can be read in the capability.
+//! Compiled alone for A64, from the six words to a checked right and a covered object: 260 instructions
+//! without caveats (185 of them the hash), and 150 to 180 for each caveat, 40 more if there is any.
 
 use exopi_abi::Error;
 use exopi_abi::capability::{
@@ -21,10 +21,30 @@ pub struct Verified {
     /// Its caveats are kept, to be sealed in again when something is issued from it.
     pub(crate) capability: Capability,
     pub(crate) presenter: Identity,
+    left: Left,
+}
+
+/// What caveats have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Left {
     rights: Rights,
     badge: Option<Badge>,
     until: Option<Second>,
     held: bool,
+}
+
+impl Left {
+    #[inline(always)]
+    fn restrict(&mut self, restriction: Restriction) {
+        match restriction {
+            Restriction::Rights(mask) => self.rights = self.rights.intersection(mask),
+            Restriction::Holder(_) => self.held = true,
+            Restriction::Badge(badge) => self.badge = self.badge.or(Some(badge)),
+            Restriction::Until(second) => {
+                self.until = Some(self.until.map_or(second, |until| until.min(second)));
+            }
+        }
+    }
 }
 
 /// Decides what `capability` is worth in the hands of `presenter`, `now` whole seconds after boot.
@@ -48,39 +68,30 @@ pub fn verify(
 ) -> Result<Verified, Error> {
     let body = capability.body();
     let mut seal = body.seal(key.0);
-    let mut verified = Verified {
-        capability: *capability,
-        presenter,
+    let mut left = Left {
         rights: body.rights(),
         badge: None,
         until: None,
         held: false,
     };
-    for (position, caveat) in (0..).zip(capability.caveats()) {
-        let restriction = caveat.for_presenter(presenter)?;
-        seal = seal.chain(position, restriction);
-        verified.restrict(restriction);
+    let mut caveats = capability.caveats();
+    while let Some((next, restriction)) = caveats.follow(seal, presenter)? {
+        seal = next;
+        left.restrict(restriction);
     }
     if seal != capability.seal() {
         return Err(Error::WrongSeal);
     }
+    let verified = Verified {
+        capability: *capability,
+        presenter,
+        left,
+    };
     verified.in_time(now)?;
     Ok(verified)
 }
 
 impl Verified {
-    #[inline(always)]
-    fn restrict(&mut self, restriction: Restriction) {
-        match restriction {
-            Restriction::Rights(mask) => self.rights = self.rights.intersection(mask),
-            Restriction::Holder(_) => self.held = true,
-            Restriction::Badge(badge) => self.badge = self.badge.or(Some(badge)),
-            Restriction::Until(second) => {
-                self.until = Some(self.until.map_or(second, |until| until.min(second)));
-            }
-        }
-    }
-
     #[inline(always)]
     pub(crate) const fn body(&self) -> Body {
         self.capability.body()
@@ -113,26 +124,26 @@ impl Verified {
     /// Everything that it allows: the body's rights, less what caveats took away.
     #[inline(always)]
     pub const fn all_rights(&self) -> Rights {
-        self.rights
+        self.left.rights
     }
 
     /// What is given when something is issued from it and nobody has named rights: all but those that end the
     /// object or other holders' use of it ([`Kind::withheld`]).
     #[inline(always)]
     pub const fn lendable(&self) -> Rights {
-        self.rights.difference(self.kind().withheld())
+        self.left.rights.difference(self.kind().withheld())
     }
 
     /// The badge of calls that are made by it: the first one sealed.
     #[inline(always)]
     pub const fn badge(&self) -> Option<Badge> {
-        self.badge
+        self.left.badge
     }
 
     /// The second when what is bound by it must end: the earliest sealed.
     #[inline(always)]
     pub const fn until(&self) -> Option<Second> {
-        self.until
+        self.left.until
     }
 
     /// Who presented it.
@@ -144,7 +155,7 @@ impl Verified {
     /// Whether the presenter alone may present it.
     #[inline(always)]
     pub const fn is_held(&self) -> bool {
-        self.held
+        self.left.held
     }
 
     /// What it allows, as rights of the kind that the caller expects.
@@ -154,7 +165,7 @@ impl Verified {
     #[inline(always)]
     pub fn rights<R: KindRights>(&self) -> Result<R, Error> {
         if self.kind() == R::KIND {
-            Ok(R::from_bits_truncate(self.rights.bits()))
+            Ok(R::from_bits_truncate(self.left.rights.bits()))
         } else {
             Err(Error::WrongKind)
         }
@@ -196,7 +207,7 @@ impl Verified {
     /// [`Error::Expired`].
     #[inline(always)]
     pub fn in_time(&self, now: u64) -> Result<(), Error> {
-        match self.until {
+        match self.left.until {
             Some(second) if second.has_begun(now) => Err(Error::Expired),
             _ => Ok(()),
         }

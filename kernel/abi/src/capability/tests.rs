@@ -213,7 +213,7 @@ proptest! {
             prop_assert!(body.kind().rights().contains(body.rights()));
             prop_assert!(body.epoch() != Epoch::NONE);
             prop_assert_eq!(words[2] >> 16 & 0xffff, 0);
-            prop_assert_eq!(read.caveats().len() as u64, words[2] >> 8 & 0xff);
+            prop_assert_eq!(read.caveats().count() as u64, words[2] >> 8 & 0xff);
         }
     }
 
@@ -266,9 +266,6 @@ proptest! {
             prop_assert_eq!(Caveat::from_word(word).is_some(), good);
             if let Some(caveat) = Caveat::from_word(word) {
                 prop_assert_eq!(caveat.word(), word);
-            } else {
-                // What no parser lets in could not pass for anything either.
-                prop_assert_ne!(Caveat::of_checked(word).word(), word);
             }
         }
     }
