@@ -240,6 +240,25 @@ proptest! {
         }
     }
 
+    /// What stands in a used place must be a caveat.
+    #[test]
+    fn words_that_are_no_caveat_are_refused(
+        (_, chain, capability) in capability(),
+        tag in prop_oneof![Just(0u32), 5u32..256],
+        value in 0..1u32 << 24,
+    ) {
+        let words = capability.words();
+        for at in 0..chain.len() {
+            for wrong in [tag << 24 | value, 1 << 24 | 1 << 16 | value, 0] {
+                let shift = 32 * ((at + 1) % 2);
+                let mut other = words;
+                other[2 + at.div_ceil(2)] &= !(0xffff_ffff << shift);
+                other[2 + at.div_ceil(2)] |= u64::from(wrong) << shift;
+                prop_assert_eq!(Capability::from_words(other), Err(Error::Malformed));
+            }
+        }
+    }
+
     /// Wild words, and words of which some are capabilities without caveats.
     #[test]
     fn any_words_are_read_or_refused(words: [u64; CAPABILITY_WORDS]) {

@@ -150,3 +150,17 @@ pub fn a_grant() -> impl Strategy<Value = Grant> {
     let chain = prop::collection::vec(a_restriction(), 0..=MAX_CAVEATS);
     (a_body(), chain).prop_map(|(body, chain)| Grant { body, chain })
 }
+
+/// A grant and somebody who can present it at time 0.
+pub fn a_good_grant() -> impl Strategy<Value = (Grant, Identity)> {
+    (a_grant(), an_identity()).prop_map(|(mut grant, presenter)| {
+        for restriction in &mut grant.chain {
+            match restriction {
+                Restriction::Holder(identity) => *identity = presenter,
+                Restriction::Until(end) if *end == second(0) => *end = second(3),
+                _ => {}
+            }
+        }
+        (grant, presenter)
+    })
+}
