@@ -43,7 +43,7 @@ errors! {
     BadCount = 3,
     /// User memory is not mapped as the call needs it, or an address lies outside user space or is misaligned.
     BadAddress = 4,
-    /// No such page.
+    /// No such page, or not one of those that the capability covers.
     OutOfRange = 5,
     /// Another environment owns it, or nobody does.
     NotYours = 6,
@@ -67,6 +67,18 @@ errors! {
     NotEmpty = 15,
     /// No upcall of this class waits to be resumed.
     NoFrame = 16,
+    /// The seal does not fit the capability: it is forged or from another boot, or a holder caveat names an environment whose index looks like the caller's and is not the caller.
+    WrongSeal = 17,
+    /// The object was freed, retired or changed since the capability was made.
+    Stale = 18,
+    /// The capability is for something else.
+    WrongKind = 19,
+    /// Only another environment may present the capability.
+    WrongHolder = 20,
+    /// The time until which the capability was good has come.
+    Expired = 21,
+    /// The capability has no place left for a caveat.
+    CaveatsFull = 22,
 }
 
 impl core::fmt::Display for Error {

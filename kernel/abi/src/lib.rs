@@ -6,6 +6,7 @@
 //! * [`uarea`]: the page in which the kernel leaves upcalls for an environment.
 //! * [`page`]: the record of a page frame.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
+//! * [`capability`]: the form of a capability, and how a holder narrows it.
 //! * [`boot`]: the form of the boot image behind the kernel.
 //! * [`exit`]: exit statuses of the kernel in the emulator.
 //! * [`layout`]: the addresses of user space that both sides must agree on.
@@ -17,6 +18,7 @@
 
 pub mod boot;
 pub mod calls;
+pub mod capability;
 pub mod error;
 pub mod exit;
 pub mod exposed;
@@ -31,6 +33,7 @@ pub mod types;
 pub mod uarea;
 
 pub use calls::{Call, Calls, stubs};
+pub use capability::Capability;
 pub use error::Error;
 pub use registers::{Progress, Reply};
 pub use types::{
