@@ -4,5 +4,6 @@ mod boot;
 mod device_tree;
 mod failures;
 mod images;
+mod position;
 mod serial_line;
 mod typing;
