@@ -19,6 +19,9 @@ use crate::exposed;
 
 /// Bytes that may wait to be sent, and to be read.
 const QUEUE: usize = 4096;
+/// Most bytes taken from the receiver at a time. It holds 16; whoever fills it faster than it is emptied
+/// must not keep the kernel for ever.
+const MOST_AT_ONCE: usize = 64;
 
 /// The port and its queues.
 struct Stream {
@@ -53,10 +56,14 @@ impl Stream {
         self.port.want_room(!self.sending.is_empty());
     }
 
-    /// Moves bytes from the receiver to the queue. What does not fit, or came damaged, is lost and
-    /// counted: the console's owner reads too slowly, or the line is bad.
-    fn receive(&mut self) {
-        while let Some(received) = self.port.try_receive() {
+    /// Moves bytes from the receiver to the queue, until it is empty or a bound is reached; whether it is
+    /// empty. What does not fit, or came damaged, is lost and counted: the console's owner reads too
+    /// slowly, or the line is bad.
+    fn receive(&mut self) -> bool {
+        for _ in 0..MOST_AT_ONCE {
+            let Some(received) = self.port.try_receive() else {
+                return true;
+            };
             let (byte, overrun) = match received {
                 Received::Byte(byte) => (Some(byte), false),
                 Received::AfterOverrun(byte) => (Some(byte), true),
@@ -67,6 +74,7 @@ impl Stream {
                 exposed::count_console_loss();
             }
         }
+        false
     }
 }
 
@@ -90,13 +98,14 @@ pub fn write(bytes: &[u8]) -> usize {
     taken
 }
 
-/// How many of the received bytes, at most `most`, wait to be read, copied to `into`. They stay until
-/// [`consume`].
+/// Copies received bytes to `into`, as many as wait and it has room for; returns how many. They stay
+/// until [`consume`]. Looks at the receiver too, so that nothing waits there for an interrupt.
 pub fn peek(into: &mut [u8]) -> usize {
-    let guard = STREAM.lock();
-    let Some(stream) = guard.as_ref() else {
+    let mut guard = STREAM.lock();
+    let Some(stream) = guard.as_mut() else {
         return 0;
     };
+    stream.receive();
     let waiting = stream.received.iter().zip(into.iter_mut());
     waiting.map(|(byte, place)| *place = *byte).count()
 }
@@ -110,11 +119,15 @@ pub fn consume(count: usize) {
     }
 }
 
-/// Serves the port's interrupt.
+/// Serves the port's interrupt. As long as the receiver cannot be emptied it is not acknowledged, and
+/// comes again once the environment has run on.
 pub fn serve() {
     if let Some(stream) = STREAM.lock().as_mut() {
-        stream.port.acknowledge();
-        stream.receive();
+        if stream.receive() {
+            stream.port.acknowledge();
+            // What came before the acknowledgement and after the last look will not interrupt again.
+            stream.receive();
+        }
         stream.send();
     }
 }

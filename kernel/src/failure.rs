@@ -79,7 +79,8 @@ fn begin() {
     let me = here() + 1;
     match FAILED.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {}
-        Err(first) if first == me => power::off(exit::KERNEL_FAILURE),
+        // It may have happened while the console was in hand.
+        Err(first) if first == me => power::off_at_once(exit::KERNEL_FAILURE),
         Err(_) => smp::sleep_for_good(),
     }
     #[expect(unsafe_code, reason = "the kernel does not go on")]

@@ -19,8 +19,8 @@ use exopi_abi::capability::{Capability, Identity};
 
 use crate::{Key, Verified, verify};
 
-/// The last `N` capabilities that were found genuine; replaced in turn. A search costs about
-/// 15 instructions for each entry, so `N` is small: 4 makes a miss a quarter dearer.
+/// The last `N` capabilities that were found genuine; replaced in turn. A miss has looked at every entry, so
+/// `N` is small.
 #[derive(Debug)]
 pub struct Cache<'k, const N: usize> {
     key: &'k Key,

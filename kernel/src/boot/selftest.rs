@@ -2,6 +2,7 @@
 //! builds with feature `selftest` alone.
 #![expect(unsafe_code, reason = "fails on purpose")]
 
+use core::fmt;
 use core::hint::black_box;
 
 use crate::arch::mmu;
@@ -25,7 +26,19 @@ pub(super) fn run(arguments: &[u8]) {
             unsafe { text.write_volatile(0) };
         }
         Some(b"panic") => panic!("asked to"),
+        Some(b"twice") => panic!("asked to, by {}", FaultWhenPrinted),
         _ => {}
+    }
+}
+
+/// Faults while the kernel prints it, with the console in hand.
+struct FaultWhenPrinted;
+
+impl fmt::Display for FaultWhenPrinted {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: none: this is to fault.
+        black_box(unsafe { black_box(core::ptr::null::<u64>()).read_volatile() });
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Copying and filling memory.
 //!
-//! The compiler calls these for every larger copy, and its own versions take 5 to 14 times the
-//! instructions of a loop over vector registers. They are written in assembly because the compiler
-//! would turn a loop that copies back into a call of what it is in.
+//! The compiler calls these for every larger copy, and its own versions do not use the vector registers.
+//! They are written in assembly because the compiler would turn a loop that copies back into a call of
+//! what it is in.
 //!
 //! Up to 128 bytes, everything is loaded before anything is stored, in pairs of blocks that meet in
 //! the middle. Beyond, a loop does 128 bytes a turn and one more block, loaded before the loop and

@@ -8,7 +8,7 @@
 //! taken by key or input, so time tells nothing of either.
 //!
 //! Rounds are inlined everywhere. On A64 a rotation that feeds an exclusive or is free (`eor` with a
-//! rotated operand), which leaves about 10 instructions for a round: 100 for one word, 20 for each more.
+//! rotated operand).
 
 /// A key, a seal, or the hash itself: low half first, as the reference code reads and writes bytes.
 pub type Block = [u64; 2];

@@ -202,8 +202,9 @@ fn current_cause() -> Cause {
 }
 
 /// The calls that `frame_pointer` leads along on the stack, the innermost first: each the address of the
-/// calling instruction, since the one after it may belong to another function. Stops at whatever does not look like a frame of this core's stacks, so that a damaged stack ends the walk
-/// and not the walker.
+/// calling instruction, since the one after it may belong to another function. Stops at whatever does
+/// not look like a frame of this core's stacks, so that a damaged stack ends the walk and not the
+/// walker.
 pub fn backtrace(frame_pointer: u64) -> impl Iterator<Item = u64> {
     let slot = mmu::stack_slot(CoreNumber::current()) as u64;
     let stack = slot..slot + SLOT_BYTES as u64;

@@ -1,4 +1,4 @@
-//! `memcpy` and its kin. The compiler's own go byte by byte in this build and cost 5 to 14 times these.
+//! `memcpy` and its kin. The compiler's own go byte by byte in this build.
 //!
 //! No `DC ZVA` and no access that is wider than its alignment: the compiler may call them before the
 //! MMU is on, when all memory is Device memory.

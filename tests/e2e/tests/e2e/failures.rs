@@ -75,6 +75,13 @@ fn panic() {
 }
 
 #[test]
+fn failure_while_a_failure_is_printed() {
+    let run = failure("twice");
+    run.ends_with(exit::KERNEL_FAILURE)
+        .prints("KERNEL PANIC on core 0: asked to, by ");
+}
+
+#[test]
 fn nothing_asked_for() {
     let run = failure("none");
     run.ends_with(0).prints("minimal: done");
