@@ -12,10 +12,14 @@
 //! Numbers are dense from 1 on, never used again for something else. `svc #0` is nobody's number: it
 //! goes to the environment's fault upcall, like every exception that the kernel has no use for.
 
+use crate::capability::Kind;
+use crate::domain::ObjectName;
+use crate::page::Owner;
 use crate::registers::{Argument, Arguments, Outcome, Reply};
 use crate::types::{
-    Access, Allocation, PageNumber, PageSelect, PageSource, Space, TableLevel, UserBytes,
-    UserBytesMut, VirtAddr,
+    Access, Allocation, Breaking, Note, Object, OnRefusal, PageNumber, PageRun, PageSelect,
+    PageSource, TableLevel, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut,
+    UserOperations, VirtAddr,
 };
 use crate::uarea::UpcallClass;
 use crate::{Error, Progress};
@@ -256,65 +260,70 @@ calls! {
     #[errors()]
     1 => fn null() -> Result<u64, Error>;
 
-    /// Allocates `count` pages for the caller: exactly `which` and the ones that follow it, or the
-    /// head of the free list (then `count` is 1). The kernel never searches; the page array shows
-    /// which pages are free. A page that last held another owner's contents is zeroed.
+    /// Allocates `count` pages for the account that the caller draws on: exactly `which` and the ones that
+    /// follow it, or heads of free lists. The kernel never searches; the page array shows which pages are
+    /// free. A page that last held another owner's contents is zeroed. All pages of a call are stamped
+    /// with one new epoch.
     ///
-    /// Stops at the first page that is not free, and after at most 16 pages.
-    #[errors(BadCount, Taken, Exhausted)]
+    /// Stops at the first page that is not free, and after at most 16 pages. The value is the first page.
+    #[errors(BadCount, Taken, Exhausted, OverAllowance)]
     2 => fn page_alloc(which: PageSelect, count: u64) -> Allocation;
 
-    /// Gives `count` plain pages of the caller back, from `first` on. A page that is still mapped is
-    /// refused. Contents stay until somebody else gets the page.
+    /// Gives `count` plain pages back: pages of the caller's account, or by a capability with the right to
+    /// free. A page that is still referred to is refused. Contents stay until somebody else gets the page.
     ///
     /// Stops at the first refusal, and after at most 64 pages.
     #[errors(BadCount, NotYours, WrongType, InUse)]
-    3 => fn page_free(first: PageNumber, count: u64) -> Progress;
+    3 => fn page_free(pages: PageRun<'_>, count: u64) -> Progress;
 
-    /// Makes `table`, a plain page of the caller that nothing refers to, the table of `level` that
-    /// covers `at`, all its entries invalid. A level-3 table comes with `links`, a second such page,
-    /// in which the kernel keeps what leads from a page to its mappings; a level-2 table comes
-    /// without. The table of the level above must be there.
+    /// Makes `table`, a plain page of the space's account that nothing refers to, the table of `level` that
+    /// covers `at`, all its entries empty. With it comes `links`, a second such page, in which the
+    /// kernel keeps what leads from a page to its mappings. The table of the level above must be there.
+    /// For a space that is presented: the right to map.
     #[errors(NotYours, WrongType, InUse, NoTable, Occupied)]
     #[changes_memory]
     4 => fn table_insert(
-        space: Space,
+        space: Object<'_>,
         at: VirtAddr,
         level: TableLevel,
         table: PageNumber,
-        links: Option<PageNumber>
+        links: PageNumber
     ) -> Result<(), Error>;
 
-    /// Takes the empty table of `level` that covers `at` out of the space. The table page and, at
-    /// level 3, its links page are plain pages of the caller again, filled with zeros. Returns the
-    /// table's page number; the links' page can be read in the page array beforehand.
-    #[errors(Vacant, NoTable, NotEmpty, NotYours)]
+    /// Takes the empty table of `level` that covers `at` out of the space, notes and all. The table and its
+    /// links are plain pages again, stamped anew; the links' page is filled with zeros. Returns the table's
+    /// page number; the links' page can be read in the page array beforehand.
+    #[errors(Vacant, NoTable, NotEmpty, NotYours, Exhausted)]
     #[changes_memory]
-    5 => fn table_remove(space: Space, at: VirtAddr, level: TableLevel) -> Result<PageNumber, Error>;
+    5 => fn table_remove(space: Object<'_>, at: VirtAddr, level: TableLevel) -> Result<PageNumber, Error>;
 
     /// Maps `count` pages from `source` on at `at` and the pages of address space that follow it.
-    /// Only plain pages can be mapped, only where there is no mapping yet, and only where the
-    /// tables have been inserted.
+    /// Only plain pages can be mapped, only where there is no mapping yet, and only where the tables have
+    /// been inserted. By a capability: its rights must contain `access`, and it must not end with a time. New
+    /// pages are allocated as by `page_alloc`, with nothing minted; the tables show which.
     ///
-    /// Stops at the first refusal, and after at most 128 pages, or 32 if they are executable: those are
-    /// made visible to instruction fetches first.
-    #[errors(BadCount, NotYours, WrongType, NoTable, Occupied)]
+    /// Stops at the first refusal, and after at most 128 pages, 32 if they are executable (those are
+    /// made visible to instruction fetches first), 16 if they are new.
+    #[errors(
+        BadCount, NotYours, WrongType, NoTable, Occupied, TimeLimited, Leaving, LimitReached, Taken,
+        Exhausted, OverAllowance
+    )]
     #[changes_memory]
     6 => fn insert_pte(
-        space: Space,
+        space: Object<'_>,
         at: VirtAddr,
-        source: PageSource,
+        source: PageSource<'_>,
         count: u64,
         access: Access
     ) -> Progress;
 
     /// Removes the mappings of `count` pages of address space from `at` on, and with them every
-    /// trace in any core's TLB, before it returns.
+    /// trace in any core's TLB, before it returns. A superpage goes as a whole or not at all.
     ///
-    /// Stops at the first page that has no mapping, and after at most 64 pages.
-    #[errors(BadCount, Vacant, NoTable, WrongType)]
+    /// Stops at the first page that has no mapping, and after at most 64 mappings.
+    #[errors(BadCount, Vacant, NoTable, WrongType, Misaligned)]
     #[changes_memory]
-    7 => fn remove_pte(space: Space, at: VirtAddr, count: u64) -> Progress;
+    7 => fn remove_pte(space: Object<'_>, at: VirtAddr, count: u64) -> Progress;
 
     /// Goes on with the state in the u-area's frame of `class`, which is released: registers, SP, PC
     /// and condition flags come from the frame. Returns only to refuse.
@@ -322,7 +331,7 @@ calls! {
     #[changes_memory]
     8 => fn resume(class: UpcallClass) -> Result<(), Error>;
 
-    /// Sends bytes to the console. The caller must own it: the first environment does. Returns how
+    /// Sends bytes to the console. The caller must own it: at boot the first environment does. Returns how
     /// many were taken; fewer than all if the transmitter's queue is full, or after 256.
     #[errors(MissingRight)]
     9 => fn console_write(bytes: UserBytes<'_>) -> Progress;
@@ -342,6 +351,224 @@ calls! {
     /// only to refuse.
     #[errors(MissingRight)]
     12 => fn board_reset() -> Result<(), Error>;
+
+    /// Changes what `count` pages of address space from `at` on may be used for, within the access that each
+    /// was bound with. Once it returns, no core uses an older mapping. A superpage changes as a whole or not
+    /// at all.
+    ///
+    /// Stops at the first refusal, and after at most 128 mappings, 32 if they become executable.
+    #[errors(BadCount, Vacant, NoTable, WrongType, MissingRight, Misaligned)]
+    #[changes_memory]
+    13 => fn protect_pte(space: Object<'_>, at: VirtAddr, count: u64, access: Access) -> Progress;
+
+    /// Maps `count` superpages of 512 pages, from `source` on, at `at`: like `insert_pte`, but each is one
+    /// entry of a level-2 table. Address and first page are multiples of 512 pages; the pages are not new
+    /// and not executable, since making 2 MiB visible to instruction fetches takes too long for one call.
+    ///
+    /// Stops at the first refusal, and after at most 2 superpages. Progress counts superpages.
+    #[errors(
+        BadCount, NotYours, WrongType, NoTable, Occupied, TimeLimited, Leaving, LimitReached,
+        Misaligned
+    )]
+    #[changes_memory]
+    14 => fn insert_superpage(
+        space: Object<'_>,
+        at: VirtAddr,
+        pages: PageRun<'_>,
+        count: u64,
+        access: Access
+    ) -> Progress;
+
+    /// Writes `note` into the entry for the page at `at`, which must map nothing. A later mapping overwrites it,
+    /// and leaves an empty entry when it goes.
+    #[errors(NoTable, Occupied)]
+    15 => fn pte_note(space: Object<'_>, at: VirtAddr, note: Note) -> Result<(), Error>;
+
+    /// Carries out operations on one space, each as the call that it names, in order: `insert_pte`,
+    /// `remove_pte`, `protect_pte`, `insert_superpage`, `pte_note`. Each one's result is written into it.
+    ///
+    /// Stops after the first operation that was refused or reached its bound, unless told to go on; and after
+    /// 16 operations or, between operations, 128 mappings. Progress counts operations, the last one included.
+    #[errors(BadCount)]
+    #[changes_memory]
+    16 => fn pte_batch(
+        space: Object<'_>,
+        operations: UserOperations<'_>,
+        on_refusal: OnRefusal
+    ) -> Progress;
+
+    /// Mints a capability with `rights` for `count` objects of `kind` from `index` on, and writes its words
+    /// to `into`: pages that belong to the account that the caller draws on, stamped alike; or one
+    /// space, environment or child account that is charged to it.
+    #[errors(Malformed, BadCount, OutOfRange, NotYours, WrongType, Stale, MissingRight)]
+    17 => fn cap_mint(
+        kind: Kind,
+        index: u64,
+        count: u64,
+        rights: u64,
+        into: UserCapabilityMut<'_>
+    ) -> Result<(), Error>;
+
+    /// Issues a capability for a part of what `from` is good for, with those of `rights` that it has and all
+    /// its caveats, and writes its words to `into`.
+    #[errors(BadCount)]
+    18 => fn cap_narrow(
+        from: UserCapability<'_>,
+        index: u64,
+        count: u64,
+        rights: u64,
+        into: UserCapabilityMut<'_>
+    ) -> Result<(), Error>;
+
+    /// Gives `count` plain pages of the caller's account, from `first` on, to the account `to`, as they
+    /// are: contents and charge move, and with a new stamp all capabilities for them end. Nothing may refer to
+    /// them, and `to` must accept as many (`page_accept`).
+    ///
+    /// Stops at the first refusal, and after at most 256 pages.
+    #[errors(BadCount, OutOfRange, NotYours, WrongType, InUse, Stale, OverAllowance, Exhausted)]
+    19 => fn page_give(first: PageNumber, count: u64, to: Owner) -> Progress;
+
+    /// From now on the account that the caller draws on takes up to `count` pages from whoever gives some.
+    #[errors(Stale)]
+    20 => fn page_accept(count: u32) -> Result<(), Error>;
+
+    /// Stamps `count` plain pages anew, all alike, so that no capability made before is good for them:
+    /// pages of the caller's account, or by a capability with the right to retire. Mappings stay.
+    ///
+    /// Stops at the first refusal, and after at most 256 pages.
+    #[errors(BadCount, NotYours, WrongType, Exhausted)]
+    21 => fn page_retire(pages: PageRun<'_>, count: u64) -> Progress;
+
+    /// Removes every mapping of `count` plain pages, whoever has it, and with it every trace in any core's TLB:
+    /// pages of the caller's account, or by a capability with the right to retire. A superpage that a page
+    /// is in goes as a whole. Who made a mapping may make it again, unless the page is retired first.
+    ///
+    /// Stops at the first refusal, after at most 64 mappings, and after at most 256 pages. A page that is left
+    /// half done cannot be bound until it is done. The value is how many superpage mappings went.
+    #[errors(BadCount, NotYours, WrongType)]
+    #[changes_memory]
+    22 => fn page_break(pages: PageRun<'_>, count: u64) -> Breaking;
+
+    /// Sets how many references others may have to each of `count` pages of the caller's account from `first`
+    /// on. Those that there are stay.
+    ///
+    /// Stops at the first refusal, and after at most 256 pages.
+    #[errors(BadCount, OutOfRange, NotYours, WrongType)]
+    23 => fn page_limit(first: PageNumber, count: u64, limit: u16) -> Progress;
+
+    /// Carves an account out of the one that the caller draws on, with these allowances. Its parent is
+    /// charged with all of them, and with one account.
+    #[errors(OverAllowance, Exhausted, Stale)]
+    24 => fn account_create(
+        pages: u32,
+        environments: u32,
+        spaces: u32,
+        accounts: u32
+    ) -> Result<ObjectName, Error>;
+
+    /// From now on the caller draws on `account`, and what belongs to that is its own to use: its pages are
+    /// named as owned, its objects too. `Own` is the account that the caller is charged to. For an account
+    /// that is presented: the right to draw.
+    #[errors(NotYours, Stale)]
+    25 => fn account_bind(account: Object<'_>) -> Result<(), Error>;
+
+    /// Destroys an account with all that is charged to it: accounts, environments, spaces, pages. For one that
+    /// is presented: the right to destroy. `Own` is refused.
+    ///
+    /// Done when progress is 1; 0 says that more is to be done, by the kernel in idle time, and by whoever calls
+    /// again.
+    #[errors(MissingRight, NotYours, Stale, Busy)]
+    26 => fn account_destroy(account: Object<'_>) -> Progress;
+
+    /// Makes `root`, a plain page that nothing refers to, of the account that the caller draws on, the
+    /// root of a new space that is charged to that account, with nothing in it.
+    #[errors(NotYours, WrongType, InUse, OverAllowance, Exhausted, Stale)]
+    27 => fn space_create(root: PageNumber) -> Result<ObjectName, Error>;
+
+    /// Destroys a space of the caller's account in which there is no environment: its mappings, tables and
+    /// root, whose pages are plain again. One that environments were in goes with the last of them.
+    ///
+    /// Done when progress is 1; 0 asks for another call.
+    #[errors(NotYours, NotEmpty)]
+    28 => fn space_destroy(space: Object<'_>) -> Progress;
+
+    /// Makes an environment in `space`, charged to the account that the caller draws on, which it draws on, too.
+    /// `uarea`, a plain page of that account that nothing refers to, becomes its u-area with the contents
+    /// that it has, mapped at `at`, where there are tables. It is stopped; its state to go on with is
+    /// the u-area's `saved`. For a space that is presented: the right to join.
+    #[errors(
+        NotYours, WrongType, InUse, NoTable, Occupied, OverAllowance, Exhausted, Stale, LimitReached
+    )]
+    29 => fn env_create(
+        space: Object<'_>,
+        uarea: PageNumber,
+        at: VirtAddr
+    ) -> Result<ObjectName, Error>;
+
+    /// Lets an environment that is stopped wait for its turn on `core`, where it goes on with the state in its
+    /// u-area's `saved`. For one that is presented: the right to schedule.
+    #[errors(NotYours, NotReady, OutOfRange)]
+    30 => fn env_run(environment: Object<'_>, core: u64) -> Result<(), Error>;
+
+    /// Stops an environment that waits, is suspended, or runs: its state is in its u-area's `saved`. One
+    /// that runs on another core is interrupted, and the call is busy until that has happened. `Own` gives the
+    /// core away until somebody else lets the caller run. For one that is presented: the right to schedule.
+    #[errors(NotYours, Busy)]
+    #[changes_memory]
+    31 => fn env_stop(environment: Object<'_>) -> Result<(), Error>;
+
+    /// Gives the core to `to`, which waits for it, and waits for the next turn behind all others that do.
+    /// `Own` means whoever is next; the caller goes on if nobody waits. For one that is presented: the right
+    /// to schedule.
+    #[errors(NotYours, NotReady)]
+    #[changes_memory]
+    32 => fn env_yield(to: Object<'_>) -> Result<(), Error>;
+
+    /// Makes the caller the keeper of `environment`: notice `bit`, 0 to 31, tells it of suspension and death.
+    /// For one that is presented: the right to keep.
+    #[errors(NotYours, OutOfRange)]
+    33 => fn env_keep(environment: Object<'_>, bit: u64) -> Result<(), Error>;
+
+    /// Lets an environment be debugged (`on` 1) or not (0): with it, bit 21 of `pstate` in a frame means to take
+    /// one step and then a fault upcall. Not while it runs, unless it is the caller. For one that is
+    /// presented: the right to write its state.
+    #[errors(NotYours, Busy)]
+    34 => fn env_debug(environment: Object<'_>, on: u64) -> Result<(), Error>;
+
+    /// Reads the u-area of an environment that does not run, from its byte `offset` on. For one that is
+    /// presented: the right to read its state.
+    ///
+    /// Reads as much as there is room for, and at most 512 bytes.
+    #[errors(NotYours, Busy, OutOfRange)]
+    35 => fn env_read(environment: Object<'_>, offset: u64, into: UserBytesMut<'_>) -> Progress;
+
+    /// Writes the u-area of an environment that does not run, from its byte `offset` on. For one that is
+    /// presented: the right to write its state.
+    ///
+    /// Writes at most 512 bytes.
+    #[errors(NotYours, Busy, OutOfRange)]
+    #[changes_memory]
+    36 => fn env_write(environment: Object<'_>, offset: u64, from: UserBytes<'_>) -> Progress;
+
+    /// Destroys an environment; `Own` does not return. Its u-area is a plain page of its account again. With the
+    /// last environment of a space goes the space. One that runs on another core is interrupted, and the call is
+    /// busy until that has happened. For one that is presented: the right to destroy.
+    ///
+    /// Done when progress is 1; 0 says that the space is not gone yet: the kernel goes on in idle time.
+    #[errors(NotYours, Busy)]
+    #[changes_memory]
+    37 => fn env_destroy(environment: Object<'_>) -> Progress;
+
+    /// Delivers an asynchronous upcall that waits, now that it is not masked any more. Returns at once if none
+    /// does, and after its handler has resumed.
+    #[errors()]
+    #[changes_memory]
+    38 => fn upcall_deliver() -> Result<(), Error>;
+
+    /// Hands the console to an environment; the caller must own it. When that environment dies, the first one
+    /// owns it again. For an environment that is presented: the right to write its state.
+    #[errors(MissingRight, NotYours)]
+    39 => fn console_give(to: Object<'_>) -> Result<(), Error>;
 }
 
 #[cfg(test)]

@@ -79,6 +79,20 @@ errors! {
     Expired = 21,
     /// The capability has no place left for a caveat.
     CaveatsFull = 22,
+    /// The capability is good until a time only, and this binding could not end with it.
+    TimeLimited = 23,
+    /// The account has no more of this to give, or accepts no more.
+    OverAllowance = 24,
+    /// The environment runs on another core just now; ask again.
+    Busy = 25,
+    /// The page's bindings are being broken, and until that is done there are no new ones.
+    Leaving = 26,
+    /// Others refer to the page as often as its owner lets them.
+    LimitReached = 27,
+    /// An address, page or count cuts through a superpage.
+    Misaligned = 28,
+    /// The environment has nowhere to run, or runs already, or is suspended.
+    NotReady = 29,
 }
 
 impl core::fmt::Display for Error {

@@ -3,6 +3,9 @@
 //! ```text
 //!   EXPOSED_BASE  header: magic, version, machine, where the sections are
 //!   + counters    one CoreCounters for each core
+//!   + accounts    the records of accounts, by index
+//!   + spaces      the records of spaces, by index
+//!   + environments  the records of environments, by index
 //!   + pages       the page array: one PageRecord for each frame, from frame 0 on
 //! ```
 //!
@@ -42,6 +45,15 @@ pub struct Machine {
     pub cores: u64,
     /// The board's revision code; 0 if the firmware does not tell.
     pub board_revision: u64,
+    /// Colours of pages: pages whose numbers differ by a multiple of it compete for the same lines of the last
+    /// level of cache. A power of two, at most [`MAX_COLOURS`](crate::page::MAX_COLOURS).
+    pub colours: u64,
+    /// Bytes of the last level of cache that all cores share.
+    pub cache_bytes: u64,
+    /// Bytes of a line of the data caches.
+    pub cache_line: u64,
+    /// 64 bits that no other boot has.
+    pub boot_id: u64,
     /// Rate of `CNTVCT_EL0` and of every tick count here, in hertz.
     pub ticks_per_second: u64,
     /// `CNTVCT_EL0` at the kernel's first instruction.
@@ -62,6 +74,12 @@ pub struct Header {
     pub machine: Machine,
     /// Records of [`CoreCounters`].
     pub counters: Section,
+    /// Records of [`AccountRecord`](crate::domain::AccountRecord).
+    pub accounts: Section,
+    /// Records of [`SpaceRecord`](crate::domain::SpaceRecord).
+    pub spaces: Section,
+    /// Records of [`EnvironmentRecord`](crate::domain::EnvironmentRecord).
+    pub environments: Section,
     /// Records of [`PageRecord`].
     pub pages: Section,
     /// Pages on the free list.

@@ -5,6 +5,7 @@
 //! * [`error`], [`registers`], [`types`]: what the rows are made of, and how it travels in registers.
 //! * [`uarea`]: the page in which the kernel leaves upcalls for an environment.
 //! * [`page`]: the record of a page frame.
+//! * [`domain`]: the records of accounts, spaces and environments.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
 //! * [`boot`]: the form of the boot image behind the kernel.
@@ -19,6 +20,7 @@
 pub mod boot;
 pub mod calls;
 pub mod capability;
+pub mod domain;
 pub mod error;
 pub mod exit;
 pub mod exposed;
@@ -37,9 +39,10 @@ pub use capability::Capability;
 pub use error::Error;
 pub use registers::{Progress, Reply};
 pub use types::{
-    Access, Allocation, PageNumber, PageSelect, PageSource, Space, TableLevel, UserBytes,
-    UserBytesMut, VirtAddr,
+    Access, Allocation, Breaking, Note, Object, OnRefusal, Operation, PageNumber, PageRun,
+    PageSelect, PageSource, TableLevel, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut,
+    UserOperations, VirtAddr,
 };
 
 /// Version of everything in this crate; raised with every change that a program could notice.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;

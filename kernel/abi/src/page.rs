@@ -1,5 +1,7 @@
 //! The record of a page frame. The array of them is exposed: a libOS picks its pages from it.
 
+use crate::capability::Epoch;
+
 /// What a frame is. It has exactly one type, and changes it only while nothing refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -15,7 +17,7 @@ pub enum FrameType {
     Table2 = 3,
     /// A level-3 table.
     Table3 = 4,
-    /// The links that go with a level-3 table; private to the kernel.
+    /// The links that go with a table; private to the kernel.
     Links = 5,
     /// The root of a space: its level-1 table.
     Root = 6,
@@ -48,19 +50,76 @@ impl FrameType {
 pub struct Owner(u64);
 
 impl Owner {
-    /// Nobody. No account has epoch 0.
-    pub const NOBODY: Owner = Owner(0);
+    /// Nobody. No account has this epoch.
+    pub const NOBODY: Owner = Owner::new(0, Epoch::NONE);
 
-    /// The account at `index`, of `epoch` (less than 2^48, not 0).
-    pub const fn new(index: u16, epoch: u64) -> Self {
-        Self(index as u64 | epoch << 16)
+    /// The account at `index`, of `epoch`.
+    #[inline(always)]
+    pub const fn new(index: u16, epoch: Epoch) -> Self {
+        Self(index as u64 | epoch.bits() << 16)
     }
 
-    /// The word, as records hold it.
+    /// The account's index.
+    #[inline(always)]
+    pub const fn index(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The account's epoch.
+    #[inline(always)]
+    pub const fn epoch(self) -> Epoch {
+        Epoch::from_low_bits(self.0 >> 16)
+    }
+
+    /// The word, as records and registers hold it.
+    #[inline(always)]
     pub const fn word(self) -> u64 {
         self.0
     }
+
+    /// The owner in a word. Each word is one.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
 }
+
+/// What an owner says of a frame to others: the epoch that their capabilities must carry, and how many
+/// references they may have.
+///
+/// ```text
+///   63    48 47            0
+///   | limit | epoch         |
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// No capability is good for it, and nobody may refer to it.
+    pub const NONE: Stamp = Stamp::new(Epoch::NONE, 0);
+
+    /// Both together.
+    #[inline(always)]
+    pub const fn new(epoch: Epoch, limit: u16) -> Self {
+        Self(epoch.bits() | (limit as u64) << Epoch::BITS)
+    }
+
+    /// The epoch that a capability for the frame must carry; [`Epoch::NONE`] if none can.
+    #[inline(always)]
+    pub const fn epoch(self) -> Epoch {
+        Epoch::from_low_bits(self.0)
+    }
+
+    /// How many references others than the owner may have.
+    #[inline(always)]
+    pub const fn limit(self) -> u16 {
+        (self.0 >> Epoch::BITS) as u16
+    }
+}
+
+/// Limit of a frame whose owner has said nothing.
+pub const DEFAULT_LIMIT: u16 = 64;
 
 /// "None" in a [`PageRecord`]'s words.
 pub const NONE: u32 = u32::MAX;
@@ -73,38 +132,55 @@ pub const FREE_BOUND: u64 = 64;
 pub const INSERT_BOUND: u64 = 128;
 /// The same if they are executable: what the pages hold is made visible to instruction fetches first.
 pub const INSERT_EXECUTABLE_BOUND: u64 = 32;
-/// Most mappings that one `remove_pte` removes.
+/// Most mappings that one `remove_pte` removes. A superpage is one.
 pub const REMOVE_BOUND: u64 = 64;
+/// Most mappings whose rights one `protect_pte` changes. A superpage is one.
+pub const PROTECT_BOUND: u64 = 128;
+/// Most superpages that one `insert_superpage` maps: each has the records of its pages looked at.
+pub const SUPERPAGE_BOUND: u64 = 2;
+/// Most mappings that one `page_break` removes.
+pub const BREAK_BOUND: u64 = 64;
+/// Most pages that one `page_break`, `page_retire`, `page_give` or `page_limit` goes through.
+pub const RECORD_BOUND: u64 = 256;
+/// Pages in a superpage, which begins at a multiple of as many.
+pub const SUPERPAGE_PAGES: u64 = 512;
+/// Most colours that frames can have.
+pub const MAX_COLOURS: usize = 32;
 
 /// What the kernel knows of a frame.
 ///
-/// The two words `first` and `second` are by type:
+/// The two words `first` and `second` are by type. A slot is the place of a table entry: the table's frame
+/// << 9 | its index.
 ///
 /// | type | `first` | `second` |
 /// | --- | --- | --- |
-/// | free | next on the free list | previous on the free list |
-/// | plain, u-area | first table entry that names it (table frame << 9 \| index) | 0 |
-/// | root | entries in use, the kernel's last one not counted | its ASID |
-/// | level-2 table | entries in use | entry of the root that names it (root's frame << 9 \| index) |
-/// | level-3 table | entries in use | its links frame |
-/// | links | its level-3 table's frame | entry that names that table (level-2 table's frame << 9 \| index) |
+/// | free | next on the free list of its colour | previous on it |
+/// | plain, u-area | first slot that maps it as a page | if its number is a multiple of 512: first slot that maps it and the 511 after it as a superpage; otherwise [`NONE`] |
+/// | root | entries in use, the kernel's own not counted | its ASID |
+/// | table | entries in use | its links' frame |
+/// | links | its table's frame | slot of the entry that names that table |
 /// | kernel | 0 | 0 |
 ///
-/// So whoever has a frame finds its mappings: from `first` through the links from entry to entry, and
-/// from an entry's table through its links' `second` up to the root, which gives address and ASID.
+/// So whoever has a frame finds its mappings: from `first` (and from `second` of the first frame of its 512)
+/// through the links from slot to slot, and from a slot's table through its links' `second` up to the
+/// root, which gives address and ASID.
+///
+/// `references` and `foreign` count a superpage on its first frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct PageRecord {
-    /// Whom it is charged to; nobody if it is free or the kernel's.
+    /// Whom it is charged to. Of a free frame: whose contents it still holds.
     pub owner: Owner,
-    /// Whose contents it holds: the last owner, until it is zeroed for another.
-    pub user: Owner,
-    /// Table entries that name it, and pins.
+    /// For capabilities of others.
+    pub stamp: Stamp,
+    /// Entries that map it, and pins.
     pub references: u32,
+    /// Those of `references` that are in spaces, or pins for environments, of other accounts.
+    pub foreign: u16,
     /// What it is.
     pub kind: FrameType,
-    /// Zero.
-    pub reserved: [u8; 3],
+    /// 1 while its bindings are being broken and there are no new ones; otherwise 0.
+    pub leaving: u8,
     /// By type.
     pub first: u32,
     /// By type.
@@ -115,13 +191,23 @@ impl PageRecord {
     /// A frame of the kernel's.
     pub const KERNEL: PageRecord = PageRecord {
         owner: Owner::NOBODY,
-        user: Owner::NOBODY,
+        stamp: Stamp::NONE,
         references: 0,
+        foreign: 0,
         kind: FrameType::Kernel,
-        reserved: [0; 3],
+        leaving: 0,
         first: 0,
         second: 0,
     };
+
+    /// Whom it is charged to; nobody if it is free or the kernel's.
+    #[inline]
+    pub const fn charged_to(&self) -> Owner {
+        match self.kind {
+            FrameType::Free | FrameType::Kernel => Owner::NOBODY,
+            _ => self.owner,
+        }
+    }
 }
 
 const _: () = assert!(size_of::<PageRecord>() == 32);

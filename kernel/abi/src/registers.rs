@@ -34,6 +34,13 @@ impl Arguments {
         if at < ARGUMENTS { self.words[at] } else { 0 }
     }
 
+    /// What [`Arguments::take`] would take, which stays there.
+    #[inline(always)]
+    pub const fn peek(&self) -> u64 {
+        let at = self.next;
+        if at < ARGUMENTS { self.words[at] } else { 0 }
+    }
+
     /// Puts a word in the next register.
     #[inline(always)]
     pub const fn put(&mut self, word: u64) {
@@ -82,6 +89,28 @@ impl Argument for u64 {
         into.put(self);
     }
 }
+
+macro_rules! narrow_argument {
+    ($($int:ty)+) => {
+        $(
+            impl Argument for $int {
+                const REFUSALS: &'static [Error] = &[Error::OutOfRange];
+
+                #[inline(always)]
+                fn decode(from: &mut Arguments) -> Result<Self, Error> {
+                    Self::try_from(from.take()).map_err(|_| Error::OutOfRange)
+                }
+
+                #[inline(always)]
+                fn encode(self, into: &mut Arguments) {
+                    into.put(self.into());
+                }
+            }
+        )+
+    };
+}
+
+narrow_argument!(u16 u32);
 
 /// The two result registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,10 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use crate::capability::{CAPABILITY_BYTES, CAPABILITY_WORDS, Capability, Kind};
+use crate::domain::ObjectName;
 use crate::layout::{PAGE_SIZE, USER_END};
+use crate::page::MAX_COLOURS;
 use crate::registers::{Argument, Arguments, Outcome, Progress, Reply, Value};
 use crate::{Error, layout};
 
@@ -118,22 +121,6 @@ impl Argument for PageNumber {
     }
 }
 
-/// `None` travels as page 0, which holds the firmware's hand-over and is nobody's.
-impl Argument for Option<PageNumber> {
-    const REFUSALS: &'static [Error] = PageNumber::REFUSALS;
-
-    #[inline(always)]
-    fn decode(from: &mut Arguments) -> Result<Self, Error> {
-        let page = PageNumber::decode(from)?;
-        Ok((page.0 != 0).then_some(page))
-    }
-
-    #[inline(always)]
-    fn encode(self, into: &mut Arguments) {
-        into.put(self.map_or(0, |page| page.0.into()));
-    }
-}
-
 impl Value for PageNumber {
     #[inline(always)]
     fn into_word(self) -> u64 {
@@ -147,7 +134,7 @@ impl Value for PageNumber {
 }
 
 /// A page-aligned address of the part of user space that programs map: from [`layout::USER_START`] to
-/// below [`layout::EXPOSED_BASE`].
+/// below [`layout::TABLES_BASE`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct VirtAddr(u64);
@@ -156,7 +143,7 @@ impl VirtAddr {
     /// The page at `address`, if it is page-aligned and in the part of user space that programs map.
     #[inline(always)]
     pub const fn new(address: u64) -> Option<Self> {
-        let mappable = address >= layout::USER_START && address < layout::EXPOSED_BASE;
+        let mappable = address >= layout::USER_START && address < layout::TABLES_BASE;
         if mappable && address.is_multiple_of(PAGE_SIZE) {
             Some(Self(address))
         } else {
@@ -203,22 +190,65 @@ impl Argument for VirtAddr {
     }
 }
 
-/// Bits of a source or selection word that say which form it has.
+/// Bits of a word of several forms that say which one it is.
 const FORM_SHIFT: u32 = 56;
+
+/// The word without its form.
+#[inline(always)]
+const fn formless(word: u64) -> u64 {
+    word & ((1 << FORM_SHIFT) - 1)
+}
+
+/// The page number in a word without its form.
+#[inline(always)]
+fn page_in(word: u64) -> Result<PageNumber, Error> {
+    match u32::try_from(formless(word)) {
+        Ok(number) => Ok(PageNumber(number)),
+        Err(_) => Err(Error::OutOfRange),
+    }
+}
 
 /// Which page an allocation should take.
 ///
 /// ```text
-///   63      56 55                    32 31              0
-///   | form 0  |  zero                  |  page number    |  exactly this one, and those after it
-///   | form 1  |  zero                                    |  the head of the free list
+///   63      56 55            32 31              0
+///   | form 0  |  zero          |  page number    |  exactly this one, and those after it
+///   | form 1  |  zero                            |  the head of a free list
+///   | form 2  |  zero          |  colour         |  the head of this colour's free list
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageSelect {
     /// This page, and the ones that follow it.
     Exact(PageNumber),
-    /// Whichever heads the free list, one at a time: the count must be 1.
+    /// Whichever heads a free list, one after the other.
     Any,
+    /// Whichever heads the free list of this colour, one after the other. The colour of a page is its number
+    /// modulo the machine's number of colours.
+    Colour(u8),
+}
+
+impl PageSelect {
+    const FORMS: u64 = 3;
+
+    #[inline(always)]
+    fn from_word(word: u64) -> Result<Self, Error> {
+        match (word >> FORM_SHIFT, formless(word)) {
+            (0, _) => Ok(Self::Exact(page_in(word)?)),
+            (1, 0) => Ok(Self::Any),
+            (2, colour) if colour < MAX_COLOURS as u64 => Ok(Self::Colour(colour as u8)),
+            (2, _) => Err(Error::OutOfRange),
+            _ => Err(Error::Malformed),
+        }
+    }
+
+    #[inline(always)]
+    fn word(self) -> u64 {
+        match self {
+            Self::Exact(page) => page.0.into(),
+            Self::Any => 1 << FORM_SHIFT,
+            Self::Colour(colour) => 2 << FORM_SHIFT | u64::from(colour),
+        }
+    }
 }
 
 impl Argument for PageSelect {
@@ -226,84 +256,290 @@ impl Argument for PageSelect {
 
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
-        let word = from.take();
-        match word >> FORM_SHIFT {
-            0 => match u32::try_from(word) {
-                Ok(number) => Ok(Self::Exact(PageNumber(number))),
-                Err(_) => Err(Error::OutOfRange),
-            },
-            1 if word << (64 - FORM_SHIFT) == 0 => Ok(Self::Any),
-            _ => Err(Error::Malformed),
-        }
+        Self::from_word(from.take())
     }
 
     #[inline(always)]
     fn encode(self, into: &mut Arguments) {
-        into.put(match self {
-            Self::Exact(page) => page.0.into(),
-            Self::Any => 1 << FORM_SHIFT,
-        });
+        into.put(self.word());
     }
 }
 
-/// Where the pages of a mapping come from, and by what right.
+/// Pages, from a first one on, and the right by which they are named.
 ///
 /// ```text
-///   63      56 55                    32 31              0
-///   | form 0  |  zero                  |  page number    |  pages that the caller owns
+///   63      56 55            32 31              0      second word
+///   | form 0  |  zero          |  page number    |     zero
+///   | form 1  |  zero          |  page number    |     address of a capability
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageSource {
-    /// This page and the ones that follow it, all owned by the caller.
+pub enum PageRun<'a> {
+    /// Pages of the account that the caller draws on.
     Owned(PageNumber),
+    /// Pages that a capability is good for.
+    Presented(PageNumber, UserCapability<'a>),
 }
 
-impl Argument for PageSource {
-    const REFUSALS: &'static [Error] = &[Error::Malformed, Error::OutOfRange];
+impl Argument for PageRun<'_> {
+    const WORDS: usize = 2;
+    const REFUSALS: &'static [Error] = PRESENTED;
 
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         let word = from.take();
         match word >> FORM_SHIFT {
-            0 => match u32::try_from(word) {
-                Ok(number) => Ok(Self::Owned(PageNumber(number))),
-                Err(_) => Err(Error::OutOfRange),
-            },
+            0 => {
+                let page = page_in(word)?;
+                if from.take() == 0 {
+                    Ok(Self::Owned(page))
+                } else {
+                    Err(Error::Malformed)
+                }
+            }
+            1 => Ok(Self::Presented(
+                page_in(word)?,
+                UserCapability::decode(from)?,
+            )),
             _ => Err(Error::Malformed),
         }
     }
 
     #[inline(always)]
     fn encode(self, into: &mut Arguments) {
-        let Self::Owned(page) = self;
-        into.put(page.0.into());
+        match self {
+            Self::Owned(page) => {
+                into.put(page.0.into());
+                into.put(0);
+            }
+            Self::Presented(page, capability) => {
+                into.put(1 << FORM_SHIFT | u64::from(page.0));
+                capability.encode(into);
+            }
+        }
     }
 }
 
-/// The address space that a call is about.
+/// Where the pages of a mapping come from, and by what right: a [`PageRun`], or pages that are allocated on
+/// the way, whose form is that of a [`PageSelect`] and 2 (second word zero).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Space {
-    /// The caller's own. Travels as 0.
-    Own,
+pub enum PageSource<'a> {
+    /// Pages that there are.
+    Run(PageRun<'a>),
+    /// Pages that the caller gets by this call, as by `page_alloc`.
+    New(PageSelect),
 }
 
-impl Argument for Space {
+impl PageSource<'_> {
+    const NEW: u64 = 2;
+
+    /// This page and the ones that follow it, owned by the account that the caller draws on.
+    #[inline(always)]
+    pub const fn owned(first: PageNumber) -> Self {
+        Self::Run(PageRun::Owned(first))
+    }
+}
+
+impl Argument for PageSource<'_> {
+    const WORDS: usize = 2;
+    const REFUSALS: &'static [Error] = PageRun::REFUSALS;
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        let word = from.peek();
+        let new = (word >> FORM_SHIFT).wrapping_sub(Self::NEW);
+        if new >= PageSelect::FORMS {
+            return PageRun::decode(from).map(Self::Run);
+        }
+        from.take();
+        let select = PageSelect::from_word(new << FORM_SHIFT | formless(word))?;
+        if from.take() == 0 {
+            Ok(Self::New(select))
+        } else {
+            Err(Error::Malformed)
+        }
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        match self {
+            Self::Run(run) => run.encode(into),
+            Self::New(select) => {
+                into.put(select.word() + (Self::NEW << FORM_SHIFT));
+                into.put(0);
+            }
+        }
+    }
+}
+
+/// The account, space or environment that a call is about, and the right by which it is named.
+///
+/// ```text
+///   63      56 55                       16 15       0
+///   | form 0  |  zero                                |  the caller's own
+///   | form 0  |  address of a capability, not 0      |
+///   | form 1  |  epoch, lowest 40 bits    |  index   |  one that belongs to the caller's account
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object<'a> {
+    /// The caller itself, the space that it runs in, the account that it is charged to.
+    Own,
+    /// One that is charged to the account that the caller draws on. An account is charged to its parent.
+    Owned(ObjectName),
+    /// One that a capability is good for.
+    Presented(UserCapability<'a>),
+}
+
+impl Object<'_> {
+    /// How many bits of an epoch travel with an owned object's name.
+    pub const EPOCH_BITS: u32 = 40;
+}
+
+impl Argument for Object<'_> {
+    const REFUSALS: &'static [Error] = PRESENTED;
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        let word = from.peek();
+        match word >> FORM_SHIFT {
+            0 if word == 0 => {
+                from.take();
+                Ok(Self::Own)
+            }
+            0 => UserCapability::decode(from).map(Self::Presented),
+            1 => {
+                from.take();
+                Ok(Self::Owned(ObjectName::from_word(formless(word))))
+            }
+            _ => Err(Error::Malformed),
+        }
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        match self {
+            Self::Own => into.put(0),
+            Self::Owned(name) => into.put(1 << FORM_SHIFT | formless(name.word())),
+            Self::Presented(capability) => capability.encode(into),
+        }
+    }
+}
+
+impl ObjectName {
+    /// Whether this is what an [`Object::Owned`] with `told` means: the index, and the epoch as far as it
+    /// travelled.
+    #[inline(always)]
+    pub const fn is_told(self, told: ObjectName) -> bool {
+        formless(self.word() ^ told.word()) == 0
+    }
+}
+
+/// What the libOS keeps in an entry that maps nothing: 63 bits of its own, which it reads back in its tables.
+/// Travels as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note(u64);
+
+impl Note {
+    /// The note `value`, if it is less than 2^63. 0 is an empty entry.
+    #[inline(always)]
+    pub const fn new(value: u64) -> Option<Self> {
+        if value >> 63 == 0 {
+            Some(Self(value))
+        } else {
+            None
+        }
+    }
+
+    /// The value.
+    #[inline(always)]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The entry that holds it: bit 0 is zero, so that the processor looks at nothing else.
+    #[inline(always)]
+    pub const fn entry(self) -> u64 {
+        self.0 << 1
+    }
+
+    /// The note in an entry that maps nothing.
+    #[inline(always)]
+    pub const fn of_entry(entry: u64) -> Self {
+        Self(entry >> 1)
+    }
+}
+
+impl Argument for Note {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        Self::new(from.take()).ok_or(Error::Malformed)
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self.0);
+    }
+}
+
+impl Argument for Kind {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        let code = u8::try_from(from.take()).ok();
+        code.and_then(Self::from_code).ok_or(Error::Malformed)
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self as u64);
+    }
+}
+
+/// What a batch does at a refusal. Travels as 0 or 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// Stop.
+    Stop,
+    /// Go on with the next operation.
+    GoOn,
+}
+
+impl Argument for OnRefusal {
     const REFUSALS: &'static [Error] = &[Error::Malformed];
 
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         match from.take() {
-            0 => Ok(Self::Own),
+            0 => Ok(Self::Stop),
+            1 => Ok(Self::GoOn),
             _ => Err(Error::Malformed),
         }
     }
 
     #[inline(always)]
     fn encode(self, into: &mut Arguments) {
-        let Self::Own = self;
-        into.put(0);
+        into.put(self as u64);
     }
 }
+
+/// An operation of a batch: the call that would do it, without its space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Operation {
+    /// Number of the call: one of those whose first argument is a space and that make, change or remove
+    /// mappings.
+    pub call: u64,
+    /// Its arguments after the space, as in registers; zeros behind them.
+    pub arguments: [u64; 5],
+    /// The kernel writes here what the call would have had in x0.
+    pub status: u64,
+    /// And in x1.
+    pub value: u64,
+}
+
+const _: () = assert!(size_of::<Operation>() == 64);
 
 /// A level of the page table below the root (4 KiB granule, 39 bits: the root is level 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -443,6 +679,182 @@ macro_rules! user_range {
 
 user_range!(UserBytes, &'a [u8]);
 user_range!(UserBytesMut, &'a mut [u8]);
+
+/// What is wrong with a capability that is presented, from its address to what it is wanted for.
+const PRESENTED: &[Error] = &[
+    Error::Malformed,
+    Error::BadAddress,
+    Error::OutOfRange,
+    Error::MissingRight,
+    Error::WrongSeal,
+    Error::Stale,
+    Error::WrongKind,
+    Error::WrongHolder,
+    Error::Expired,
+];
+
+/// Where a capability lies in user memory: 48 bytes at an address that is a multiple of 8, which may be
+/// unmapped, or hold anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserCapability<'a> {
+    address: u64,
+    borrowed: PhantomData<&'a Capability>,
+}
+
+/// Where the kernel puts the words of a capability. Aligned as [`UserCapability`]; may be unmapped.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UserCapabilityMut<'a> {
+    address: u64,
+    borrowed: PhantomData<&'a mut [u64; CAPABILITY_WORDS]>,
+}
+
+macro_rules! user_capability {
+    ($name:ident, $from:ty, $refusals:expr) => {
+        impl $name<'_> {
+            /// First address: a multiple of 8, and in user space to the last byte.
+            #[inline(always)]
+            pub const fn address(&self) -> u64 {
+                self.address
+            }
+        }
+
+        impl<'a> From<$from> for $name<'a> {
+            #[inline(always)]
+            fn from(place: $from) -> Self {
+                Self {
+                    address: core::ptr::from_ref(place) as u64,
+                    borrowed: PhantomData,
+                }
+            }
+        }
+
+        impl Argument for $name<'_> {
+            const REFUSALS: &'static [Error] = $refusals;
+
+            #[inline(always)]
+            fn decode(from: &mut Arguments) -> Result<Self, Error> {
+                let address = from.take();
+                if address % 8 == 0 && address <= MEMORY_END - CAPABILITY_BYTES as u64 {
+                    Ok(Self {
+                        address,
+                        borrowed: PhantomData,
+                    })
+                } else {
+                    Err(Error::BadAddress)
+                }
+            }
+
+            #[inline(always)]
+            fn encode(self, into: &mut Arguments) {
+                into.put(self.address);
+            }
+        }
+    };
+}
+
+user_capability!(UserCapability, &'a Capability, PRESENTED);
+user_capability!(
+    UserCapabilityMut,
+    &'a mut [u64; CAPABILITY_WORDS],
+    &[Error::BadAddress]
+);
+
+/// Operations of a batch in user memory, which may be unmapped.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UserOperations<'a> {
+    address: u64,
+    count: u64,
+    borrowed: PhantomData<&'a mut [Operation]>,
+}
+
+impl UserOperations<'_> {
+    /// First address: a multiple of 8, and in user space to the last byte.
+    #[inline(always)]
+    pub const fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// How many operations.
+    #[inline(always)]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+impl<'a> From<&'a mut [Operation]> for UserOperations<'a> {
+    #[inline(always)]
+    fn from(operations: &'a mut [Operation]) -> Self {
+        Self {
+            address: operations.as_ptr() as u64,
+            count: operations.len() as u64,
+            borrowed: PhantomData,
+        }
+    }
+}
+
+impl Argument for UserOperations<'_> {
+    const WORDS: usize = 2;
+    const REFUSALS: &'static [Error] = &[Error::BadAddress];
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        let (address, count) = (from.take(), from.take());
+        let end = count
+            .checked_mul(size_of::<Operation>() as u64)
+            .and_then(|bytes| address.checked_add(bytes));
+        match end {
+            Some(end) if address % 8 == 0 && end <= MEMORY_END => Ok(Self {
+                address,
+                count,
+                borrowed: PhantomData,
+            }),
+            _ => Err(Error::BadAddress),
+        }
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self.address);
+        into.put(self.count);
+    }
+}
+
+/// How far the breaking of bindings came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "bindings may be left"]
+pub struct Breaking {
+    /// Pages to which nothing refers any more, from the first on. A call that reached its bound has broken
+    /// something of the next page, too, and is asked again for the rest.
+    pub progress: Progress,
+    /// Superpage mappings that were removed as a whole, because the pages were in them.
+    pub superpages: u64,
+}
+
+impl Outcome for Breaking {
+    #[inline(always)]
+    fn into_reply(self) -> Reply {
+        Reply {
+            value: self.superpages,
+            ..self.progress.into_reply()
+        }
+    }
+
+    #[inline(always)]
+    fn from_reply(reply: Reply) -> Self {
+        Self {
+            progress: Progress::from_reply(reply),
+            superpages: reply.value,
+        }
+    }
+
+    #[inline(always)]
+    fn refused(error: Error) -> Self {
+        Self {
+            progress: Progress::refused(error),
+            superpages: 0,
+        }
+    }
+}
 
 /// What an allocation gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

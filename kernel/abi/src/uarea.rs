@@ -24,11 +24,14 @@ use crate::registers::{Argument, Arguments};
 pub enum UpcallClass {
     /// A synchronous exception that the kernel has no use for, `svc #0` among them.
     Fault = 0,
+    /// Something happened elsewhere: bits tell what. Asynchronous: it comes between two instructions,
+    /// and can be masked.
+    Notice = 1,
 }
 
 impl UpcallClass {
     /// How many classes there are.
-    pub const COUNT: usize = 1;
+    pub const COUNT: usize = 2;
 }
 
 impl Argument for UpcallClass {
@@ -38,6 +41,7 @@ impl Argument for UpcallClass {
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
         match from.take() {
             0 => Ok(Self::Fault),
+            1 => Ok(Self::Notice),
             _ => Err(Error::Malformed),
         }
     }
@@ -50,9 +54,10 @@ impl Argument for UpcallClass {
 
 /// Where a class of upcalls enters the environment.
 ///
-/// At the handler's first instruction x0 is the syndrome, x1 the faulting address and x2 the
-/// interrupted PC, as the frame has them too; x3..x5, x16 and x17 are unspecified and hold nothing of
-/// the kernel's; SP is this entry's; all other registers are as they were.
+/// At the first instruction of a fault's handler x0 is the syndrome, x1 the faulting address and x2 the
+/// interrupted PC, as the frame has them too. For a notice, x0 is the bits and x1 is zero. x3..x5, x16 and x17
+/// are unspecified and hold nothing of the kernel's; SP is this entry's; all other registers are as they
+/// were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Entry {
@@ -72,14 +77,27 @@ pub struct Frame {
     pub sp: u64,
     /// Where it goes on. For a fault: the instruction itself; for `svc`: the one after it.
     pub pc: u64,
-    /// Condition flags in bits 28..32; the kernel takes back nothing else.
+    /// Condition flags in bits 28..32; bit 21, single step, where the environment may be debugged. The kernel
+    /// takes back nothing else.
     pub pstate: u64,
-    /// What happened: the exception syndrome register (ARM DDI 0487, D24.2.40).
+    /// What happened: the exception syndrome register (ARM DDI 0487, D24.2.40); of a notice, its bits.
     pub esr: u64,
     /// The address that faulted, where `esr` says that there is one.
     pub far: u64,
     /// Non-zero while the frame waits to be resumed; another upcall of the class is refused so long.
     pub held: u64,
+}
+
+/// The floating-point and vector registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(16))]
+pub struct Vectors {
+    /// v0..v31.
+    pub v: [u128; 32],
+    /// FPCR.
+    pub fpcr: u64,
+    /// FPSR.
+    pub fpsr: u64,
 }
 
 /// The page itself. What lies beyond these fields is the libOS's to use.
@@ -90,6 +108,16 @@ pub struct UArea {
     pub entries: [Entry; UpcallClass::COUNT],
     /// Frames by class.
     pub frames: [Frame; UpcallClass::COUNT],
+    /// Not zero while asynchronous upcalls must wait. Written by the environment alone.
+    pub masked: u64,
+    /// Not zero if an asynchronous upcall has waited because of `masked`, or of its held frame. Set by the
+    /// kernel, which clears it when it delivers; who unmasks looks here, and calls `upcall_deliver`.
+    pub waiting: u64,
+    /// The state while the environment is on no core: where it goes on. `held` is 1 so long. A suspended
+    /// environment's tells in `esr` and `far` why it is.
+    pub saved: Frame,
+    /// Floating-point state while it is not in the registers.
+    pub vectors: Vectors,
 }
 
 const _: () = {
@@ -97,5 +125,6 @@ const _: () = {
     assert!(size_of::<Frame>() == 37 * 8);
     assert!(offset_of!(Frame, sp) == 31 * 8);
     assert!(offset_of!(UArea, frames) == 16 * UpcallClass::COUNT);
+    assert!(size_of::<Vectors>() == 33 * 16);
     assert!(size_of::<UArea>() as u64 <= PAGE_SIZE);
 };
