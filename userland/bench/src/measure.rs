@@ -167,17 +167,17 @@ const _: () = assert!(Event::COUNT == 5, "`counting` copies five words");
 
 /// Runs `work` with fault upcalls going to `handler`, then to where they went before.
 fn with_entry<T>(handler: unsafe extern "C" fn(), work: impl FnOnce() -> T) -> T {
-    let before = upcall::entry();
+    let before = upcall::entry(UpcallClass::Fault);
     let entry = Entry {
         pc: handler as *const () as u64,
         // The handlers here use no stack.
         sp: 0,
     };
     // SAFETY: the handlers here touch nothing but the frame, and what x27 and x28 say.
-    unsafe { upcall::set_entry(entry) };
+    unsafe { upcall::set_entry(UpcallClass::Fault, entry) };
     let outcome = work();
     // SAFETY: it was in force before.
-    unsafe { upcall::set_entry(before) };
+    unsafe { upcall::set_entry(UpcallClass::Fault, before) };
     outcome
 }
 
