@@ -1,6 +1,6 @@
 //! Address spaces: tables and mappings of one's own space and of others.
 //!
-//! What [`memory`](crate::memory) does for a program's own space in short words is here for any. Calls over
+//! What [`memory`] does for a program's own space in short words is here for any. Calls over
 //! ranges stop at a bound; what is here asks again for the rest, so that a [`Progress`] without an error
 //! has done everything.
 

@@ -1,6 +1,6 @@
 //! Reading one's own page tables: what is mapped where, with no call.
 //!
-//! A space sees its tables at [`TABLES_BASE`](crate::layout::TABLES_BASE), read-only. Where a table is missing, so
+//! A space sees its tables at [`TABLES_BASE`], read-only. Where a table is missing, so
 //! is that part of the window; levels are therefore looked at from the top, and an entry is only read after
 //! the one above has named its table. So nothing here faults, unless another environment of the space takes
 //! tables out in between: who shares a space agrees on that.

@@ -12,7 +12,7 @@
 //! * A *fault* is the program's own doing. One inside a fault's handler suspends the environment: there is one
 //!   frame.
 //! * A *notice* comes between any two instructions, a fault's handler included. Where it must not come,
-//!   it is [masked](masked) for a moment and comes afterwards. While its handler runs, others wait.
+//!   it is [`masked`] for a moment and comes afterwards. While its handler runs, others wait.
 //!
 //! Handlers belong to the environment that sets them. One that is made by [`Builder`](crate::environment::Builder)
 //! begins with those of the one that made it, on stacks of its own. A program with handlers written in

@@ -27,21 +27,19 @@ fn kernel() -> Rc<RefCell<Vec<u8>>> {
             unsafe_code,
             reason = "a kernel's copy to and from where the caller says"
         )]
-        // SAFETY: the stub's arguments are a borrow that lasts for the call.
-        unsafe {
-            match call {
-                Call::env_read => {
-                    core::slice::from_raw_parts_mut(address as *mut u8, done as usize)
-                        .copy_from_slice(page);
-                }
-                Call::env_write => {
-                    page.copy_from_slice(core::slice::from_raw_parts(
-                        address as *const u8,
-                        done as usize,
-                    ));
-                }
-                other => panic!("{other:?}"),
+        match call {
+            Call::env_read => {
+                // SAFETY: the stub's argument is a borrow that lasts for the call.
+                unsafe { core::slice::from_raw_parts_mut(address as *mut u8, done as usize) }
+                    .copy_from_slice(page);
             }
+            Call::env_write => {
+                // SAFETY: as above.
+                page.copy_from_slice(unsafe {
+                    core::slice::from_raw_parts(address as *const u8, done as usize)
+                });
+            }
+            other => panic!("{other:?}"),
         }
         Progress {
             done,
