@@ -37,6 +37,16 @@ pub struct Section {
     pub stride: u64,
 }
 
+/// Whole pages of memory that hold a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct File {
+    /// The first page's number; the others follow it.
+    pub first_page: u64,
+    /// Bytes of the file, from the first page's begin on.
+    pub bytes: u64,
+}
+
 /// The machine, as found at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -82,6 +92,9 @@ pub struct Header {
     pub environments: Section,
     /// Records of [`PageRecord`].
     pub pages: Section,
+    /// The boot image's archive of programs ([`boot`](crate::boot)). At boot its pages are the first account's,
+    /// which may map them, and free them when it has read them.
+    pub archive: File,
     /// Pages on the free list.
     pub free_pages: AtomicU64,
     /// Longest time that the kernel lock was held, in ticks.
