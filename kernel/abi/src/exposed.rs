@@ -118,11 +118,13 @@ pub enum Event {
     SpaceSwitch = 3,
     /// Device register accesses.
     DeviceAccess = 4,
+    /// TLB invalidations of a whole space, broadcast.
+    TlbiSpace = 5,
 }
 
 impl Event {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
     /// All, with names as the benchmark table prints them.
     pub const ALL: [(Event, &'static str); Event::COUNT] = [
         (Event::Exception, "exceptions"),
@@ -130,6 +132,7 @@ impl Event {
         (Event::Barrier, "barriers"),
         (Event::SpaceSwitch, "ttbr"),
         (Event::DeviceAccess, "mmio"),
+        (Event::TlbiSpace, "tlbi_space"),
     ];
 }
 
