@@ -146,6 +146,8 @@ pub const RECORD_BOUND: u64 = 256;
 pub const BATCH_BOUND: u64 = 16;
 /// When the progress of a batch's operations adds up to this, it begins no other one.
 pub const BATCH_MAPPINGS: u64 = 128;
+/// Most pages for which one `cap_mint` makes a capability: each has its record looked at.
+pub const MINT_BOUND: u64 = 1024;
 /// Pages in a superpage, which begins at a multiple of as many.
 pub const SUPERPAGE_PAGES: u64 = 512;
 /// Most colours that frames can have.
