@@ -3,7 +3,7 @@
 use std::boxed::Box;
 use std::cell::RefCell;
 
-use crate::calls::{Calls, dispatch};
+use crate::calls::{Call, Calls, dispatch};
 use crate::registers::Reply;
 
 std::thread_local! {
@@ -13,6 +13,15 @@ std::thread_local! {
 /// Sends the calls of this thread's stubs to `calls` from now on; gives back who served them before.
 pub fn install(calls: Option<Box<dyn Calls>>) -> Option<Box<dyn Calls>> {
     CALLS.replace(calls)
+}
+
+/// [`Calls`] that are all one function: from a call and its argument registers to its reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Served<F>(pub F);
+
+/// Sends the calls of this thread's stubs to a function, as [`install`] does.
+pub fn serve(calls: impl FnMut(Call, [u64; 6]) -> Reply + 'static) -> Option<Box<dyn Calls>> {
+    install(Some(Box::new(Served(calls))))
 }
 
 /// Makes call `NUMBER`.

@@ -1,11 +1,11 @@
 //! Pages, tables and mappings: the bare calls put together in their usual order.
 //!
 //! The kernel allocates nothing behind a program's back, tables included. To map a page it takes up to
-//! five: the page, a level-3 table with its page of links, and a level-2 table. [`map_new`] is the
+//! five: the page, and tables of two levels, each with its page of links. [`map_new`] is the
 //! short way for a program that does not mind which pages it gets.
 
 use crate::{
-    Access, Error, PageNumber, PageSelect, PageSource, Space, TableLevel, VirtAddr, stubs,
+    Access, Error, Object, PageNumber, PageRun, PageSelect, PageSource, TableLevel, VirtAddr, stubs,
 };
 
 /// Takes any free page.
@@ -23,7 +23,9 @@ pub fn take_page() -> Result<PageNumber, Error> {
 /// # Errors
 /// That of `page_free`.
 pub fn give_page(page: PageNumber) -> Result<(), Error> {
-    stubs::page_free(page, 1).unless_stopped().map(drop)
+    stubs::page_free(PageRun::Owned(page), 1)
+        .unless_stopped()
+        .map(drop)
 }
 
 /// Runs `work` with a fresh page, which is given back if the work fails.
@@ -52,10 +54,7 @@ pub fn supply_tables(at: VirtAddr) -> Result<(), Error> {
 
 /// Supplies one table; that it is there already is fine.
 fn supply_table(at: VirtAddr, level: TableLevel) -> Result<(), Error> {
-    let inserted = with_page(|table| match level {
-        TableLevel::Two => insert_table(at, level, table, None),
-        TableLevel::Three => with_page(|links| insert_table(at, level, table, Some(links))),
-    });
+    let inserted = with_page(|table| with_page(|links| insert_table(at, level, table, links)));
     match inserted {
         Err(Error::Occupied) => Ok(()),
         outcome => outcome,
@@ -67,11 +66,11 @@ fn insert_table(
     at: VirtAddr,
     level: TableLevel,
     table: PageNumber,
-    links: Option<PageNumber>,
+    links: PageNumber,
 ) -> Result<(), Error> {
     // SAFETY: a page becomes a table only while nothing refers to it, so no memory changes that the
     // program could have in use.
-    unsafe { stubs::table_insert(Space::Own, at, level, table, links) }
+    unsafe { stubs::table_insert(Object::Own, at, level, table, links) }
 }
 
 /// Maps a page of the program's own at `at`, with the tables that it needs.
@@ -92,9 +91,9 @@ pub fn map_page(at: VirtAddr, page: PageNumber, access: Access) -> Result<(), Er
 
 #[expect(unsafe_code, reason = "memory appears")]
 fn insert(at: VirtAddr, page: PageNumber, access: Access) -> Result<(), Error> {
-    let source = PageSource::Owned(page);
+    let source = PageSource::owned(page);
     // SAFETY: the call maps nothing over an existing mapping, so nothing in use changes.
-    unsafe { stubs::insert_pte(Space::Own, at, source, 1, access) }
+    unsafe { stubs::insert_pte(Object::Own, at, source, 1, access) }
         .unless_stopped()
         .map(drop)
 }
@@ -117,7 +116,7 @@ pub fn map_new(at: VirtAddr, access: Access) -> Result<PageNumber, Error> {
 #[expect(unsafe_code, reason = "memory disappears")]
 pub unsafe fn unmap(at: VirtAddr) -> Result<(), Error> {
     // SAFETY: passed on to the caller.
-    unsafe { stubs::remove_pte(Space::Own, at, 1) }
+    unsafe { stubs::remove_pte(Object::Own, at, 1) }
         .unless_stopped()
         .map(drop)
 }
