@@ -20,8 +20,7 @@ pub struct Word(usize);
 const FRAME_WORDS: usize = size_of::<Frame>() / size_of::<u64>();
 
 const SAVED: usize = offset_of!(UArea, saved);
-const NOTICE: usize =
-    offset_of!(UArea, frames) + UpcallClass::Notice as usize * size_of::<Frame>();
+const NOTICE: usize = offset_of!(UArea, frames) + UpcallClass::Notice as usize * size_of::<Frame>();
 
 impl OwnUArea {
     /// Not zero while asynchronous upcalls must wait.
