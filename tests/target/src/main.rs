@@ -7,6 +7,7 @@
 //! * `catch`: faults, both those that a case provokes and those that end it.
 //! * `area`: pages mapped for a case, and given back after it.
 //! * `machine`: calls with every register in view, by instructions written at run time.
+//! * `other`: other environments.
 //! * `suites`: the cases.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
@@ -30,6 +31,8 @@ mod area;
 mod catch;
 #[cfg(target_os = "none")]
 mod machine;
+#[cfg(target_os = "none")]
+mod other;
 #[cfg(target_os = "none")]
 mod suites;
 

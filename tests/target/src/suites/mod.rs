@@ -5,9 +5,12 @@ mod console;
 mod exposed;
 mod hostile;
 mod isolation;
+mod keeping;
 mod mapping;
 mod memory;
+mod notices;
 mod pages;
+mod switching;
 mod tables;
 mod upcalls;
 
@@ -28,6 +31,9 @@ pub(crate) const SUITES: &[Suite] = &[
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,
+    switching::SUITE,
+    notices::SUITE,
+    keeping::SUITE,
 ];
 
 /// Takes what lasts: the page of code, and a heap that no case needs to grow.
