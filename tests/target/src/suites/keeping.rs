@@ -290,9 +290,8 @@ fn stepper(fault: &mut Fault<'_>) -> Action {
 fn steps_through_itself() -> Outcome {
     stubs::env_debug(Object::Own, 1)?;
     TAKEN.store(0, Ordering::Relaxed);
-    let begin: u64;
-    let sum = with_handler(stepper, || {
-        let sum: u64;
+    let (begin, sum) = with_handler(stepper, || {
+        let (begin, sum): (u64, u64);
         // SAFETY: the breakpoint is stepped over, and the handler changes nothing else.
         unsafe {
             core::arch::asm!(
@@ -312,7 +311,7 @@ fn steps_through_itself() -> Outcome {
                 sum = out(reg) sum,
             );
         }
-        sum
+        (begin, sum)
     });
     stubs::env_debug(Object::Own, 0)?;
     check_eq!(sum, 511);

@@ -1,6 +1,8 @@
 //! The suites, and what must be there before they run.
 
+mod batches;
 mod calls;
+mod capabilities;
 mod console;
 mod exposed;
 mod hostile;
@@ -10,9 +12,11 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod superpages;
 mod switching;
 mod tables;
 mod upcalls;
+mod window;
 
 use exopi_rt::println;
 
@@ -28,6 +32,10 @@ pub(crate) const SUITES: &[Suite] = &[
     pages::SUITE,
     mapping::SUITE,
     tables::SUITE,
+    window::SUITE,
+    superpages::SUITE,
+    batches::SUITE,
+    capabilities::SUITE,
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,

@@ -132,7 +132,7 @@ fn deliver() -> Result<(), Error> {
 }
 
 /// An environment that is suspended as soon as it runs, of which notice `bit` tells.
-fn doomed(area: &mut Area, index: u64, bit: u64) -> Result<Other, Failure> {
+fn doomed(area: &Area, index: u64, bit: u64) -> Result<Other, Failure> {
     let other = Other::new(area, index, code::undefined)?;
     stubs::env_keep(other.object(), bit)?;
     Ok(other)
