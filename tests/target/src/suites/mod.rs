@@ -12,6 +12,7 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod spaces;
 mod superpages;
 mod switching;
 mod tables;
@@ -42,6 +43,7 @@ pub(crate) const SUITES: &[Suite] = &[
     switching::SUITE,
     notices::SUITE,
     keeping::SUITE,
+    spaces::SUITE,
 ];
 
 /// Takes what lasts: the page of code, and a heap that no case needs to grow.
