@@ -1,10 +1,12 @@
 //! The suites, and what must be there before they run.
 
+mod accounts;
 mod batches;
 mod calls;
 mod capabilities;
 mod console;
 mod exposed;
+mod giving;
 mod hostile;
 mod isolation;
 mod keeping;
@@ -37,6 +39,8 @@ pub(crate) const SUITES: &[Suite] = &[
     superpages::SUITE,
     batches::SUITE,
     capabilities::SUITE,
+    accounts::SUITE,
+    giving::SUITE,
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,

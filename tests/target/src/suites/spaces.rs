@@ -4,12 +4,11 @@
 use alloc::vec::Vec;
 
 use exopi_rt::domain::EnvironmentState;
-use exopi_rt::environment::Environment;
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::page::FrameType;
-use exopi_rt::space::{self, Space};
+use exopi_rt::space;
 use exopi_rt::uarea::Frame;
-use exopi_rt::{PageNumber, PageSource, exposed, memory};
+use exopi_rt::{Environment, PageNumber, PageSource, Space, exposed, memory};
 
 use crate::area::{Area, RW, insert, place, record, remove};
 use crate::harness::{Failure, Outcome, Suite};
