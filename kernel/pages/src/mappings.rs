@@ -89,7 +89,8 @@ impl Pages<'_> {
         if access.contains(Access::EXECUTE) {
             return false;
         }
-        let (Ok(claim), Ok(found)) = (Claim::to_map(right, access), self.table3(hw, space, at))
+        // The right comes last, so that what it says goes straight into the comparison.
+        let (Ok(found), Ok(claim)) = (self.table3(hw, space, at), Claim::to_map(right, access))
         else {
             return false;
         };
@@ -280,14 +281,11 @@ impl Pages<'_> {
                     Ok(found) => found,
                     Err(error) => return Progress::refused(error),
                 };
-                let start = Index::in_table3(at).get() as u64;
                 let progress = run(
+                    at,
                     length,
                     #[inline(always)]
-                    |offset| {
-                        let index = Index::truncate(start + offset);
-                        insert(self, hw, &found, index, done + offset)
-                    },
+                    |index, offset| insert(self, hw, &found, index, done + offset),
                 );
                 self.count_entries(found.table, progress.done as u32);
                 progress
@@ -305,12 +303,11 @@ impl Pages<'_> {
         at: VirtAddr,
         length: u64,
     ) -> Progress {
-        let start = Index::in_table3(at).get() as u64;
         let progress = run(
+            at,
             length,
             #[inline(always)]
-            |offset| {
-                let index = Index::truncate(start + offset);
+            |index, _| {
                 let unbind = self.check_unbind(hw, &found, index, space.owner())?;
                 hw.set_entry(found.table, index, pte::INVALID);
                 self.commit_unbind(hw, unbind);
@@ -334,7 +331,7 @@ impl Pages<'_> {
     ) -> Result<Bind, Error> {
         let vacant = !pte::is_valid(hw.entry(found.table, index));
         match self.record(page) {
-            Some(record) if bindable(record) && claim.covers(page, record) && vacant => {
+            Some(record) if bindable(record) && vacant && claim.covers(page, record) => {
                 let foreign = record.owner != space.owner();
                 if foreign && !has_room(record) {
                     return Err(Error::LimitReached);
@@ -591,8 +588,26 @@ pub(crate) const fn after(first: PageNumber, offset: u64) -> PageNumber {
     PageNumber::new(first.get().wrapping_add(offset as u32))
 }
 
-/// Carries out `item` for 0, 1, ... up to `length` or the first refusal.
+/// Carries out `item` for the entries of one level-3 table from the one for `at` on, up to `length` of them or the first
+/// refusal. `item` gets how many came before, too.
 #[inline(always)]
-pub(crate) fn run(length: u64, item: impl FnMut(u64) -> Result<(), Error>) -> Progress {
-    crate::batch(length, length, item)
+pub(crate) fn run(
+    at: VirtAddr,
+    length: u64,
+    mut item: impl FnMut(Index, u64) -> Result<(), Error>,
+) -> Progress {
+    let mut done = 0;
+    for index in Index::run(at, length) {
+        if let Err(error) = item(index, done) {
+            return Progress {
+                done,
+                stopped: Some(error),
+            };
+        }
+        done += 1;
+    }
+    Progress {
+        done,
+        stopped: None,
+    }
 }

@@ -15,6 +15,7 @@ use exopi_abi::{Access, Error, PageNumber, Progress, TableLevel, VirtAddr};
 
 use crate::mappings::{Bind, Unbind, after, has_room, occupied};
 use crate::protect::check_protect;
+use crate::pte::Change;
 use crate::right::{Claim, Right};
 use crate::space::{Table, bindable};
 use crate::{Hardware, Index, Link, Pages, Slot, Space, batch, pte};
@@ -171,13 +172,12 @@ impl Pages<'_> {
         space: &Space,
         at: VirtAddr,
         left: u64,
-        access: Access,
+        change: Change,
     ) -> Result<(), Error> {
         let slot = self.superpage_at(hw, space, at, left)?;
         let entry = hw.entry(slot.table(), slot.index());
-        check_protect(entry, access)?;
-        let entry = pte::with_access(entry, access);
-        hw.set_entry(slot.table(), slot.index(), entry);
+        check_protect(entry, change)?;
+        hw.set_entry(slot.table(), slot.index(), change.apply(entry));
         Ok(())
     }
 
