@@ -8,11 +8,8 @@
 //! * `area`: pages mapped for a case, and given back after it.
 //! * `domain`: who this program is. `granted`: capabilities, genuine and not.
 //! * `machine`: calls with every register in view, by instructions written at run time.
-<<<<<<< HEAD
 //! * `second`: another environment, which owns nothing, to make calls.
-=======
 //! * `other`: other environments.
->>>>>>> arch
 //! * `suites`: the cases.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
@@ -41,11 +38,9 @@ mod granted;
 #[cfg(target_os = "none")]
 mod machine;
 #[cfg(target_os = "none")]
-<<<<<<< HEAD
 mod second;
-=======
+#[cfg(target_os = "none")]
 mod other;
->>>>>>> arch
 #[cfg(target_os = "none")]
 mod suites;
 
