@@ -92,7 +92,7 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
             ),
             (
                 Words::new().with(PageSelect::Exact(page)).with(1_u64),
-                Error::Taken,
+                Error::OverAllowance,
             ),
         ]
         .map(|(words, error)| (words.words(), error))
