@@ -29,6 +29,6 @@ pub(super) fn narrow(
     rights: u64,
     into: &UserCapabilityMut<'_>,
 ) -> Result<(), Error> {
-    let issued = seals::narrow(&verify(by, from)?, index, count, rights)?;
+    let issued = seals::narrow(&verify(by.name.identity(), from)?, index, count, rights)?;
     user::write_capability(issued.words(), into)
 }
