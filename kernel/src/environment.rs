@@ -69,7 +69,7 @@ pub fn begin(kernel: Guard, first: Subject, start: Start) -> ! {
 /// comes back if the caller still runs. If not, its state is that after success, and somebody else is entered.
 pub fn settle(kernel: Guard) {
     let caller = Core::caller();
-    if !runs(&kernel, &caller) {
+    if !kernel.runs(&caller) {
         leave(kernel, caller, [0; 2])
     }
 }
@@ -127,13 +127,6 @@ fn record<'k>(kernel: &'k Guard, subject: &Subject) -> Option<&'k EnvironmentRec
         .filter(|record| record.epoch == subject.name.epoch.bits())
 }
 
-/// Whether `subject` still runs on this core.
-fn runs(kernel: &Guard, subject: &Subject) -> bool {
-    record(kernel, subject).is_some_and(|record| {
-        record.state == EnvironmentState::Running && record.core == subject.core
-    })
-}
-
 /// Makes `subject` the one that has this core: its space, its u-area, its registers that are in no frame.
 fn take(kernel: &Guard, subject: Subject) {
     mmu::enter_space(&subject.space);
@@ -179,7 +172,7 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
         mmu::empty_lower_half();
     }
     Core::vacate();
-    kernel.left(here());
+    kernel.left(&mut Processor, here());
     dispatch(kernel)
 }
 
@@ -201,7 +194,7 @@ fn dispatch(mut kernel: Guard) -> ! {
 extern "C" fn __environment_interrupted() -> ! {
     let kernel = kernel::lock();
     let subject = Core::caller();
-    if runs(&kernel, &subject) {
+    if kernel.runs(&subject) {
         switch::stop_stepping();
         go_on(kernel, subject)
     }
