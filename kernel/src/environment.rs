@@ -163,8 +163,8 @@ fn enter(kernel: Guard, subject: Subject) -> ! {
 /// Takes this core from `subject`, which does not run any more by the records and whose registers are in
 /// `saved`, and gives it to the next one. `why` is its syndrome and address if it was suspended.
 fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
-    let lives = record(&kernel, &subject)
-        .is_some_and(|record| record.state != EnvironmentState::Dying);
+    let lives =
+        record(&kernel, &subject).is_some_and(|record| record.state != EnvironmentState::Dying);
     if lives {
         switch::put_away(why);
     } else {

@@ -24,8 +24,8 @@ use crate::area::place;
 use crate::harness::{Failure, Outcome};
 use crate::machine::{self, Registers};
 
-/// Where its stacks and its u-area are: 2 MiB with tables of their own.
-const AT: u64 = 0x38_0000_0000;
+/// Where its stacks and its u-area are: the first half of 2 MiB with tables of their own.
+pub(crate) const AT: u64 = 0x38_0000_0000;
 /// The stub that it runs; cases have the others.
 const STUB: u64 = machine::STUBS - 1;
 /// How often it gets a turn before a case gives up waiting for it.
@@ -91,7 +91,7 @@ impl Second {
             cap: minted?,
             closed: false,
         };
-        let core = exopi_rt::environment::own_record().map_or(0, |record| record.core);
+        let core = environment::own_record().map_or(0, |record| record.core);
         second.environment().run(core.into())?;
         Ok(second)
     }

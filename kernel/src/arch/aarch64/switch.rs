@@ -38,7 +38,7 @@
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 
-use aarch64_cpu::registers::{TPIDR_EL0, TPIDRRO_EL0, Writeable, Readable};
+use aarch64_cpu::registers::{Readable, TPIDR_EL0, TPIDRRO_EL0, Writeable};
 use exopi_abi::calls::Entry;
 use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::uarea::{Frame, UArea, Vectors};
@@ -325,7 +325,10 @@ pub fn stop_stepping() {
     if Core::lower_guard(guard::STEPS) {
         steps_off();
         let area = Core::uarea();
-        area.write(OwnUArea::SAVED_PSTATE, area.read(OwnUArea::SAVED_PSTATE) | SS);
+        area.write(
+            OwnUArea::SAVED_PSTATE,
+            area.read(OwnUArea::SAVED_PSTATE) | SS,
+        );
     }
 }
 
@@ -381,7 +384,12 @@ pub fn take_registers(user: u64) {
     TPIDR_EL0.set(Core::uarea().read(OwnUArea::THREAD));
     // PMUSERENR_EL0 lets EL0 read counters, and so choose one: not to be read as somebody else's choice.
     // SAFETY: the register chooses what another one shows.
-    unsafe { asm!("msr pmselr_el0, xzr", options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!(
+            "msr pmselr_el0, xzr",
+            options(nomem, nostack, preserves_flags)
+        )
+    };
 }
 
 /// Enters the environment whose u-area is this core's with the state in `saved`.

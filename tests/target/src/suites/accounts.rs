@@ -46,10 +46,7 @@ impl Child {
     }
 
     /// Runs `work` drawing on it.
-    pub(crate) fn bound<T>(
-        &self,
-        work: impl FnOnce() -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub(crate) fn bound<T>(&self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         stubs::account_bind(Object::Owned(self.0))?;
         let outcome = work();
         stubs::account_bind(Object::Own)?;
@@ -94,7 +91,10 @@ fn carved_out_and_back() -> Outcome {
     check_eq!(record.used, [0; Resource::COUNT]);
     let [pages, environments, spaces, accounts] = before;
     // The account itself is one, too.
-    check_eq!(used()?, [pages + 100, environments + 3, spaces + 2, accounts + 2]);
+    check_eq!(
+        used()?,
+        [pages + 100, environments + 3, spaces + 2, accounts + 2]
+    );
     child.end()?;
     check_eq!(used()?, before);
     check_eq!(child.record()?, AccountRecord::default());
@@ -111,7 +111,11 @@ fn no_more_than_there_is() -> Outcome {
             wanted[resource as usize] = too_much;
             let [pages, environments, spaces, accounts] = wanted;
             let refused = stubs::account_create(pages, environments, spaces, accounts);
-            check_eq!(refused, Err(Error::OverAllowance), "{too_much} of {resource:?}");
+            check_eq!(
+                refused,
+                Err(Error::OverAllowance),
+                "{too_much} of {resource:?}"
+            );
         }
     }
     check_eq!(used()?, before);
@@ -122,7 +126,11 @@ fn drawn_on_when_bound() -> Outcome {
     let child = Child::with_pages(3)?;
     let mine = used()?;
     let pages = child.bound(|| {
-        let pages = [memory::take_page()?, memory::take_page()?, memory::take_page()?];
+        let pages = [
+            memory::take_page()?,
+            memory::take_page()?,
+            memory::take_page()?,
+        ];
         check_eq!(memory::take_page(), Err(Error::OverAllowance));
         check_eq!(child.record()?.used[Resource::Pages as usize], 3);
         Ok(pages)
@@ -185,7 +193,10 @@ fn ends_with_all_it_has() -> Outcome {
     check!(catch::read(mapped.get()).is_ok());
     child.end()?;
     check_eq!(exposed::free_pages(), free_pages);
-    check!(catch::read(mapped.get()).is_err(), "a page of nobody's is still mapped");
+    check!(
+        catch::read(mapped.get()).is_err(),
+        "a page of nobody's is still mapped"
+    );
     for page in pages {
         check_eq!(record(page)?.kind, FrameType::Free);
     }
@@ -220,10 +231,16 @@ fn names_end_with_accounts() -> Outcome {
     let next = Child::with_pages(1)?;
     check!(next.0 != old, "a name comes back");
     check_eq!(destroy(old), Progress::refused(Error::NotYours));
-    check_eq!(stubs::account_bind(Object::Owned(old)), Err(Error::NotYours));
+    check_eq!(
+        stubs::account_bind(Object::Owned(old)),
+        Err(Error::NotYours)
+    );
     let gone = Owner::new(old.index, old.epoch);
     let page = memory::take_page()?;
-    check_eq!(stubs::page_give(page, 1, gone), Progress::refused(Error::Stale));
+    check_eq!(
+        stubs::page_give(page, 1, gone),
+        Progress::refused(Error::Stale)
+    );
     memory::give_page(page)?;
     next.end()
 }
@@ -259,9 +276,8 @@ fn by_capability() -> Outcome {
     use crate::granted::{mint, present};
 
     let child = Child::with_pages(2)?;
-    let of = |rights: AccountRights| {
-        mint(Kind::Account, child.0.index.into(), 1, rights.bits().into())
-    };
+    let of =
+        |rights: AccountRights| mint(Kind::Account, child.0.index.into(), 1, rights.bits().into());
     let [draw, end] = [of(AccountRights::DRAW)?, of(AccountRights::DESTROY)?];
     check_eq!(
         stubs::account_bind(Object::Presented(present(&end)?)),

@@ -95,10 +95,17 @@ fn only_spare_pages() -> Outcome {
         (kernel, Error::NotYours),
         (none, Error::OutOfRange),
     ] {
-        check_eq!(give(page, 1, child.owner()), Progress::refused(error), "{page:?}");
+        check_eq!(
+            give(page, 1, child.owner()),
+            Progress::refused(error),
+            "{page:?}"
+        );
     }
     let page = memory::take_page()?;
-    check_eq!(give(page, 1, Owner::NOBODY), Progress::refused(Error::Stale));
+    check_eq!(
+        give(page, 1, Owner::NOBODY),
+        Progress::refused(Error::Stale)
+    );
     check_eq!(
         give(page, 1, Owner::from_word(u64::MAX)),
         Progress::refused(Error::Stale)
@@ -228,7 +235,10 @@ fn breaking_resumes() -> Outcome {
     }
     check_eq!(calls, 3);
     for index in 0..many {
-        check!(catch::read(Area::address(index)).is_err(), "page {index} is mapped");
+        check!(
+            catch::read(Area::address(index)).is_err(),
+            "page {index} is mapped"
+        );
     }
     memory::give_page(page)?;
     area.close()
@@ -273,7 +283,10 @@ fn counts_are_bounded() -> Outcome {
     );
     check_eq!(done(stubs::page_limit(first, many, 7)), Ok(RECORD_BOUND));
     check_eq!(record(nth(first, RECORD_BOUND - 1))?.stamp.limit(), 7);
-    check_eq!(record(nth(first, RECORD_BOUND))?.stamp.limit(), DEFAULT_LIMIT);
+    check_eq!(
+        record(nth(first, RECORD_BOUND))?.stamp.limit(),
+        DEFAULT_LIMIT
+    );
     check_eq!(record(first)?.kind, FrameType::Plain);
     // A page that is not there any more stops them.
     memory::give_page(nth(first, 2))?;

@@ -14,6 +14,7 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod rights;
 mod spaces;
 mod superpages;
 mod switching;
@@ -41,6 +42,7 @@ pub(crate) const SUITES: &[Suite] = &[
     capabilities::SUITE,
     accounts::SUITE,
     giving::SUITE,
+    rights::SUITE,
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,
