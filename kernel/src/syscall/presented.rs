@@ -11,14 +11,31 @@ use exopi_pages::{Right, Source};
 
 use crate::seals;
 
+/// Where a capability is put that was verified, for as long as the call takes.
+type Place = Option<Verified>;
+
 /// Reads a capability that `presenter` presents, and verifies it. One function for all calls: it is by far their
-/// longest part.
+/// longest part. What it finds it writes where it stays.
 #[inline(never)]
-pub(super) fn verify(
+fn verify<'p>(
     presenter: Identity,
     capability: UserCapability<'_>,
-) -> Result<Verified, Error> {
-    seals::verify(capability, presenter)
+    place: &'p mut Place,
+) -> Result<&'p Verified, Error> {
+    Ok(place.insert(seals::verify(capability, presenter)?))
+}
+
+/// Makes `call` with what `capability` proves, or says why it is refused.
+#[inline(always)]
+pub(super) fn with_capability<R: Outcome>(
+    by: &Subject,
+    capability: UserCapability<'_>,
+    call: impl FnOnce(&Verified) -> R,
+) -> R {
+    match verify(by.name.identity(), capability, &mut None) {
+        Ok(verified) => call(verified),
+        Err(error) => R::refused(error),
+    }
 }
 
 /// Makes `call` on `object`, or says why its capability is refused.
@@ -28,15 +45,14 @@ pub(super) fn with_object<R: Outcome>(
     object: Object<'_>,
     call: impl FnOnce(Target<'_>) -> R,
 ) -> R {
-    let verified;
+    let mut place = None;
     let target = match object {
         Object::Own => Target::Own,
         Object::Owned(name) => Target::Owned(name),
         Object::Presented(capability) => {
-            verified = verify(by.name.identity(), capability);
-            match &verified {
+            match verify(by.name.identity(), capability, &mut place) {
                 Ok(verified) => Target::Verified(verified),
-                Err(error) => return R::refused(*error),
+                Err(error) => return R::refused(error),
             }
         }
     };
@@ -50,14 +66,13 @@ pub(super) fn with_run<R: Outcome>(
     pages: PageRun<'_>,
     call: impl FnOnce(PageNumber, Right<'_>) -> R,
 ) -> R {
-    let verified;
+    let mut place = None;
     let (first, right) = match pages {
         PageRun::Owned(first) => (first, Right::Owner(by.owner)),
         PageRun::Presented(first, capability) => {
-            verified = verify(by.name.identity(), capability);
-            match &verified {
+            match verify(by.name.identity(), capability, &mut place) {
                 Ok(verified) => (first, Right::Verified(verified)),
-                Err(error) => return R::refused(*error),
+                Err(error) => return R::refused(error),
             }
         }
     };
