@@ -77,7 +77,10 @@ mod tests {
 
     #[test]
     fn each_way_to_end_a_line_ends_one() {
-        assert_eq!(typed(b"one\rtwo\nthree\r\nfour\n\n"), ["one", "two", "three", "four", ""]);
+        assert_eq!(
+            typed(b"one\rtwo\nthree\r\nfour\n\n"),
+            ["one", "two", "three", "four", ""]
+        );
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What the kernel shows to everybody, as tables. No command here makes a call but to print.
 
-use exopi_rt::domain::{EnvironmentState, Resource};
+use alloc::{format, string::String};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use exopi_rt::domain::{EnvironmentRecord, EnvironmentState, ObjectName, Resource};
+use exopi_rt::exposed::CoreCounters;
 use exopi_rt::page::{FrameType, Owner, PageRecord};
 use exopi_rt::{Call, PageNumber, exposed, print, println, time};
 
@@ -29,7 +33,11 @@ pub fn pages() {
             None => more += 1,
         }
     }
-    println!("{:>8} frames of 4 KiB, {} colours", exposed::page_count(), exposed::machine().colours);
+    println!(
+        "{:>8} frames of 4 KiB, {} colours",
+        exposed::page_count(),
+        exposed::machine().colours
+    );
     for ((_, name), count) in TYPES.iter().zip(types).filter(|(_, count)| *count > 0) {
         println!("{count:>8} {name}");
     }
@@ -55,8 +63,7 @@ const TYPES: [(FrameType, &str); 8] = [
 
 /// Every frame's record.
 fn records() -> impl Iterator<Item = PageRecord> {
-    let numbers = (0..).map(PageNumber::new);
-    numbers.map_while(exposed::page)
+    exposed::pages().map(|(_, record)| record)
 }
 
 /// The records of `count` frames from `first` on.
@@ -89,19 +96,23 @@ impl core::fmt::Display for Name {
         if self.0 == Owner::NOBODY {
             return f.pad("-");
         }
-        let (index, epoch) = (self.0.index(), self.0.epoch().bits());
-        f.pad(alloc::format!("{index}.{epoch}").as_str())
+        f.pad(&dotted(ObjectName::from_word(self.0.word())))
     }
+}
+
+/// A name as index and epoch.
+pub fn dotted(name: ObjectName) -> String {
+    format!("{}.{}", name.index, name.epoch.bits())
 }
 
 /// Every environment there is.
 pub fn environments() {
     println!("environment  state      core space account    draws on   notices dispatched");
-    for (index, record) in exposed::environments() {
-        let name = alloc::format!("{index}.{}", record.epoch);
+    for (name, record) in exposed::environments() {
+        let name = dotted(name);
         print!("{name:<12} {:<10} ", state(record.state));
         match record.core {
-            exposed::EnvironmentRecord::NOWHERE => print!("   - "),
+            EnvironmentRecord::NOWHERE => print!("   - "),
             core => print!("{core:>4} "),
         }
         println!(
@@ -129,8 +140,8 @@ const fn state(state: EnvironmentState) -> &'static str {
 /// Every space there is.
 pub fn spaces() {
     println!("space        account    ASID     root environments");
-    for (index, record) in exposed::spaces() {
-        let name = alloc::format!("{index}.{}", record.epoch);
+    for (name, record) in exposed::spaces() {
+        let name = dotted(name);
         println!(
             "{name:<12} {:<10} {:>4} {:#8x} {:>12}{}",
             Name(record.owner),
@@ -145,12 +156,15 @@ pub fn spaces() {
 /// Every account there is, with what it may use and uses.
 pub fn accounts() {
     println!("account      parent          pages  environments       spaces     accounts");
-    for (index, record) in exposed::accounts() {
-        let name = alloc::format!("{index}.{}", record.epoch);
+    for (name, record) in exposed::accounts() {
+        let name = dotted(name);
         print!("{name:<12} {:>6}", record.parent);
         for resource in Resource::ALL {
-            let (used, allowance) = (record.used[resource as usize], record.allowance[resource as usize]);
-            let used = alloc::format!("{used}/{allowance}");
+            let (used, allowance) = (
+                record.used[resource as usize],
+                record.allowance[resource as usize],
+            );
+            let used = format!("{used}/{allowance}");
             print!(" {used:>13}");
         }
         println!("{}", if record.dying == 0 { "" } else { " dying" });
@@ -162,7 +176,7 @@ pub fn counters() {
     let cores = exposed::machine().cores as usize;
     print!("{:<18}", "since boot");
     for core in 0..cores {
-        print!("{:>12}", alloc::format!("core {core}"));
+        print!("{:>12}", format!("core {core}"));
     }
     println!();
     let row = |name: &str, of: &dyn Fn(usize) -> u64| {
@@ -175,24 +189,37 @@ pub fn counters() {
     for call in Call::ALL {
         row(call.name(), &|core| exposed::calls(core, *call));
     }
-    let counter = exposed::counter;
-    row("unknown calls", &|core| counter(core, |of| &of.unknown_calls));
+    let counter = |core, of: fn(&CoreCounters) -> &AtomicU64| {
+        exposed::counters(core).map_or(0, |counters| of(counters).load(Ordering::Relaxed))
+    };
+    row("unknown calls", &|core| {
+        counter(core, |of| &of.unknown_calls)
+    });
     row("upcalls", &|core| counter(core, |of| &of.upcalls));
     row("interrupts", &|core| counter(core, |of| &of.interrupts));
     row("from other cores", &|core| counter(core, |of| &of.ipis));
-    println!("{} pages free", exposed::free_pages());
-    println!("longest hold of the kernel's lock: {} us", time::microseconds(exposed::longest_hold_ticks()));
+    let hold = exposed::header().longest_hold_ticks.load(Ordering::Relaxed);
+    println!(
+        "longest hold of the kernel's lock: {} us",
+        time::microseconds(hold)
+    );
 }
 
 /// The machine.
 pub fn machine() {
     let machine = exposed::machine();
-    println!("board {:#x}, {} cores, boot {:016x}", machine.board_revision, machine.cores, machine.boot_id);
+    println!(
+        "board {:#x}, {} cores, boot {:016x}",
+        machine.board_revision, machine.cores, machine.boot_id
+    );
     println!(
         "cache shared by the cores: {} KiB, {} bytes a line, {} colours of pages",
         machine.cache_bytes / 1024,
         machine.cache_line,
         machine.colours,
     );
-    println!("up for {} ms", time::microseconds(time::now() - machine.entry_ticks) / 1000);
+    println!(
+        "up for {} ms",
+        time::microseconds(time::ticks() - machine.entry_ticks) / 1000
+    );
 }
