@@ -8,7 +8,7 @@
 use exopi_e2e::debugger::Debugger;
 use exopi_e2e::session::Session;
 use exopi_e2e::tree::{HEADER, Tree};
-use exopi_e2e::{Run, kernel};
+use exopi_e2e::Run;
 
 /// Where the emulator puts a tree; without one there is nothing.
 const TREE_AT: u64 = 0x0800_0000;
