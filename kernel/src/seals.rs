@@ -41,7 +41,11 @@ fn now() -> u64 {
 pub fn verify(presented: UserCapability<'_>, presenter: Identity) -> Result<Verified, Error> {
     let capability = Capability::from_words(user::read_capability(presented)?)?;
     // Without caveats there is no time to compare with.
-    let now = if capability.caveats().is_empty() { 0 } else { now() };
+    let now = if capability.caveats().is_empty() {
+        0
+    } else {
+        now()
+    };
     exopi_cap::verify(&capability, &key(), presenter, now)
 }
 
@@ -49,4 +53,17 @@ pub fn verify(presented: UserCapability<'_>, presenter: Identity) -> Result<Veri
 #[inline(always)]
 pub fn seal(body: &Body) -> Capability {
     exopi_cap::seal(body, &key())
+}
+
+/// A capability for a part of what `verified` is good for, as the row `cap_narrow` says.
+///
+/// # Errors
+/// Those of [`exopi_domains::cap_narrow`].
+pub fn narrow(
+    verified: &Verified,
+    index: u64,
+    count: u64,
+    rights: u64,
+) -> Result<Capability, Error> {
+    exopi_domains::cap_narrow(verified, &key(), index, count, rights)
 }

@@ -39,9 +39,12 @@ pub(super) fn insert_pte(
     count: u64,
     access: Access,
 ) -> Progress {
-    with_source(by, source, |source| {
-        lock().insert_pte(&mut Processor, by, space, at, source, count, access)
-    })
+    with_source(
+        by,
+        source,
+        #[inline(always)]
+        |source| lock().insert_pte(&mut Processor, by, space, at, source, count, access),
+    )
 }
 
 pub(super) fn insert_superpage(
@@ -58,12 +61,7 @@ pub(super) fn insert_superpage(
 }
 
 #[inline(always)]
-pub(super) fn remove_pte(
-    by: &Subject,
-    space: Target<'_>,
-    at: VirtAddr,
-    count: u64,
-) -> Progress {
+pub(super) fn remove_pte(by: &Subject, space: Target<'_>, at: VirtAddr, count: u64) -> Progress {
     lock().remove_pte(&mut Processor, by, space, at, count)
 }
 
@@ -78,11 +76,6 @@ pub(super) fn protect_pte(
     lock().protect_pte(&mut Processor, by, space, at, count, access)
 }
 
-pub(super) fn note(
-    by: &Subject,
-    space: Target<'_>,
-    at: VirtAddr,
-    note: Note,
-) -> Result<(), Error> {
+pub(super) fn note(by: &Subject, space: Target<'_>, at: VirtAddr, note: Note) -> Result<(), Error> {
     lock().pte_note(&mut Processor, by, space, at, note)
 }

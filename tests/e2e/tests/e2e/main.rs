@@ -6,5 +6,6 @@ mod failures;
 mod images;
 mod monitor;
 mod position;
+mod randomness;
 mod serial_line;
 mod typing;
