@@ -93,12 +93,19 @@ pub fn run(name: &str, arguments: &str) -> Result<(), Refusal> {
     let archive = archive()?;
     let program = archive.programs().find(|program| program.name == name);
     let program = program.ok_or(Refusal::Unknown)?;
+    // Tables of the monitor's space are the monitor's.
+    memory::supply_tables(address(SCRATCH)?)?;
     let account = Account::create(half().ok_or(Error::Stale)?)?;
     let outcome = run_in(account, &program, arguments);
     // With everything that is charged to it, however it ended.
     Account::Own.bind()?;
     account.destroy()?;
-    outcome
+    // The console is the monitor's again.
+    if let Some(saved) = outcome? {
+        let cause = FaultCause::decode(saved.esr, saved.far);
+        println!("suspended: {cause:x?}, at pc {:#x}", saved.pc);
+    }
+    Ok(())
 }
 
 /// Half of what the monitor's account has left.
@@ -116,15 +123,20 @@ fn half() -> Option<Allowance> {
     })
 }
 
-fn run_in(account: Account<'_>, program: &Program<'_>, arguments: &str) -> Result<(), Refusal> {
+/// Draws on the program's account from the first line on. So nothing here may use the heap: a page by which it
+/// grew would go with the account.
+fn run_in(
+    account: Account<'_>,
+    program: &Program<'_>,
+    arguments: &str,
+) -> Result<Option<Frame>, Refusal> {
     account.bind()?;
     let space = space::create()?;
     let entry = load(space, program.elf)?;
     let environment = furnish(space, entry, arguments)?;
     environment.give_console()?;
     environment.run(0)?;
-    watch(environment);
-    Ok(())
+    Ok(watch(environment)?)
 }
 
 /// Maps the program's segments; gives its first instruction.
@@ -215,24 +227,13 @@ fn address(address: u64) -> Result<VirtAddr, Error> {
     VirtAddr::new(address).ok_or(Error::BadAddress)
 }
 
-/// Lets the program run until it is gone, or suspended; tells why.
-fn watch(environment: Environment<'_>) {
+/// Lets the program run until it is gone, or suspended: then with the state that tells why.
+fn watch(environment: Environment<'_>) -> Result<Option<Frame>, Error> {
     loop {
         match environment.state() {
-            EnvironmentState::Free | EnvironmentState::Dying => return,
-            EnvironmentState::Suspended => return tell(environment),
+            EnvironmentState::Free | EnvironmentState::Dying => return Ok(None),
+            EnvironmentState::Suspended => return environment.saved().map(Some),
             _ => yield_now(),
         }
-    }
-}
-
-/// Why an environment was suspended, by its saved state.
-fn tell(environment: Environment<'_>) {
-    match environment.saved() {
-        Ok(saved) => {
-            let cause = FaultCause::decode(saved.esr, saved.far);
-            println!("suspended: {cause:x?}, at pc {:#x}", saved.pc);
-        }
-        Err(error) => println!("suspended, and its state cannot be read: {error}"),
     }
 }

@@ -5,10 +5,10 @@
 //! into the machine that has not begun to run, and its address to where the emulator's boot stub loads
 //! x0 from.
 
+use exopi_e2e::Run;
 use exopi_e2e::debugger::Debugger;
 use exopi_e2e::session::Session;
 use exopi_e2e::tree::{HEADER, Tree};
-use exopi_e2e::Run;
 
 /// Where the emulator puts a tree; without one there is nothing.
 const TREE_AT: u64 = 0x0800_0000;
