@@ -4,6 +4,7 @@ mod boot;
 mod device_tree;
 mod failures;
 mod images;
+mod monitor;
 mod position;
 mod randomness;
 mod serial_line;

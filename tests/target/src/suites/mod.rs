@@ -2,6 +2,7 @@
 
 mod accounts;
 mod batches;
+mod book;
 mod calls;
 mod capabilities;
 mod console;
@@ -44,6 +45,7 @@ pub(crate) const SUITES: &[Suite] = &[
     giving::SUITE,
     rights::SUITE,
     isolation::SUITE,
+    book::SUITE,
     calls::SUITE,
     hostile::SUITE,
     switching::SUITE,
