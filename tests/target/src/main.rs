@@ -4,6 +4,7 @@
 //! `case=TEXT` the cases whose names contain it; without them everything runs.
 //!
 //! * `harness`: cases, their selection, what is printed. A case that loses a page fails.
+//! * `checkpoint`: where it waits to be looked at from outside.
 //! * `catch`: faults, both those that a case provokes and those that end it.
 //! * `area`: pages mapped for a case, and given back after it.
 //! * `machine`: calls with every register in view, by instructions written at run time.
@@ -28,6 +29,8 @@ mod area;
 #[cfg(target_os = "none")]
 #[macro_use]
 mod catch;
+#[cfg(target_os = "none")]
+mod checkpoint;
 #[cfg(target_os = "none")]
 mod machine;
 #[cfg(target_os = "none")]
