@@ -104,7 +104,10 @@ impl Boot {
         );
         arguments.push(self.image.clone().into());
         if let Some(control) = &self.control {
-            arguments.extend(["-qmp".into(), option("unix:", control, ",server=on,wait=off")]);
+            arguments.extend([
+                "-qmp".into(),
+                option("unix:", control, ",server=on,wait=off"),
+            ]);
         }
         if let Some(append) = &self.append {
             arguments.extend(["-append".into(), append.into()]);
@@ -129,7 +132,11 @@ impl Boot {
 fn option(before: &str, path: &Path, after: &str) -> OsString {
     let mut value = before.as_bytes().to_vec();
     for byte in path.as_os_str().as_bytes() {
-        value.extend(if *byte == b',' { &b",,"[..] } else { std::slice::from_ref(byte) });
+        value.extend(if *byte == b',' {
+            &b",,"[..]
+        } else {
+            std::slice::from_ref(byte)
+        });
     }
     value.extend(after.as_bytes());
     OsString::from_vec(value)

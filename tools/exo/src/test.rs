@@ -313,7 +313,9 @@ pub fn follow(
         for event in events {
             runner.feed(named(event, symbols), start.elapsed());
             if let Some(suite) = runner.checkpoint() {
-                let wrong = checks.as_mut().map(|checks| checks.after(&suite, runner.grants(), out));
+                let wrong = checks
+                    .as_mut()
+                    .map(|checks| checks.after(&suite, runner.grants(), out));
                 runner.checked(&suite, wrong.unwrap_or_default(), start.elapsed());
                 guest.answer();
             }

@@ -199,7 +199,11 @@ impl fmt::Display for Census {
             )?;
         }
         let stale = self.held.len() - self.live();
-        writeln!(f, "capabilities: {} live, {stale} worth nothing any more", self.live())
+        writeln!(
+            f,
+            "capabilities: {} live, {stale} worth nothing any more",
+            self.live()
+        )
     }
 }
 
@@ -222,7 +226,9 @@ fn holdings(state: &State, by_space: &BTreeMap<u16, Vec<&Mapping>>) -> BTreeMap<
             environments: environments.filter(|(_, one)| one.space == index).count(),
             owned: owned.get(&space.owner.word()).copied().unwrap_or(0),
             mapped: mappings.iter().map(|mapping| mapping.pages()).sum(),
-            foreign: frames.filter(|number| foreign(space.owner, *number)).count() as u64,
+            foreign: frames
+                .filter(|number| foreign(space.owner, *number))
+                .count() as u64,
         };
         (index, holdings)
     });
@@ -286,10 +292,13 @@ impl Search<'_> {
     /// What a capability allows, if its seal is genuine for anybody: for an environment that there is, or,
     /// without a holder caveat, for everybody.
     fn genuine(&self, capability: &Capability) -> Option<Rights> {
-        let environments = self.state.live_environments().map(|(index, environment)| Identity {
-            index: index.into(),
-            epoch: Epoch::from_low_bits(environment.epoch),
-        });
+        let environments = self
+            .state
+            .live_environments()
+            .map(|(index, environment)| Identity {
+                index: index.into(),
+                epoch: Epoch::from_low_bits(environment.epoch),
+            });
         let nobody = Identity {
             index: u32::MAX,
             epoch: Epoch::NONE,

@@ -22,7 +22,12 @@ pub struct Args {
     #[arg(long, value_name = "ELF", requires = "dump")]
     kernel: Option<PathBuf>,
     /// Features to build the kernel with, besides the default ones.
-    #[arg(long, value_name = "FEATURES", value_delimiter = ',', conflicts_with = "kernel")]
+    #[arg(
+        long,
+        value_name = "FEATURES",
+        value_delimiter = ',',
+        conflicts_with = "kernel"
+    )]
     features: Vec<String>,
     /// When something is wrong, save the memory there for --dump.
     #[arg(long, value_name = "FILE", conflicts_with = "dump")]
@@ -65,5 +70,9 @@ pub fn tell(findings: &Findings, out: &mut dyn Write) -> io::Result<()> {
         None => writeln!(out, "no census: the kernel's key was not found")?,
     }
     let milliseconds = findings.time.as_secs_f64() * 1e3;
-    writeln!(out, "looked at {} frames in {milliseconds:.1} ms", findings.frames)
+    writeln!(
+        out,
+        "looked at {} frames in {milliseconds:.1} ms",
+        findings.frames
+    )
 }

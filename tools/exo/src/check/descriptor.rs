@@ -128,7 +128,11 @@ mod tests {
             (0b01, 3, Shape::Nothing),
             (0b10, 2, Shape::Nothing),
         ] {
-            assert_eq!(shape(0xf000 | bits, level), expected, "{bits:#b} at {level}");
+            assert_eq!(
+                shape(0xf000 | bits, level),
+                expected,
+                "{bits:#b} at {level}"
+            );
         }
     }
 
@@ -153,7 +157,10 @@ mod tests {
         assert_eq!(told(AP_READ_ONLY | AP_EL0 | PXN, 0), "r-x r--");
         assert_eq!(told(AP_EL0, READ_ONLY_BELOW), "r-x r-x");
         assert_eq!(told(AP_EL0, NO_EL0_BELOW), "--x rwx");
-        assert_eq!(told(AP_EL0, NO_EL0_BELOW | UXN_BELOW | PXN_BELOW), "--- rw-");
+        assert_eq!(
+            told(AP_EL0, NO_EL0_BELOW | UXN_BELOW | PXN_BELOW),
+            "--- rw-"
+        );
         assert_eq!(permissions(AP_EL0, 0), (Can::default(), Can::default()));
     }
 }

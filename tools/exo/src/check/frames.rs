@@ -61,14 +61,21 @@ fn record(state: &State, number: u64, frame: &Frame, report: &mut Report) {
     }
     if let Some(owner) = frame.charged_to() {
         report.require(state.account(owner).is_some(), Law::Owner, || {
-            format!("frame {number:#x} ({kind:?}) is charged to {}, which there is not", name(owner))
+            format!(
+                "frame {number:#x} ({kind:?}) is charged to {}, which there is not",
+                name(owner)
+            )
         });
     }
 }
 
 /// An account as reports name it.
 pub(super) fn name(owner: Owner) -> String {
-    format!("account {} of epoch {}", owner.index(), owner.epoch().bits())
+    format!(
+        "account {} of epoch {}",
+        owner.index(),
+        owner.epoch().bits()
+    )
 }
 
 /// What the kernel uses for itself is of its type: page 0 with the spin table, and the image.
@@ -104,7 +111,10 @@ fn free_lists(state: &State, report: &mut Report) {
         }
     }
     report.require(free == state.free_pages, Law::FreeCount, || {
-        format!("{free} frames are free, but the header says {}", state.free_pages)
+        format!(
+            "{free} frames are free, but the header says {}",
+            state.free_pages
+        )
     });
     let mut colours: Vec<_> = counts.into_iter().collect();
     colours.sort_unstable();
@@ -168,11 +178,17 @@ fn charges(state: &State, report: &mut Report) {
         .map(|(owner, _)| (owner.index(), owner))
         .collect();
     for (owner, account) in state.live_accounts() {
-        let parent = names.get(&account.parent).filter(|parent| **parent != owner);
+        let parent = names
+            .get(&account.parent)
+            .filter(|parent| **parent != owner);
         let Some(parent) = parent else { continue };
         add(*parent, Resource::Accounts, 1);
         for resource in Resource::ALL {
-            add(*parent, resource, account.allowance[resource as usize].into());
+            add(
+                *parent,
+                resource,
+                account.allowance[resource as usize].into(),
+            );
         }
     }
     for (owner, account) in state.live_accounts() {
@@ -182,7 +198,10 @@ fn charges(state: &State, report: &mut Report) {
             let allowance = account.allowance[resource as usize];
             let real = real[resource as usize];
             report.require(u64::from(used) == real, Law::Charge, || {
-                format!("{} says that it used {used} {resource:?}, but it is {real}", name(owner))
+                format!(
+                    "{} says that it used {used} {resource:?}, but it is {real}",
+                    name(owner)
+                )
             });
             report.require(used <= allowance, Law::Allowance, || {
                 format!("{} used {used} {resource:?} of {allowance}", name(owner))

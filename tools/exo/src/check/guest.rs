@@ -40,7 +40,8 @@ impl Share {
     pub fn new() -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("exo-").tempdir()?;
         let share = Self { dir };
-        let file = std::fs::File::create(share.memory()).context("cannot make the memory's file")?;
+        let file =
+            std::fs::File::create(share.memory()).context("cannot make the memory's file")?;
         file.set_len(RAM)?;
         Ok(share)
     }

@@ -44,7 +44,9 @@ pub(super) fn check(memory: &Memory, kernel: &Kernel, state: &State, report: &mu
         "the kernel's half has more entries than any kernel".to_owned()
     });
     for table in tables {
-        let own = state.frame(table).is_some_and(|frame| frame.is(FrameType::Kernel));
+        let own = state
+            .frame(table)
+            .is_some_and(|frame| frame.is(FrameType::Kernel));
         report.require(own, Law::KernelMap, || {
             format!("frame {table:#x} is a table of the kernel's half, but not of its type")
         });
@@ -62,7 +64,10 @@ fn leaf(kernel: &Kernel, state: &State, leaf: &Leaf, report: &mut Report) {
     let at = UPPER | leaf.at;
     let frame = leaf.frame;
     report.require(leaf.el0 == Can::default(), Law::KernelMap, || {
-        format!("EL0 has access to the kernel's {at:#x}, frame {frame:#x}: {:?}", leaf.el0)
+        format!(
+            "EL0 has access to the kernel's {at:#x}, frame {frame:#x}: {:?}",
+            leaf.el0
+        )
     });
     let last = at + (leaf.pages * PAGE_SIZE - 1);
     let code = kernel.is_code(at) && kernel.is_code(last);
@@ -86,9 +91,9 @@ fn leaf(kernel: &Kernel, state: &State, leaf: &Leaf, report: &mut Report) {
 fn write_or_execute(leaves: &[Leaf], report: &mut Report) {
     for code in leaves.iter().filter(|leaf| leaf.el1.execute) {
         let end = code.frame + code.pages;
-        let written = leaves
-            .iter()
-            .find(|leaf| leaf.el1.write && leaf.frame < end && code.frame < leaf.frame + leaf.pages);
+        let written = leaves.iter().find(|leaf| {
+            leaf.el1.write && leaf.frame < end && code.frame < leaf.frame + leaf.pages
+        });
         if let Some(written) = written {
             report.add(Law::KernelMap, || {
                 format!(
@@ -108,8 +113,8 @@ fn image(kernel: &Kernel, state: &State, leaves: &[Leaf], report: &mut Report) {
         let found = leaves
             .iter()
             .find(|leaf| (leaf.at..leaf.at + leaf.pages * PAGE_SIZE).contains(&(at & !UPPER)));
-        let guard = kernel.stacks.contains(&at)
-            && GUARDS.contains(&((at - kernel.stacks.start) % SLOT));
+        let guard =
+            kernel.stacks.contains(&at) && GUARDS.contains(&((at - kernel.stacks.start) % SLOT));
         let wanted = if guard {
             None
         } else {
@@ -125,9 +130,11 @@ fn image(kernel: &Kernel, state: &State, leaves: &[Leaf], report: &mut Report) {
         });
         let Some(leaf) = found else { continue };
         let physical = leaf.frame * PAGE_SIZE + ((at & !UPPER) - leaf.at);
-        report.require(state.image.physical_of(at) == Some(physical), Law::KernelMap, || {
-            format!("the image at {at:#x} leads to {physical:#x}")
-        });
+        report.require(
+            state.image.physical_of(at) == Some(physical),
+            Law::KernelMap,
+            || format!("the image at {at:#x} leads to {physical:#x}"),
+        );
     }
 }
 
@@ -150,15 +157,16 @@ fn exposed(memory: &Memory, state: &State, report: &mut Report) {
         report.require(el0 == read && el1 == read && normal, Law::Exposed, || {
             format!("the entry for {offset:#x} of the region is {entry:#x}")
         });
-        let needed = state
-            .places
-            .iter()
-            .any(|place| place.offset < offset + pages * PAGE_SIZE && offset < place.offset + place.bytes);
+        let needed = state.places.iter().any(|place| {
+            place.offset < offset + pages * PAGE_SIZE && offset < place.offset + place.bytes
+        });
         report.require(needed, Law::Exposed, || {
             format!("frame {frame:#x} is shown at {offset:#x} of the region, where no section is")
         });
         for number in frames_of(frame * PAGE_SIZE, pages * PAGE_SIZE) {
-            let own = state.frame(number).is_some_and(|frame| frame.is(FrameType::Kernel));
+            let own = state
+                .frame(number)
+                .is_some_and(|frame| frame.is(FrameType::Kernel));
             report.require(own, Law::Exposed, || {
                 format!("frame {number:#x} is shown in the exposed region, but not the kernel's")
             });

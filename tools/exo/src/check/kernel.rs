@@ -1,7 +1,7 @@
 //! What the kernel's ELF file tells of the kernel in memory: where its parts are linked, and its names.
 //!
-//! The symbols that this needs are those of `kernel.ld`, the root of the kernel's tables, and
-//! [`KEY`]: none is there for this command alone but the last.
+//! The symbols that this needs are those of `kernel.ld`, the root of the kernel's tables, and, for the
+//! census alone, [`KEY`]. A kernel that was stripped cannot be checked.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,9 +15,12 @@ use object::{Object, ObjectSymbol};
 use super::descriptor::{self, Shape};
 use super::memory::{Memory, words};
 use crate::elf::LOAD_ADDRESS;
+use crate::symbols::demangled;
 
-/// The symbol of the key of all seals: 16 bytes, low half first.
-pub const KEY: &str = "__capability_key";
+/// The symbol of the key of all seals, without its hash: two words, low half first.
+pub const KEY: &str = "exopi_kernel::seals::KEY";
+/// Bytes of the key.
+const KEY_BYTES: u64 = 16;
 /// Bits of a virtual address below the upper half's all-ones: 39.
 const REGION_BITS: u32 = 39;
 /// Where in the image its magic is (`exopi_abi::boot`).
@@ -61,6 +64,9 @@ impl Kernel {
             let symbol = symbols.find(|symbol| symbol.name() == Ok(name));
             symbol.map(|symbol| symbol.address())
         };
+        let key = file.symbols().find(|symbol| {
+            symbol.size() == KEY_BYTES && symbol.name().is_ok_and(|name| demangled(name) == KEY)
+        });
         let get = |name: &str| find(name).with_context(|| format!("the kernel has no {name}"));
         let text = get("__image_start")?;
         let constants = get("__rodata_start")?;
@@ -73,7 +79,7 @@ impl Kernel {
             variables: variables..stacks,
             stacks: stacks..end,
             root: get("__kernel_root")?,
-            key: find(KEY),
+            key: key.map(|symbol| symbol.address()),
         })
     }
 
@@ -139,7 +145,7 @@ impl Located {
     /// The key of all seals, if the kernel has one and it lies in the image.
     pub fn key(&self, memory: &Memory, kernel: &Kernel) -> Option<Block> {
         let at = self.physical_of(kernel.key?)?;
-        words(&memory.read(at, 16)?).try_into().ok()
+        words(&memory.read(at, KEY_BYTES as usize)?).try_into().ok()
     }
 }
 

@@ -55,7 +55,10 @@ fn epochs(state: &State, report: &mut Report) {
     let kinds = [
         ("account", live(&state.accounts, |record| record.epoch)),
         ("space", live(&state.spaces, |record| record.epoch)),
-        ("environment", live(&state.environments, |record| record.epoch)),
+        (
+            "environment",
+            live(&state.environments, |record| record.epoch),
+        ),
     ];
     for (what, epochs) in kinds {
         let mut seen = HashMap::new();
@@ -83,7 +86,10 @@ fn tree(state: &State, report: &mut Report) {
         .live_accounts()
         .map(|(owner, account)| (owner.index(), account.parent))
         .collect();
-    let mut roots: Vec<_> = parents.iter().filter(|(own, parent)| own == parent).collect();
+    let mut roots: Vec<_> = parents
+        .iter()
+        .filter(|(own, parent)| own == parent)
+        .collect();
     roots.sort_unstable();
     report.require(roots.len() == 1, Law::Tree, || {
         format!("{} accounts are their own parent: {roots:?}", roots.len())
@@ -112,20 +118,32 @@ fn spaces(state: &State, report: &mut Report) {
         one_space(state, index, space, report);
         if let Some(other) = roots.insert(space.root, index) {
             report.add(Law::Space, || {
-                format!("spaces {other} and {index} have the same root, {:#x}", space.root)
+                format!(
+                    "spaces {other} and {index} have the same root, {:#x}",
+                    space.root
+                )
             });
         }
         if let Some(other) = asids.insert(space.asid, index) {
             report.add(Law::Space, || {
-                format!("spaces {other} and {index} have the same ASID, {}", space.asid)
+                format!(
+                    "spaces {other} and {index} have the same ASID, {}",
+                    space.asid
+                )
             });
         }
         let real = members.get(&index).copied().unwrap_or(0);
         report.require(u64::from(space.members) == real, Law::Members, || {
-            format!("space {index} says that it has {} members, but it is {real}", space.members)
+            format!(
+                "space {index} says that it has {} members, but it is {real}",
+                space.members
+            )
         });
     }
-    for (number, _) in state.numbered().filter(|(_, frame)| frame.is(FrameType::Root)) {
+    for (number, _) in state
+        .numbered()
+        .filter(|(_, frame)| frame.is(FrameType::Root))
+    {
         report.require(roots.contains_key(&(number as u32)), Law::Space, || {
             format!("frame {number:#x} is a root, but of no space")
         });
@@ -134,10 +152,15 @@ fn spaces(state: &State, report: &mut Report) {
 
 fn one_space(state: &State, index: u16, space: &Space, report: &mut Report) {
     report.require(state.account(space.owner).is_some(), Law::Space, || {
-        format!("space {index} belongs to {}, which there is not", name(space.owner))
+        format!(
+            "space {index} belongs to {}, which there is not",
+            name(space.owner)
+        )
     });
     // ASID 0 is of cores without a space.
-    report.require(space.asid != 0, Law::Space, || format!("space {index} has ASID 0"));
+    report.require(space.asid != 0, Law::Space, || {
+        format!("space {index} has ASID 0")
+    });
     let root = state.frame(space.root.into());
     let fits = root.is_some_and(|root| {
         root.is(FrameType::Root)
@@ -159,11 +182,22 @@ fn environment(state: &State, index: u16, environment: &Environment, report: &mu
         report.add(Law::Environment, || format!("environment {index}: {what}"));
     };
     if state.account(environment.account).is_none() {
-        wrong(format!("charged to {}, which there is not", name(environment.account)));
+        wrong(format!(
+            "charged to {}, which there is not",
+            name(environment.account)
+        ));
     }
-    let is_space = |at: u16| state.spaces.get(usize::from(at)).is_some_and(|s| s.epoch != 0);
+    let is_space = |at: u16| {
+        state
+            .spaces
+            .get(usize::from(at))
+            .is_some_and(|s| s.epoch != 0)
+    };
     if !is_space(environment.space) {
-        wrong(format!("in space {}, which there is not", environment.space));
+        wrong(format!(
+            "in space {}, which there is not",
+            environment.space
+        ));
     }
     let cores = state.cores;
     let on_core = u64::from(environment.core) < cores;
@@ -172,7 +206,10 @@ fn environment(state: &State, index: u16, environment: &Environment, report: &mu
     match EnvironmentState::from_code(environment.state) {
         None | Some(EnvironmentState::Free) => wrong(format!("state {}", environment.state)),
         Some(EnvironmentState::Ready | EnvironmentState::Running) if !on_core => {
-            wrong(format!("waits for or runs on core {} of {cores}", environment.core));
+            wrong(format!(
+                "waits for or runs on core {} of {cores}",
+                environment.core
+            ));
         }
         // Where it is dying it may still run.
         Some(EnvironmentState::Dying) if !on_core && !nowhere => {
@@ -185,9 +222,8 @@ fn environment(state: &State, index: u16, environment: &Environment, report: &mu
     }
     if !dying {
         let uarea = state.frame(environment.uarea.into());
-        let fits = uarea.is_some_and(|frame| {
-            frame.is(FrameType::UArea) && frame.owner == environment.account
-        });
+        let fits = uarea
+            .is_some_and(|frame| frame.is(FrameType::UArea) && frame.owner == environment.account);
         if !fits {
             wrong(format!("its u-area {:#x} is {uarea:x?}", environment.uarea));
         }
@@ -215,7 +251,10 @@ fn queues(state: &State, report: &mut Report) {
     for (index, environment) in state.live_environments() {
         let waits = is(environment, EnvironmentState::Ready);
         report.require(waits || environment.next == NOBODY, Law::Queue, || {
-            format!("environment {index} does not wait, but {} comes after it", environment.next)
+            format!(
+                "environment {index} does not wait, but {} comes after it",
+                environment.next
+            )
         });
     }
     for core in 0..state.cores {
@@ -240,11 +279,16 @@ fn queues(state: &State, report: &mut Report) {
 /// Checks that those who wait for a core, each with who is next, form one chain.
 fn queue(core: u64, waiting: &HashMap<u16, u16>, report: &mut Report) {
     let followers: HashSet<u16> = waiting.values().copied().collect();
-    let mut heads: Vec<_> = waiting.keys().filter(|index| !followers.contains(index)).collect();
+    let mut heads: Vec<_> = waiting
+        .keys()
+        .filter(|index| !followers.contains(index))
+        .collect();
     heads.sort_unstable();
-    report.require(heads.len() == usize::from(!waiting.is_empty()), Law::Queue, || {
-        format!("the queue of core {core} begins with {heads:?}")
-    });
+    report.require(
+        heads.len() == usize::from(!waiting.is_empty()),
+        Law::Queue,
+        || format!("the queue of core {core} begins with {heads:?}"),
+    );
     let mut length = 0;
     let mut at = heads.first().map_or(NOBODY, |head| **head);
     while at != NOBODY && length < waiting.len() {

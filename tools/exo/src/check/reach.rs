@@ -38,7 +38,10 @@ fn leaf(state: &State, space: u16, leaf: &Leaf, tables: &HashSet<u64>, report: &
     let mut wrong = |number: u64, what: &str| {
         let kind = state.frame(number).and_then(|frame| frame.kind);
         report.add(Law::Reach, || {
-            format!("space {space}: {what} frame {number:#x} ({kind:?}) at {:#x}", leaf.at)
+            format!(
+                "space {space}: {what} frame {number:#x} ({kind:?}) at {:#x}",
+                leaf.at
+            )
         });
     };
     if leaf.el1.execute {

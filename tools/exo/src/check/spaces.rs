@@ -128,20 +128,34 @@ impl Walk<'_> {
             return;
         };
         let own = entries[SELF];
-        self.report.require(own == root.frame << 12 | TABLE, Law::SelfEntry, || {
-            format!("space {index}: entry {SELF} of its root {:#x} is {own:#x}", root.frame)
-        });
+        self.report
+            .require(own == root.frame << 12 | TABLE, Law::SelfEntry, || {
+                format!(
+                    "space {index}: entry {SELF} of its root {:#x} is {own:#x}",
+                    root.frame
+                )
+            });
         let exposed = entries[EXPOSED];
         let leads = descriptor::shape(exposed, 1) == Shape::Table
             && descriptor::frame(exposed) == self.state.exposed;
         // Read as a page by a walk through the root's own entry, it must not be for EL0.
         let (el0, _) = descriptor::permissions(exposed, 0);
-        self.report.require(leads && el0 == Default::default(), Law::ExposedEntry, || {
-            format!("space {index}: entry {EXPOSED} of its root {:#x} is {exposed:#x}", root.frame)
-        });
+        self.report.require(
+            leads && el0 == Default::default(),
+            Law::ExposedEntry,
+            || {
+                format!(
+                    "space {index}: entry {EXPOSED} of its root {:#x} is {exposed:#x}",
+                    root.frame
+                )
+            },
+        );
         let in_use = self.entries(index, space, root, &entries[..SELF]);
         self.report.require(frame.first == in_use, Law::Table, || {
-            format!("root {:#x} has {in_use} entries in use, but says {}", root.frame, frame.first)
+            format!(
+                "root {:#x} has {in_use} entries in use, but says {}",
+                root.frame, frame.first
+            )
         });
     }
 
@@ -183,9 +197,10 @@ impl Walk<'_> {
         let slot = above.slot(index);
         let number = table.frame;
         let place = format!("space {space}: table {number:#x} at {:#x}", table.at);
-        self.report.require(entry & !descriptor::ADDRESS == TABLE, Law::Entry, || {
-            format!("{place}: its entry is {entry:#x}")
-        });
+        self.report
+            .require(entry & !descriptor::ADDRESS == TABLE, Law::Entry, || {
+                format!("{place}: its entry is {entry:#x}")
+            });
         let wanted = match table.level {
             2 => FrameType::Table2,
             _ => FrameType::Table3,
@@ -197,9 +212,10 @@ impl Walk<'_> {
                 format!("{place}: it is {kind:?}, not {wanted:?}")
             });
         };
-        self.report.require(frame.owner == of.owner, Law::Table, || {
-            format!("{place}: it is not charged to the space's account")
-        });
+        self.report
+            .require(frame.owner == of.owner, Law::Table, || {
+                format!("{place}: it is not charged to the space's account")
+            });
         if let Some(other) = self.tables.insert(number, slot) {
             return self.report.add(Law::Table, || {
                 format!("{place}: it is named by the entries {other:#x} and {slot:#x}")
@@ -211,7 +227,10 @@ impl Walk<'_> {
         self.links_of(table, frame, slot, &entries);
         let in_use = self.entries(space, of, table, &entries);
         self.report.require(frame.first == in_use, Law::Table, || {
-            format!("{place}: {in_use} entries are in use, but it says {}", frame.first)
+            format!(
+                "{place}: {in_use} entries are in use, but it says {}",
+                frame.first
+            )
         });
     }
 
@@ -255,9 +274,7 @@ impl Walk<'_> {
         for number in mapping.frame..mapping.frame + mapping.pages() {
             let kind = self.state.frame(number).and_then(|frame| frame.kind);
             let fits = kind == Some(FrameType::Plain)
-                || kind == Some(FrameType::UArea)
-                    && !mapping.superpage
-                    && self.is_uarea(&mapping);
+                || kind == Some(FrameType::UArea) && !mapping.superpage && self.is_uarea(&mapping);
             self.report.require(fits, Law::Mapped, || {
                 format!("{place}: frame {number:#x} is mapped, and is {kind:?}")
             });
@@ -276,7 +293,10 @@ impl Walk<'_> {
 
     fn attributes(&mut self, mapping: &Mapping, entry: u64) {
         let place = || {
-            format!("space {}: {:#x} at {:#x}", mapping.space, mapping.frame, mapping.at)
+            format!(
+                "space {}: {:#x} at {:#x}",
+                mapping.space, mapping.frame, mapping.at
+            )
         };
         let frame = self.state.frame(mapping.frame);
         if frame.is_some_and(|frame| frame.is(FrameType::UArea)) {
@@ -292,21 +312,27 @@ impl Walk<'_> {
             | descriptor::AP_READ_ONLY
             | descriptor::UXN
             | u64::from(Access::all().bits()) << descriptor::BOUND_SHIFT;
-        self.report.require(entry & !variable == LEAF | page, Law::Attributes, || {
-            format!("{}: the entry is {entry:#x}", place())
-        });
+        self.report
+            .require(entry & !variable == LEAF | page, Law::Attributes, || {
+                format!("{}: the entry is {entry:#x}", place())
+            });
         let mut access = Access::READ;
         access.set(Access::WRITE, entry & descriptor::AP_READ_ONLY == 0);
         access.set(Access::EXECUTE, entry & descriptor::UXN == 0);
-        self.report.require(bound.contains(access), Law::Attributes, || {
-            format!("{}: it allows {access:?}, but was bound with {bound:?}", place())
-        });
+        self.report
+            .require(bound.contains(access), Law::Attributes, || {
+                format!(
+                    "{}: it allows {access:?}, but was bound with {bound:?}",
+                    place()
+                )
+            });
         if mapping.superpage {
             let aligned = mapping.frame.is_multiple_of(SUPERPAGE_PAGES);
             let executable = access.contains(Access::EXECUTE);
-            self.report.require(aligned && !executable, Law::Attributes, || {
-                format!("{}: the entry of a superpage is {entry:#x}", place())
-            });
+            self.report
+                .require(aligned && !executable, Law::Attributes, || {
+                    format!("{}: the entry of a superpage is {entry:#x}", place())
+                });
         }
     }
 
@@ -327,7 +353,10 @@ impl Walk<'_> {
                 _ => continue,
             };
             self.report.require(reached, law, || {
-                format!("frame {number:#x} is {:?}, but no space leads to it", frame.kind)
+                format!(
+                    "frame {number:#x} is {:?}, but no space leads to it",
+                    frame.kind
+                )
             });
         }
     }
@@ -343,7 +372,11 @@ impl Walk<'_> {
             if !matches!(frame.kind, Some(FrameType::Plain | FrameType::UArea)) {
                 continue;
             }
-            let of = |superpage| named.get(&(number, superpage)).map_or(&[][..], Vec::as_slice);
+            let of = |superpage| {
+                named
+                    .get(&(number, superpage))
+                    .map_or(&[][..], Vec::as_slice)
+            };
             let (pages, superpages) = (of(false), of(true));
             let all = pages.len() + superpages.len();
             let foreign = pages.iter().chain(superpages).filter(|mapping| {
@@ -414,6 +447,9 @@ fn list(
         slot = !(*link as u32);
     }
     report.require(seen == slots.len(), Law::List, || {
-        format!("frame {number:#x}: {} entries name it, {seen} are on its list", slots.len())
+        format!(
+            "frame {number:#x}: {} entries name it, {seen} are on its list",
+            slots.len()
+        )
     });
 }

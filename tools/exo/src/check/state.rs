@@ -61,9 +61,7 @@ impl Frame {
         Self {
             owner: Owner::from_word(from.u64(offset_of!(PageRecord, owner))),
             stamp: Stamp::new(
-                Epoch::from_low_bits(
-                    from.u64(offset_of!(PageRecord, stamp)),
-                ),
+                Epoch::from_low_bits(from.u64(offset_of!(PageRecord, stamp))),
                 from.u16(offset_of!(PageRecord, stamp) + 6),
             ),
             references: from.u32(offset_of!(PageRecord, references)),
@@ -278,7 +276,9 @@ impl State {
 
     /// Spaces that there are, by index.
     pub fn live_spaces(&self) -> impl Iterator<Item = (u16, &Space)> {
-        (0..).zip(&self.spaces).filter(|(_, space)| space.epoch != 0)
+        (0..)
+            .zip(&self.spaces)
+            .filter(|(_, space)| space.epoch != 0)
     }
 
     /// Environments that there are, by index.
@@ -305,7 +305,9 @@ fn find(memory: &Memory, kernel: &Kernel) -> Result<Region, String> {
     let mut headers = frames.clone().filter(|page| word(*page, 0) == Some(MAGIC));
     let header = headers.next().ok_or("the image has no exposed header")?;
     if let Some(other) = headers.next() {
-        return Err(format!("frames {header:#x} and {other:#x} both look like the exposed header"));
+        return Err(format!(
+            "frames {header:#x} and {other:#x} both look like the exposed header"
+        ));
     }
     let shows = |table: u64| {
         let first = word(table, 0)?;
@@ -316,7 +318,8 @@ fn find(memory: &Memory, kernel: &Kernel) -> Result<Region, String> {
         named.then_some(())
     };
     let table = frames.clone().find(|table| shows(*table).is_some());
-    let table = table.ok_or_else(|| format!("no table shows the exposed header, frame {header:#x}"))?;
+    let table =
+        table.ok_or_else(|| format!("no table shows the exposed header, frame {header:#x}"))?;
     let header = memory.read(header * PAGE_SIZE, size_of::<Header>());
     let header = header.ok_or("the exposed header is cut off")?;
     Ok(Region {

@@ -401,6 +401,9 @@ fn odd_checkpoints_and_grants_are_told() {
         .exit(Ok(()))
         .ends(
             "1 passed, 2 failed",
-            &["a checkpoint of some in the middle", "a grant of thing, which"],
+            &[
+                "a checkpoint of some in the middle",
+                "a grant of thing, which",
+            ],
         );
 }

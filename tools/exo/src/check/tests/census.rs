@@ -1,8 +1,6 @@
 //! The census: what is found, what is told from it, and what is not taken for a capability.
 
-use exopi_abi::capability::{
-    Body, Capability, Epoch, Identity, Kind, Restriction, Rights, Second,
-};
+use exopi_abi::capability::{Body, Capability, Epoch, Identity, Kind, Restriction, Rights, Second};
 
 use super::super::census::Holder;
 use super::super::{Census, Grant, Law};
@@ -43,9 +41,18 @@ fn good_world_holds_nothing() {
     let (census, broken) = taken(&World::new(), &[]);
     assert!(census.held.is_empty() && !broken);
     let told = census.to_string();
-    assert!(told.contains("space 0: 1 environments; 521 pages owned; 515 mapped, 0 of them"), "{told}");
-    assert!(told.contains("space 1: 2 environments; 8 pages owned; 4 mapped, 1 of them"), "{told}");
-    assert!(told.ends_with("capabilities: 0 live, 0 worth nothing any more\n"), "{told}");
+    assert!(
+        told.contains("space 0: 1 environments; 521 pages owned; 515 mapped, 0 of them"),
+        "{told}"
+    );
+    assert!(
+        told.contains("space 1: 2 environments; 8 pages owned; 4 mapped, 1 of them"),
+        "{told}"
+    );
+    assert!(
+        told.ends_with("capabilities: 0 live, 0 worth nothing any more\n"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -55,7 +62,9 @@ fn undeclared_capability_is_named() {
     let findings = world.check(&[]);
     assert_eq!(
         findings.report.lines(),
-        ["capability: space 0 has at 0x201128 a capability that no suite declared: page 0x107+1 rights 0x3f"]
+        [
+            "capability: space 0 has at 0x201128 a capability that no suite declared: page 0x107+1 rights 0x3f"
+        ]
     );
 }
 
@@ -131,7 +140,10 @@ fn objects_of_each_kind_are_live_by_their_records() {
         let mut world = World::new();
         world.capability(CODE * 4096, &sealed(kind, 1, index, epoch));
         assert!(taken(&world, &[]).1, "{kind:?}");
-        assert!(!taken(&world, &[grant(kind, index.into(), 1, 1)]).1, "{kind:?}");
+        assert!(
+            !taken(&world, &[grant(kind, index.into(), 1, 1)]).1,
+            "{kind:?}"
+        );
     }
 }
 
@@ -190,8 +202,16 @@ fn without_a_key_there_is_no_census() {
     let world = World::new();
     let mut kernel = world.kernel();
     kernel.key = None;
-    assert!(super::super::check(&world.memory(), &kernel, &[]).census.is_none());
+    assert!(
+        super::super::check(&world.memory(), &kernel, &[])
+            .census
+            .is_none()
+    );
     // A symbol that is not in the image is no key either.
     kernel.key = Some(kernel.image().end);
-    assert!(super::super::check(&world.memory(), &kernel, &[]).census.is_none());
+    assert!(
+        super::super::check(&world.memory(), &kernel, &[])
+            .census
+            .is_none()
+    );
 }

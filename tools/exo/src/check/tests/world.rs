@@ -245,7 +245,10 @@ impl World {
             ),
             (offset_of!(Header, accounts), [page(ACCOUNTS), 8, 64]),
             (offset_of!(Header, spaces), [page(SPACES), 8, 32]),
-            (offset_of!(Header, environments), [page(ENVIRONMENTS), 8, 64]),
+            (
+                offset_of!(Header, environments),
+                [page(ENVIRONMENTS), 8, 64],
+            ),
             (offset_of!(Header, pages), [0x20_0000, FRAMES, 32]),
         ] {
             for (at, word) in section.into_iter().enumerate() {
@@ -257,7 +260,10 @@ impl World {
     /// Writes a frame's record.
     pub(crate) fn record(&mut self, number: u64, kind: u8, owner: Owner, first: u32, second: u32) {
         let epoch = if kind == PLAIN { 100 + number } else { 0 };
-        self.set(Self::frame(number, offset_of!(PageRecord, owner)), owner.word());
+        self.set(
+            Self::frame(number, offset_of!(PageRecord, owner)),
+            owner.word(),
+        );
         let stamp = if kind == PLAIN { epoch | 64 << 48 } else { 0 };
         self.set(Self::frame(number, offset_of!(PageRecord, stamp)), stamp);
         self.write(Self::frame(number, offset_of!(PageRecord, kind)), &[kind]);
@@ -290,10 +296,25 @@ impl World {
             self.entry(root, 511, EXPOSED_2 << 12 | 3);
             // Space 0 has a superpage besides.
             self.table(TABLES_2[space], 2, owner, 2 - space as u32, (root, 0));
-            self.table(TABLES_3[space], 3, owner, 3 + space as u32, (TABLES_2[space], 1));
-            self.set(Self::space(index, offset_of!(SpaceRecord, epoch)), 20 + index);
-            self.set(Self::space(index, offset_of!(SpaceRecord, owner)), owner.word());
-            self.set(Self::space(index, offset_of!(SpaceRecord, root)), root | (1 + index) << 32);
+            self.table(
+                TABLES_3[space],
+                3,
+                owner,
+                3 + space as u32,
+                (TABLES_2[space], 1),
+            );
+            self.set(
+                Self::space(index, offset_of!(SpaceRecord, epoch)),
+                20 + index,
+            );
+            self.set(
+                Self::space(index, offset_of!(SpaceRecord, owner)),
+                owner.word(),
+            );
+            self.set(
+                Self::space(index, offset_of!(SpaceRecord, root)),
+                root | (1 + index) << 32,
+            );
             let at = Self::space(index, offset_of!(SpaceRecord, members));
             self.write(at, &[1 + space as u8]);
         }
@@ -357,14 +378,19 @@ impl World {
                 self.set(at(offset_of!(EnvironmentRecord, keeper)), 30 << 16);
             }
             let uarea = UAREAS[index] as u32;
-            self.write(at(offset_of!(EnvironmentRecord, uarea)), &uarea.to_le_bytes());
+            self.write(
+                at(offset_of!(EnvironmentRecord, uarea)),
+                &uarea.to_le_bytes(),
+            );
             self.set(at(offset_of!(EnvironmentRecord, uarea_at)), UAREA_AT[index]);
         }
     }
 
     /// Every frame whose record is zero and that the kernel does not use is on the list of its colour.
     fn free_lists(&mut self) {
-        let kernel = |number: u64| number == 0 || IMAGE.contains(&number) || (ARRAY..ARRAY + 0x200).contains(&number);
+        let kernel = |number: u64| {
+            number == 0 || IMAGE.contains(&number) || (ARRAY..ARRAY + 0x200).contains(&number)
+        };
         let free: Vec<u64> = (0..FRAMES)
             .filter(|number| !kernel(*number))
             .filter(|number| self.word(Self::frame(*number, offset_of!(PageRecord, owner))) == 0)
@@ -376,7 +402,9 @@ impl World {
                 .filter(|number| number % COLOURS == colour)
                 .collect();
             let at = |index: Option<usize>| {
-                index.and_then(|index| list.get(index)).map_or(NONE, |number| *number as u32)
+                index
+                    .and_then(|index| list.get(index))
+                    .map_or(NONE, |number| *number as u32)
             };
             for (index, number) in list.iter().enumerate() {
                 let (next, previous) = (at(Some(index + 1)), at(index.checked_sub(1)));
@@ -391,7 +419,11 @@ impl World {
     /// which it uses 8.
     fn accounts(&mut self) {
         for (index, allowance, used) in [
-            (0_u64, [2000, 8, 8, 8], [512 + 3 + 1 + 5 + 20, 1 + 3, 1 + 2, 1 + 1]),
+            (
+                0_u64,
+                [2000, 8, 8, 8],
+                [512 + 3 + 1 + 5 + 20, 1 + 3, 1 + 2, 1 + 1],
+            ),
             (1, [20, 3, 2, 1], [1 + 2 + 5, 2, 1, 0_u32]),
         ] {
             let at = |field| Self::account(index, field);
