@@ -202,35 +202,29 @@ fn environment(state: &State, index: u16, environment: &Environment, report: &mu
     let cores = state.cores;
     let on_core = u64::from(environment.core) < cores;
     let nowhere = environment.core == EnvironmentRecord::NOWHERE;
-    let dying = EnvironmentState::from_code(environment.state) == Some(EnvironmentState::Dying);
     match EnvironmentState::from_code(environment.state) {
         None | Some(EnvironmentState::Free) => wrong(format!("state {}", environment.state)),
-        Some(EnvironmentState::Ready | EnvironmentState::Running) if !on_core => {
-            wrong(format!(
-                "waits for or runs on core {} of {cores}",
-                environment.core
-            ));
+        // What is dying has still to leave its core: otherwise it would be gone.
+        Some(EnvironmentState::Ready | EnvironmentState::Running | EnvironmentState::Dying)
+            if !on_core =>
+        {
+            wrong(format!("should have core {} of {cores}", environment.core));
         }
-        // Where it is dying it may still run.
-        Some(EnvironmentState::Dying) if !on_core && !nowhere => {
-            wrong(format!("dies on core {} of {cores}", environment.core));
-        }
-        Some(EnvironmentState::Stopped | EnvironmentState::Suspended) if !nowhere => {
-            wrong(format!("does not run, but on core {}", environment.core));
+        // What was stopped may still have to leave.
+        Some(EnvironmentState::Stopped | EnvironmentState::Suspended) if !on_core && !nowhere => {
+            wrong(format!("has core {} of {cores}", environment.core));
         }
         Some(_) => {}
     }
-    if !dying {
-        let uarea = state.frame(environment.uarea.into());
-        let fits = uarea
-            .is_some_and(|frame| frame.is(FrameType::UArea) && frame.owner == environment.account);
-        if !fits {
-            wrong(format!("its u-area {:#x} is {uarea:x?}", environment.uarea));
-        }
-        let at = environment.uarea_at;
-        if !at.is_multiple_of(PAGE_SIZE) || !(USER_START..TABLES_BASE).contains(&at) {
-            wrong(format!("its u-area is at {at:#x}"));
-        }
+    let uarea = state.frame(environment.uarea.into());
+    let fits =
+        uarea.is_some_and(|frame| frame.is(FrameType::UArea) && frame.owner == environment.account);
+    if !fits {
+        wrong(format!("its u-area {:#x} is {uarea:x?}", environment.uarea));
+    }
+    let at = environment.uarea_at;
+    if !at.is_multiple_of(PAGE_SIZE) || !(USER_START..TABLES_BASE).contains(&at) {
+        wrong(format!("its u-area is at {at:#x}"));
     }
     let keeper = ObjectName::from_word(environment.keeper);
     let is_one = environment.keeper == 0
@@ -243,7 +237,8 @@ fn environment(state: &State, index: u16, environment: &Environment, report: &mu
     });
 }
 
-/// Environments that wait for a core are one chain, and others are on none; a core runs at most one.
+/// Environments that wait for a core are one chain, and others are on none. At most one has a core and does not
+/// wait for it: it runs, or has still to leave.
 fn queues(state: &State, report: &mut Report) {
     let is = |environment: &Environment, wanted: EnvironmentState| {
         EnvironmentState::from_code(environment.state) == Some(wanted)
@@ -266,11 +261,11 @@ fn queues(state: &State, report: &mut Report) {
             .collect();
         let running: Vec<_> = state
             .live_environments()
-            .filter(|(_, one)| is(one, EnvironmentState::Running) && here(one))
+            .filter(|(_, one)| !is(one, EnvironmentState::Ready) && here(one))
             .map(|(index, _)| index)
             .collect();
         report.require(running.len() <= 1, Law::Queue, || {
-            format!("core {core} runs several environments: {running:?}")
+            format!("several environments have core {core}: {running:?}")
         });
         queue(core, &waiting, report);
     }

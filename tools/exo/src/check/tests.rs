@@ -2,6 +2,7 @@
 
 use core::mem::offset_of;
 
+use exopi_abi::domain::EnvironmentRecord;
 use exopi_abi::page::{NONE, PageRecord};
 
 use super::Law;
@@ -20,6 +21,17 @@ fn nothing_is_wrong_with_a_good_world() {
     let findings = World::new().check(&[]);
     assert!(findings.report.is_clean(), "{}", findings.report);
     assert_eq!(findings.frames as u64, world::FRAMES);
+}
+
+#[test]
+fn environments_that_have_still_to_leave_a_core_are_fine() {
+    let mut world = World::new();
+    let at = World::environment(0, offset_of!(EnvironmentRecord, state));
+    for state in [1, 4, 5] {
+        byte(&mut world, at, state);
+        let report = world.check(&[]).report;
+        assert!(report.is_clean(), "{state}: {report}");
+    }
 }
 
 /// A change of one thing.

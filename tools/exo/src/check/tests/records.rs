@@ -178,12 +178,14 @@ pub(super) const OBJECTS: &[Damage] = &[
             2,
         );
     }),
+    // Stopped on a core that there is not; dying, and on none.
     (Law::Environment, |w| {
-        byte(
-            w,
-            World::environment(0, offset_of!(EnvironmentRecord, state)),
-            1,
-        );
+        let at = World::environment(0, offset_of!(EnvironmentRecord, state));
+        w.write(at, &[1, 9]);
+    }),
+    (Law::Environment, |w| {
+        let at = World::environment(0, offset_of!(EnvironmentRecord, state));
+        w.write(at, &[5, 255]);
     }),
     (Law::Environment, |w| {
         byte(
