@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Context;
-use exopi_abi::boot::KERNEL_MAGIC;
+use exopi_abi::boot::{KERNEL_HEADER_OFFSET, KERNEL_MAGIC};
 use exopi_abi::capability::siphash::Block;
 use exopi_abi::layout::PAGE_SIZE;
 use object::{Object, ObjectSymbol};
@@ -23,8 +23,6 @@ pub const KEY: &str = "exopi_kernel::seals::KEY";
 const KEY_BYTES: u64 = 16;
 /// Bits of a virtual address below the upper half's all-ones: 39.
 const REGION_BITS: u32 = 39;
-/// Where in the image its magic is (`exopi_abi::boot`).
-const MAGIC_OFFSET: u64 = 8;
 
 /// Where the kernel's parts are linked.
 #[derive(Clone, Debug)]
@@ -101,7 +99,7 @@ impl Kernel {
             let pages = (0..memory.frames()).map(|frame| frame * PAGE_SIZE);
             let magic = u64::from_le_bytes(KERNEL_MAGIC);
             pages
-                .filter(|at| memory.word(at + MAGIC_OFFSET) == Some(magic))
+                .filter(|at| memory.word(at + KERNEL_HEADER_OFFSET as u64) == Some(magic))
                 .find(|at| self.is_at(memory, *at))
         });
         let image = self.image();
@@ -166,4 +164,31 @@ pub fn translate(memory: &Memory, root: u64, address: u64) -> Option<u64> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fake;
+
+    #[test]
+    fn what_has_no_symbols_is_refused() {
+        assert!(Kernel::of(b"kernel").is_err());
+        let error = Kernel::of(&fake::kernel()).unwrap_err().to_string();
+        assert_eq!(error, "the kernel has no __image_start");
+    }
+
+    #[test]
+    fn places_of_the_image_are_within_it() {
+        let located = Located {
+            linked: 0x1000,
+            physical: 0x8_0000..0x8_2800,
+        };
+        assert_eq!(located.physical_of(0x1008), Some(0x8_0008));
+        assert_eq!(located.physical_of(0x37ff), Some(0x8_27ff));
+        for outside in [0, 0xfff, 0x3800, u64::MAX] {
+            assert_eq!(located.physical_of(outside), None, "{outside:#x}");
+        }
+        assert_eq!(located.frames(), 0x80..0x83);
+    }
 }
