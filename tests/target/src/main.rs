@@ -7,7 +7,9 @@
 //! * `checkpoint`: where it waits to be looked at from outside.
 //! * `catch`: faults, both those that a case provokes and those that end it.
 //! * `area`: pages mapped for a case, and given back after it.
+//! * `domain`: who this program is. `granted`: capabilities, genuine and not.
 //! * `machine`: calls with every register in view, by instructions written at run time.
+//! * `second`: another environment, which owns nothing, to make calls.
 //! * `suites`: the cases.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
@@ -32,7 +34,13 @@ mod catch;
 #[cfg(target_os = "none")]
 mod checkpoint;
 #[cfg(target_os = "none")]
+mod domain;
+#[cfg(target_os = "none")]
+mod granted;
+#[cfg(target_os = "none")]
 mod machine;
+#[cfg(target_os = "none")]
+mod second;
 #[cfg(target_os = "none")]
 mod suites;
 

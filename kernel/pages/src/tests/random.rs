@@ -309,7 +309,7 @@ fn furnish(scope: Scope) -> Vec<(usize, usize, Op)> {
             let which = PageSelect::Exact(page(first));
             ops.push((who, who, Op::Alloc(which, 16, 16)));
         }
-        ops.extend([0, 256].map(|half| (who, who, Op::Limit(page(block + half), 256, 2))));
+        ops.extend([0, 256].map(|half| (who, who, Op::Limit(page(block + half), 256, 1))));
     }
     ops
 }

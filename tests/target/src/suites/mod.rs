@@ -1,15 +1,22 @@
 //! The suites, and what must be there before they run.
 
+mod accounts;
+mod batches;
 mod calls;
+mod capabilities;
 mod console;
 mod exposed;
+mod giving;
 mod hostile;
 mod isolation;
 mod mapping;
 mod memory;
 mod pages;
+mod rights;
+mod superpages;
 mod tables;
 mod upcalls;
+mod window;
 
 use exopi_rt::println;
 
@@ -25,6 +32,13 @@ pub(crate) const SUITES: &[Suite] = &[
     pages::SUITE,
     mapping::SUITE,
     tables::SUITE,
+    window::SUITE,
+    superpages::SUITE,
+    batches::SUITE,
+    capabilities::SUITE,
+    accounts::SUITE,
+    giving::SUITE,
+    rights::SUITE,
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,
