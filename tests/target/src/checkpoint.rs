@@ -4,7 +4,10 @@
 //! machine meanwhile and checks the kernel's invariants (`cargo exo check`), or has nothing to look at and
 //! answers at once.
 
+use alloc::format;
+
 use exopi_protocol::Record;
+use exopi_rt::capability::Kind;
 use exopi_rt::{println, stubs, time};
 
 /// Seconds after which it goes on by itself: somebody has booted it by hand and is reading along. A machine
@@ -30,6 +33,20 @@ pub(crate) fn reach(suite: &str) {
             return;
         }
     }
+}
+
+/// Says that a capability was minted that may lie in memory from now on, and be worth something.
+pub(crate) fn granted(kind: Kind, index: u32, count: u32, rights: u16) {
+    let kind = &format!("{kind:?}").to_lowercase();
+    println!(
+        "{}",
+        Record::Grant {
+            kind,
+            index,
+            count,
+            rights,
+        }
+    );
 }
 
 /// Takes bytes from the console, and returns how many there were.
