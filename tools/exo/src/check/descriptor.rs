@@ -9,9 +9,9 @@
 
 /// Bits of the output address.
 pub const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
-/// AP[1]: EL0 has access.
+/// Bit 1 of AP: EL0 has access.
 pub const AP_EL0: u64 = 1 << 6;
-/// AP[2]: nobody writes.
+/// Bit 2 of AP: nobody writes.
 pub const AP_READ_ONLY: u64 = 1 << 7;
 /// SH: inner shareable.
 pub const INNER_SHAREABLE: u64 = 0b11 << 8;
@@ -25,9 +25,9 @@ pub const PXN: u64 = 1 << 53;
 pub const UXN: u64 = 1 << 54;
 /// The lowest of three software bits that hold the access that an entry was bound with.
 pub const BOUND_SHIFT: u32 = 55;
-/// APTable[0]: nothing below it is for EL0.
+/// Bit 0 of APTable: nothing below it is for EL0.
 pub const NO_EL0_BELOW: u64 = 1 << 61;
-/// APTable[1]: nothing below it is written.
+/// Bit 1 of APTable: nothing below it is written.
 pub const READ_ONLY_BELOW: u64 = 1 << 62;
 /// UXNTable: EL0 executes nothing below it.
 pub const UXN_BELOW: u64 = 1 << 60;

@@ -66,6 +66,10 @@ pub(super) const FRAMES: &[Damage] = &[
     (Law::FreeList, |w| none(w, World::frame(9, FIRST))),
     (Law::FreeList, |w| none(w, World::frame(9, SECOND))),
     (Law::FreeList, |w| byte(w, World::frame(1, SECOND), 9)),
+    // The last of a list leads back to the first.
+    (Law::FreeList, |w| {
+        w.write(World::frame(0x7fd, FIRST), &1_u32.to_le_bytes());
+    }),
     (Law::FreeCount, |w| {
         let at = World::header_field(offset_of!(Header, free_pages));
         w.set(at, w.word(at) - 1);
