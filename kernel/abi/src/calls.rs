@@ -225,8 +225,10 @@ calls! {
     /// Carries out operations on one space, each as the call that it names, in order: `insert_pte`,
     /// `remove_pte`, `protect_pte`, `insert_superpage`, `pte_note`. Each one's result is written into it.
     ///
-    /// Stops after the first operation that was refused or reached its bound, unless told to go on; and after
-    /// 16 operations or, between operations, 128 mappings. Progress counts operations, the last one included.
+    /// Stops after the first operation that was refused or reached its bound, unless told to go on; after 16
+    /// operations; and when the progress of those that were carried out has reached 128, each note counting 1.
+    /// Progress counts operations, the last one included. One whose result could not be written is refused
+    /// before it begins.
     #[errors(BadCount)]
     #[changes_memory]
     16 => fn pte_batch(
@@ -236,8 +238,8 @@ calls! {
     ) -> Progress;
 
     /// Mints a capability with `rights` for `count` objects of `kind` from `index` on, and writes its words
-    /// to `into`: pages that belong to the account that the caller draws on, stamped alike; or one
-    /// space, environment or child account that is charged to it.
+    /// to `into`: at most 1,024 pages that belong to the account that the caller draws on, stamped alike; or
+    /// one space, environment or child account that is charged to it.
     #[errors(Malformed, BadCount, OutOfRange, NotYours, WrongType, Stale, MissingRight)]
     17 => fn cap_mint(
         kind: Kind,

@@ -171,6 +171,14 @@ impl Area {
         Ok(())
     }
 
+    /// Page `index` is mapped no more, and becomes the case's to give back.
+    pub(crate) fn forget(&mut self, index: u64) -> Result<PageNumber, Failure> {
+        let at = place(Self::address(index))?;
+        let position = self.mapped.iter().position(|(mapped, _)| *mapped == at);
+        let position = position.ok_or_else(|| Failure::new("forgetting what is not mapped"))?;
+        Ok(self.mapped.swap_remove(position).1)
+    }
+
     /// Removes the mapping of page `index`, which is the case's to give back then.
     pub(crate) fn unmap(&mut self, index: u64) -> Result<PageNumber, Failure> {
         let at = place(Self::address(index))?;
