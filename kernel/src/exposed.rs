@@ -209,7 +209,12 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
     LEVEL_3.set(0, page(mmu::physical_of_image(HEADER.0.get() as usize)));
     LEVEL_3.set(1, page(mmu::physical_of_image(COUNTERS.0.get() as usize)));
     let first = (DOMAINS_OFFSET / PAGE_SIZE) as usize;
-    for (index, physical) in places.domains.clone().step_by(PAGE_SIZE as usize).enumerate() {
+    for (index, physical) in places
+        .domains
+        .clone()
+        .step_by(PAGE_SIZE as usize)
+        .enumerate()
+    {
         LEVEL_3.set(first + index, page(physical));
     }
     LEVEL_2.set(0, LEVEL_3.descriptor());

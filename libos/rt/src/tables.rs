@@ -92,6 +92,21 @@ pub fn entry_of(address: u64) -> Entry {
     Entry::Mapped(mapping(third, 0, false))
 }
 
+/// The table of `level` that covers `address`, if there is one.
+pub fn table_of(address: u64, level: TableLevel) -> Option<PageNumber> {
+    const TABLE: u64 = bits::VALID | bits::TABLE_OR_PAGE;
+    if !(USER_START..TABLES_BASE).contains(&address) {
+        return None;
+    }
+    let root = word(root_entry(address));
+    let entry = match level {
+        _ if root & bits::VALID == 0 => return None,
+        TableLevel::Two => root,
+        TableLevel::Three => word(table2_entry(address)),
+    };
+    (entry & TABLE == TABLE).then(|| mapping(entry, 0, false).page)
+}
+
 /// What is mapped at `address`, which may lie inside the page.
 pub fn mapping_of(address: u64) -> Option<Mapping> {
     match entry_of(address) {

@@ -7,15 +7,15 @@
 use core::mem::offset_of;
 
 use exopi_rt::domain::SpaceRecord;
-use exopi_rt::layout::{EXPOSED_BASE, TABLES_BASE};
+use exopi_rt::layout::EXPOSED_BASE;
 use exopi_rt::page::PageRecord;
 use exopi_rt::{
     Access, Allocation, Error, Note, Object, OnRefusal, Operation, PageNumber, PageRun, PageSelect,
-    PageSource, Progress, TableLevel, VirtAddr, exposed, stubs,
+    PageSource, Progress, TableLevel, VirtAddr, environment, exposed, stubs,
 };
 
-use crate::entry::{self, Entry};
 use crate::machine::{Machine, PageBytes};
+use exopi_rt::tables::{self, Entry};
 
 /// The machine that the program runs on.
 #[derive(Debug)]
@@ -40,28 +40,12 @@ impl Bare {
     }
 }
 
-/// A word of the program's own tables, at an address at which they are mapped.
-#[inline(always)]
-fn table_word(address: u64) -> u64 {
-    // SAFETY: whoever walks has found the tables above to be there, so a table is mapped here, read-only.
-    // Volatile, since calls change it.
-    unsafe { (address as *const u64).read_volatile() }
-}
-
-/// Where the record of the space with this program's root counts its members.
+/// Where the record of the space that the calling environment is in counts its members.
 fn members_at() -> Option<u64> {
-    // The root names itself in the entry for the window, which is how the window comes to be.
-    let own = exopi_rt::layout::table_entry(exopi_rt::layout::table2_entry(TABLES_BASE));
-    let root = entry::table_in(table_word(own));
+    let space = environment::own_record()?.space;
     let section = exposed::header().spaces;
-    let records = (0..section.count).map(|n| EXPOSED_BASE + section.offset + n * section.stride);
-    let is_own = |record: &u64| {
-        // SAFETY: the record is inside the exposed region. Volatile, since the kernel changes it.
-        let record = unsafe { (*record as *const SpaceRecord).read_volatile() };
-        record.epoch != 0 && record.root == root.get()
-    };
-    let mut records = records;
-    Some(records.find(is_own)? + offset_of!(SpaceRecord, members) as u64)
+    let record = EXPOSED_BASE + section.offset + u64::from(space) * section.stride;
+    Some(record + offset_of!(SpaceRecord, members) as u64)
 }
 
 // In each call below the condition is that of `Bare::new`, and what is changed is what its user says.
@@ -139,12 +123,12 @@ impl Machine for Bare {
 
     #[inline(always)]
     fn entry(&self, at: VirtAddr) -> Entry {
-        Entry::walk(at, table_word)
+        tables::entry_of(at.get())
     }
 
     #[inline]
     fn table(&self, at: VirtAddr, level: TableLevel) -> Option<PageNumber> {
-        entry::table_of(at, level, table_word)
+        tables::table_of(at.get(), level)
     }
 
     #[inline]

@@ -99,10 +99,7 @@ mod tests {
         assert_ne!(asked[0], asked[1]);
         assert_eq!(Colours::ALL.select(at(7), 8, 0), Some(PageSelect::Any));
         assert_eq!(Colours::ALL.select(at(7), 8, 1), None);
-        assert_eq!(
-            Colours::of([30]).select(at(7), 8, 0),
-            Some(PageSelect::Any)
-        );
+        assert_eq!(Colours::of([30]).select(at(7), 8, 0), Some(PageSelect::Any));
     }
 
     #[test]

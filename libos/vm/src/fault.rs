@@ -13,10 +13,10 @@ use exopi_rt::uarea::Frame;
 use exopi_rt::{Access, Error as Refusal, Note, VirtAddr};
 
 use crate::bare::Bare;
-use crate::entry::Entry;
 use crate::error::Error;
 use crate::machine::{Machine, PageBytes};
 use crate::space::AddressSpace;
+use exopi_rt::tables::Entry;
 
 /// What becomes of the code that faulted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl<M: Machine> Fault<'_, M> {
     /// What [`AddressSpace::evict`] has left where the page was.
     pub fn note(&self) -> Option<u64> {
         match self.space.machine.entry(self.at) {
-            Entry::Vacant(note) if note != Note::default() => Some(note.get()),
+            Entry::Note(note) if note != Note::default() => Some(note.get()),
             _ => None,
         }
     }
@@ -217,7 +217,10 @@ impl<M: Machine> AddressSpace<M> {
         } else {
             Kind::Missing
         };
-        let pager = self.regions.get_mut(place).and_then(|region| region.pager.take());
+        let pager = self
+            .regions
+            .get_mut(place)
+            .and_then(|region| region.pager.take());
         let Some(pager) = pager else {
             return self.by_default(place, at, kind);
         };

@@ -7,6 +7,7 @@
 
 use exopi_rt::heap::{LIMIT, START};
 use exopi_rt::layout::PAGE_SIZE;
+use exopi_rt::page::ALLOC_BOUND;
 use exopi_rt::{VirtAddr, heap};
 
 use crate::error::Error;
@@ -31,6 +32,15 @@ pub fn init() -> Result<(), Error> {
 
 /// Maps pages at the heap's end. Returns how many came.
 fn grow(at: VirtAddr, pages: u64) -> u64 {
-    let grown = program::with(|space| space.populate(at, pages).map_or_else(|stop| stop.done, |()| pages));
-    grown.unwrap_or(0)
+    let mut done = 0;
+    while done < pages {
+        let count = (pages - done).min(ALLOC_BOUND);
+        let Some(here) = at.plus(done) else { break };
+        match program::with(|space| space.populate(here, count)) {
+            Ok(Ok(())) => done += count,
+            // Those of them that came are found there the next time.
+            _ => break,
+        }
+    }
+    done
 }

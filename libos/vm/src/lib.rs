@@ -30,7 +30,6 @@
 
 mod bare;
 mod colours;
-mod entry;
 mod error;
 mod fault;
 pub mod heap;
@@ -52,7 +51,6 @@ mod tests;
 
 pub use bare::Bare;
 pub use colours::Colours;
-pub use entry::{Entry, Mapping};
 pub use error::Error;
 pub use fault::{Fault, Kind, Verdict};
 pub use machine::Machine;

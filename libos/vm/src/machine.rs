@@ -11,7 +11,7 @@ use exopi_rt::{
     Progress, TableLevel, VirtAddr,
 };
 
-use crate::entry::Entry;
+use exopi_rt::tables::Entry;
 
 /// Bytes of a page.
 pub type PageBytes = [u8; exopi_rt::layout::PAGE_SIZE as usize];

@@ -54,7 +54,10 @@ static NEXT: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 pub fn init(pages: u64) -> Result<(), Error> {
     SPACE.with(|space| -> Result<(), Error> {
         if space.is_none() {
-            #[expect(unsafe_code, reason = "from here on the library has the program's memory")]
+            #[expect(
+                unsafe_code,
+                reason = "from here on the library has the program's memory"
+            )]
             // SAFETY: it takes away only what its regions have mapped, and what takes those away is unsafe.
             let machine = unsafe { Bare::new() };
             *space = Some(AddressSpace::new(machine, slots(pages)?, LAYOUT)?);

@@ -21,11 +21,11 @@ use exopi_rt::{
     VirtAddr,
 };
 
-use crate::entry::{Entry, Mapping};
 use crate::error::Error;
 use crate::machine::{self, Machine};
 use crate::region::page_at;
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, mapping};
+use exopi_rt::tables::{Entry, Mapping};
 
 /// In a byte: it says something.
 const SAID: u8 = 0x80;
@@ -107,7 +107,7 @@ impl<M: Machine> AddressSpace<M> {
         }
         let (start, pages) = (region.start, region.pages);
         for page in self.shadow_pages(start, pages) {
-            if !self.machine.entry(page).is_mapped() {
+            if mapping(self.machine.entry(page)).is_none() {
                 if let Err(error) = self.wire(page) {
                     self.unshade(start, pages)?;
                     return Err(error);
@@ -146,7 +146,7 @@ impl<M: Machine> AddressSpace<M> {
     pub(crate) fn unshade(&mut self, start: VirtAddr, pages: u64) -> Result<(), Error> {
         let first = self.layout.shadow;
         for page in self.shadow_pages(start, pages) {
-            let Some(mapping) = self.machine.entry(page).mapping() else {
+            let Some(mapping) = mapping(self.machine.entry(page)) else {
                 continue;
             };
             let from = (page.get() - first) * PAGE_SIZE;
@@ -248,13 +248,7 @@ impl<M: Machine> AddressSpace<M> {
 
     /// Cuts superpages that the range has a part of only or that cannot have the access as a whole; copies
     /// pages that are to be hidden and are not the region's alone.
-    fn cut(
-        &mut self,
-        place: usize,
-        at: VirtAddr,
-        pages: u64,
-        access: Access,
-    ) -> Result<(), Error> {
+    fn cut(&mut self, place: usize, at: VirtAddr, pages: u64, access: Access) -> Result<(), Error> {
         let fits = !access.is_empty() && !access.contains(Access::EXECUTE);
         let mut page = 0;
         while page < pages {
@@ -262,16 +256,20 @@ impl<M: Machine> AddressSpace<M> {
             let rest = to_next(here, TableLevel::Three);
             page += match self.machine.entry(here) {
                 Entry::NoTable(level) => to_next(here, level),
-                Entry::Superpage(_) if fits && rest == 512 && pages - page >= 512 => rest,
-                Entry::Superpage(_) => {
+                Entry::Mapped(Mapping {
+                    superpage: true, ..
+                }) if fits && rest == 512 && pages - page >= 512 => rest,
+                Entry::Mapped(Mapping {
+                    superpage: true, ..
+                }) => {
                     self.split(here)?;
                     0
                 }
-                Entry::Page(mapping) if access.is_empty() && !self.is_sole(mapping) => {
+                Entry::Mapped(mapping) if access.is_empty() && !self.is_sole(mapping) => {
                     self.copy_page(place, here, mapping)?;
                     1
                 }
-                Entry::Page(_) | Entry::Vacant(_) => 1,
+                Entry::Mapped(_) | Entry::Note(_) => 1,
             };
         }
         Ok(())
@@ -306,14 +304,16 @@ impl<M: Machine> AddressSpace<M> {
     fn apply_one(&mut self, at: VirtAddr, access: Access) -> Result<u64, Error> {
         match self.machine.entry(at) {
             Entry::NoTable(level) => return Ok(to_next(at, level)),
-            Entry::Superpage(_) => return Err(Error::Unsuitable),
-            Entry::Vacant(note) => {
+            Entry::Mapped(Mapping {
+                superpage: true, ..
+            }) => return Err(Error::Unsuitable),
+            Entry::Note(note) => {
                 if let Some(page) = hidden(note).filter(|_| !access.is_empty()) {
                     self.show(at, page, access)?;
                 }
             }
-            Entry::Page(_) if access.is_empty() => self.hide(at)?,
-            Entry::Page(mapping) => self.grant(at, mapping, access)?,
+            Entry::Mapped(_) if access.is_empty() => self.hide(at)?,
+            Entry::Mapped(mapping) => self.grant(at, mapping, access)?,
         }
         Ok(1)
     }
@@ -349,7 +349,7 @@ impl<M: Machine> AddressSpace<M> {
     /// Hides the page at `at`, the only mapping of a page of the space's own.
     pub(crate) fn hide(&mut self, at: VirtAddr) -> Result<(), Error> {
         match self.machine.entry(at) {
-            Entry::Page(mapping) if self.is_sole(mapping) => self.batch([
+            Entry::Mapped(mapping) if self.is_sole(mapping) => self.batch([
                 machine::remove(at, 1),
                 machine::note(at, hiding(mapping.page)?),
             ]),

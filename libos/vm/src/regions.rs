@@ -45,11 +45,6 @@ impl<M: Machine> Regions<M> {
         }
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-
     /// The region at a place, if it is taken.
     #[inline(always)]
     pub(crate) fn get(&self, place: usize) -> Option<&Region<M>> {

@@ -3,13 +3,13 @@
 use exopi_rt::page::REMOVE_BOUND;
 use exopi_rt::{Note, PageNumber, TableLevel, VirtAddr};
 
-use crate::entry::Entry;
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::protect::{hidden, to_next};
 use crate::region::page_at;
 use crate::space::AddressSpace;
 use crate::superpage::SUPERPAGE;
+use exopi_rt::tables::{Entry, Mapping};
 
 /// Pages that one call unmaps.
 const RUN: usize = REMOVE_BOUND as usize;
@@ -29,7 +29,7 @@ impl<M: Machine> AddressSpace<M> {
     pub unsafe fn release(&mut self, start: VirtAddr) -> Result<(), Error> {
         let place = self.regions.starting(start)?;
         let region = self.regions.get(place).ok_or(Error::NoRegion)?;
-        let (pages, from, end) = (region.pages, start.get(), region.end());
+        let (pages, from, to) = (region.pages, region.from, region.to);
         self.take_out(place, start, pages)?;
         let Some(region) = self.regions.remove(place) else {
             return Err(Error::NoRegion);
@@ -38,7 +38,7 @@ impl<M: Machine> AddressSpace<M> {
             self.say(start, pages, None)?;
             self.unshade(start, pages)?;
         }
-        self.withdraw_tables(from, end)?;
+        self.withdraw_tables(from, to)?;
         // What the tables gave back has filled the reserve; if it is not full, then for want of pages.
         let _ = self.tables.refill(&mut self.machine);
         Ok(())
@@ -75,7 +75,7 @@ impl<M: Machine> AddressSpace<M> {
         }
         let note = Note::new(note).ok_or(Error::BadRange)?;
         match self.machine.entry(at) {
-            Entry::Page(mapping) if self.is_sole(mapping) => {
+            Entry::Mapped(mapping) if self.is_sole(mapping) => {
                 self.batch([
                     crate::machine::remove(at, 1),
                     crate::machine::note(at, note),
@@ -90,7 +90,7 @@ impl<M: Machine> AddressSpace<M> {
     /// operation that needs some takes them anew.
     pub fn trim(&mut self) {
         while let Some(page) = self.supply.as_mut().and_then(|supply| supply.drain()) {
-            drop(self.machine.page_free(page, 1).unless_stopped());
+            self.free_run(page, 1);
         }
         self.tables.empty(&mut self.machine);
     }
@@ -103,12 +103,15 @@ impl<M: Machine> AddressSpace<M> {
             let left = pages - page;
             page += match self.machine.entry(here) {
                 Entry::NoTable(level) => to_next(here, level),
-                Entry::Vacant(note) => {
+                Entry::Note(note) => {
                     self.forget(place, here, note)?;
                     1
                 }
-                Entry::Page(_) => self.take_run(here, left)?,
-                Entry::Superpage(mapping) => {
+                Entry::Mapped(
+                    mapping @ Mapping {
+                        superpage: true, ..
+                    },
+                ) => {
                     if to_next(here, TableLevel::Three) == SUPERPAGE && left >= SUPERPAGE {
                         self.unmap_run(here, SUPERPAGE)?;
                         self.free_superpage(mapping.page);
@@ -118,6 +121,7 @@ impl<M: Machine> AddressSpace<M> {
                         0
                     }
                 }
+                Entry::Mapped(_) => self.take_run(here, left)?,
             };
         }
         Ok(())
@@ -147,7 +151,7 @@ impl<M: Machine> AddressSpace<M> {
         let mut count = 0;
         for (page, place) in (0..most).zip(&mut run) {
             match self.machine.entry(page_at(at, page)?) {
-                Entry::Page(mapping) => *place = mapping.page,
+                Entry::Mapped(mapping) if !mapping.superpage => *place = mapping.page,
                 _ => break,
             }
             count += 1;
@@ -163,10 +167,7 @@ impl<M: Machine> AddressSpace<M> {
         let mut first = PageNumber::new(0);
         let mut count = 0;
         for page in pages {
-            let last = self
-                .own_record(*page)
-                .is_some_and(|record| record.references == 0);
-            if !last {
+            if !self.is_unused(*page) {
                 continue;
             }
             if let Some(supply) = &mut self.supply {
@@ -223,4 +224,3 @@ impl<M: Machine> AddressSpace<M> {
         Ok(())
     }
 }
-

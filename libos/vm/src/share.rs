@@ -12,12 +12,12 @@
 use exopi_rt::page::{INSERT_BOUND, INSERT_EXECUTABLE_BOUND};
 use exopi_rt::{Access, Error as Refusal, Object, PageNumber, PageSource, TableLevel, VirtAddr};
 
-use crate::entry::{Entry, Mapping};
 use crate::error::Error;
 use crate::machine::{self, Machine};
 use crate::protect::{hidden, hiding, to_next};
 use crate::region::{Options, Place, page_at};
 use crate::space::AddressSpace;
+use exopi_rt::tables::{Entry, Mapping};
 
 /// Pages in a row, in address space and in memory.
 struct Run {
@@ -55,9 +55,7 @@ impl<M: Machine> AddressSpace<M> {
         if copied.is_err() {
             #[expect(unsafe_code, reason = "memory disappears")]
             // SAFETY: nobody has heard of the region yet.
-            unsafe {
-                self.release(to)
-            }?;
+            unsafe { self.release(to) }?;
         }
         copied.map(|()| to)
     }
@@ -101,11 +99,13 @@ impl<M: Machine> AddressSpace<M> {
             let (here, there) = (page_at(at, page)?, page_at(to, page)?);
             page += match self.machine.entry(here) {
                 Entry::NoTable(level) => to_next(here, level),
-                Entry::Superpage(_) => {
+                Entry::Mapped(Mapping {
+                    superpage: true, ..
+                }) => {
                     self.split(here)?;
                     0
                 }
-                Entry::Vacant(note) => {
+                Entry::Note(note) => {
                     match hidden(note) {
                         Some(hidden) if space == Object::Own => {
                             self.copy_hidden(hidden, there)?;
@@ -115,7 +115,7 @@ impl<M: Machine> AddressSpace<M> {
                     }
                     1
                 }
-                Entry::Page(mapping) => {
+                Entry::Mapped(mapping) => {
                     let run = self.run_from(here, mapping, pages - page);
                     self.lend_run(here, &run, space, there)?
                 }
@@ -140,8 +140,9 @@ impl<M: Machine> AddressSpace<M> {
         while run.count < most.min(bound) {
             let next = at.plus(run.count).map(|at| self.machine.entry(at));
             match next {
-                Some(Entry::Page(next))
-                    if Some(next.page) == mapping.page.plus(run.count)
+                Some(Entry::Mapped(next))
+                    if !next.superpage
+                        && Some(next.page) == mapping.page.plus(run.count)
                         && readable(next) == readable(mapping) =>
                 {
                     run.writable |= next.access.contains(Access::WRITE);
@@ -174,9 +175,9 @@ impl<M: Machine> AddressSpace<M> {
             let there = page_at(to, done)?;
             let first = run.mapping.page.plus(done).ok_or(Error::BadRange)?;
             let source = PageSource::owned(first);
-            let progress =
-                self.machine
-                    .insert_pte(space, there, source, run.count - done, access);
+            let progress = self
+                .machine
+                .insert_pte(space, there, source, run.count - done, access);
             done += progress.done;
             match progress.stopped {
                 None => {}
@@ -205,8 +206,12 @@ impl<M: Machine> AddressSpace<M> {
         let copied = self.copy_aside(place, to, from);
         self.unmap_run(from, 1)?;
         let copy = copied?;
-        self.unmap_run(self.layout.scratch, 1)?;
-        Ok(self.machine.pte_note(to, hiding(copy)?)?)
+        let noted = self.machine.pte_note(to, hiding(copy)?);
+        if noted.is_err() {
+            self.clear_scratch()?;
+            return Ok(noted?);
+        }
+        self.unmap_run(self.layout.scratch, 1)
     }
 
     /// Maps a fresh page for `belongs` at the scratch address and copies what is at `from` to it.
@@ -228,10 +233,10 @@ impl<M: Machine> AddressSpace<M> {
         self.split(at)?;
         let access = self.allowed(place, at);
         match self.machine.entry(at) {
-            Entry::Page(mapping) if mapping.access.contains(access) => Ok(()),
-            Entry::Page(mapping) if !self.is_sole(mapping) => self.copy_page(place, at, mapping),
-            Entry::Page(mapping) if mapping.bound.contains(access) => self.restrict(at, access),
-            Entry::Page(mapping) => self.bind_again(at, mapping, access),
+            Entry::Mapped(mapping) if mapping.access.contains(access) => Ok(()),
+            Entry::Mapped(mapping) if !self.is_sole(mapping) => self.copy_page(place, at, mapping),
+            Entry::Mapped(mapping) if mapping.bound.contains(access) => self.restrict(at, access),
+            Entry::Mapped(mapping) => self.bind_again(at, mapping, access),
             _ => Err(Error::Unsuitable),
         }
     }
@@ -245,14 +250,17 @@ impl<M: Machine> AddressSpace<M> {
     ) -> Result<(), Error> {
         let access = self.allowed(place, at) | Access::READ | Access::WRITE;
         let copy = self.copy_aside(place, at, at)?;
-        self.batch([
+        let replaced = self.batch([
             machine::remove(at, 1),
             machine::insert(at, PageSource::owned(copy), 1, access),
             machine::remove(self.layout.scratch, 1),
-        ])?;
+        ]);
+        if replaced.is_err() {
+            self.clear_scratch()?;
+        }
+        replaced?;
         // The last one may have gone since we looked.
-        let left = self.own_record(mapping.page);
-        if left.is_some_and(|record| record.references == 0) {
+        if self.is_unused(mapping.page) {
             self.give_back(mapping.page);
         }
         Ok(())

@@ -13,16 +13,18 @@
 
 use exopi_rt::page::{Owner, PageRecord};
 use exopi_rt::{
-    Access, Error as Refusal, Object, Operation, PageNumber, PageSelect, TableLevel, VirtAddr,
+    Access, Error as Refusal, Object, Operation, PageNumber, PageSelect, PageSource, TableLevel,
+    VirtAddr,
 };
 
-use crate::entry::{Entry, Mapping};
+use crate::colours::Colours;
 use crate::error::Error;
 use crate::machine::{self, Machine};
 use crate::region::{Options, Place, Region, RegionInfo, page_at};
 use crate::regions::{Regions, Slot};
 use crate::supply::{Choice, Supply};
 use crate::tables::Tables;
+use exopi_rt::tables::{Entry, Mapping};
 
 /// Which parts of the address space are the library's to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,14 +153,53 @@ impl<M: Machine> AddressSpace<M> {
     /// # Errors
     /// [`Error::NoRegion`] unless one region covers all of them; no page.
     pub fn populate(&mut self, at: VirtAddr, pages: u64) -> Result<(), Error> {
-        let (place, _) = self.regions.covering(at, pages)?;
-        for page in 0..pages {
-            let at = page_at(at, page)?;
-            if self.machine.entry(at).is_absent() {
-                self.zero_fill(place, at)?;
-            }
+        let (place, region) = self.regions.covering(at, pages)?;
+        let plain = !region.shadowed && !region.superpages && region.colours == Colours::ALL;
+        let plain = plain && self.supply.is_none() && self.machine.is_alone();
+        let mut done = 0;
+        while done < pages {
+            let here = page_at(at, done)?;
+            done += if plain {
+                self.populate_run(place, here, pages - done)?
+            } else {
+                if is_absent(self.machine.entry(here)) {
+                    self.zero_fill(place, here)?;
+                }
+                1
+            };
         }
         Ok(())
+    }
+
+    /// Maps as many of `pages` pages from `at` on as one call does, where there is nothing special about
+    /// them. Returns how many need no more.
+    fn populate_run(&mut self, place: usize, at: VirtAddr, pages: u64) -> Result<u64, Error> {
+        let region = self.regions.get(place).ok_or(Error::NoRegion)?;
+        let (access, zeroed) = (region.access, region.zeroed);
+        let bound = access | Access::READ | Access::WRITE;
+        let source = PageSource::New(PageSelect::Any);
+        let progress = self
+            .machine
+            .insert_pte(Object::Own, at, source, pages, bound);
+        for page in 0..progress.done {
+            let at = page_at(at, page)?;
+            if zeroed {
+                self.machine.zero_page(at);
+            }
+            if access != bound {
+                self.restrict(at, access)?;
+            }
+        }
+        match progress.stopped {
+            None => Ok(progress.done),
+            Some(Refusal::NoTable) => {
+                let at = page_at(at, progress.done)?;
+                self.supply_tables(at, TableLevel::Three)?;
+                Ok(progress.done)
+            }
+            Some(Refusal::Occupied) => Ok(progress.done + 1),
+            Some(error) => Err(error.into()),
+        }
     }
 
     /// Puts the tables in place for a mapping at `at`.
@@ -196,17 +237,13 @@ impl<M: Machine> AddressSpace<M> {
         loop {
             let choice = self.choose(place, belongs, refusals).ok_or(refusal)?;
             let source = choice.source();
-            let mut progress = self
-                .machine
-                .insert_pte(Object::Own, at, source, 1, access);
+            let mut progress = self.machine.insert_pte(Object::Own, at, source, 1, access);
             if progress.stopped == Some(Refusal::NoTable) {
                 if let Err(error) = self.supply_tables(at, TableLevel::Three) {
                     self.not_used(choice);
                     return Err(error);
                 }
-                progress = self
-                    .machine
-                    .insert_pte(Object::Own, at, source, 1, access);
+                progress = self.machine.insert_pte(Object::Own, at, source, 1, access);
             }
             match progress.stopped {
                 None => return Ok(choice.is_dirty()),
@@ -270,16 +307,15 @@ impl<M: Machine> AddressSpace<M> {
         let moved = fill(&mut self.machine, scratch).and_then(|()| {
             self.supply_tables(at, TableLevel::Three)?;
             let operations = [
-                machine::insert(at, exopi_rt::PageSource::owned(page), 1, bound),
+                machine::insert(at, PageSource::owned(page), 1, bound),
                 machine::protect(at, 1, if access.is_empty() { bound } else { access }),
                 machine::remove(scratch, 1),
             ];
             self.batch(operations)
         });
-        if moved.is_err() && self.machine.entry(scratch).is_mapped() {
+        if moved.is_err() {
             // The page was never seen: it goes back, and the place is as it was.
-            self.unmap_run(scratch, 1)?;
-            self.give_back(page);
+            self.clear_scratch()?;
         }
         moved?;
         if access.is_empty() {
@@ -288,12 +324,29 @@ impl<M: Machine> AddressSpace<M> {
         Ok(())
     }
 
+    /// Gives the page back that something has left at the scratch address.
+    pub(crate) fn clear_scratch(&mut self) -> Result<(), Error> {
+        let scratch = self.layout.scratch;
+        let Some(mapping) = mapping(self.machine.entry(scratch)) else {
+            return Ok(());
+        };
+        self.unmap_run(scratch, 1)?;
+        if self.is_unused(mapping.page) {
+            self.give_back(mapping.page);
+        }
+        Ok(())
+    }
+
+    /// Whether a page is the space's own and nothing refers to it.
+    pub(crate) fn is_unused(&self, page: PageNumber) -> bool {
+        self.own_record(page)
+            .is_some_and(|record| record.references == 0)
+    }
+
     /// Which page is mapped at a scratch address.
     pub(crate) fn page_at_scratch(&self, scratch: VirtAddr) -> Result<PageNumber, Error> {
-        let mapping = self.machine.entry(scratch).mapping();
-        mapping
-            .map(|mapping| mapping.page)
-            .ok_or(Error::Unsuitable)
+        let mapping = mapping(self.machine.entry(scratch));
+        mapping.map(|mapping| mapping.page).ok_or(Error::Unsuitable)
     }
 
     /// Narrows a page of the space's own that was just mapped to `access`.
@@ -337,23 +390,24 @@ impl<M: Machine> AddressSpace<M> {
             Some(supply) => supply.accept(page),
         };
         if let Some(page) = refused {
-            drop(self.machine.page_free(page, 1).unless_stopped());
+            self.free_run(page, 1);
         }
     }
 }
 
-impl Entry {
-    /// Whether a page is there.
-    pub(crate) fn is_mapped(self) -> bool {
-        self.mapping().is_some()
+/// Which page is mapped, if one is.
+pub(crate) fn mapping(entry: Entry) -> Option<Mapping> {
+    match entry {
+        Entry::Mapped(mapping) => Some(mapping),
+        Entry::NoTable(_) | Entry::Note(_) => None,
     }
+}
 
-    /// Whether nothing is there, no page that was hidden either.
-    pub(crate) fn is_absent(self) -> bool {
-        match self {
-            Self::NoTable(_) => true,
-            Self::Vacant(note) => note.get() == 0,
-            _ => false,
-        }
+/// Whether nothing is there, no page that was hidden either.
+fn is_absent(entry: Entry) -> bool {
+    match entry {
+        Entry::NoTable(_) => true,
+        Entry::Note(note) => note.get() == 0,
+        Entry::Mapped(_) => false,
     }
 }

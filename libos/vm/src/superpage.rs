@@ -8,11 +8,11 @@ use exopi_rt::page::{ALLOC_BOUND, FrameType, SUPERPAGE_PAGES};
 use exopi_rt::{Access, Object, PageNumber, PageSelect, PageSource, TableLevel, VirtAddr};
 
 use crate::colours::Colours;
-use crate::entry::Entry;
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::region::page_at;
 use crate::space::AddressSpace;
+use exopi_rt::tables::{Entry, Mapping};
 
 /// Pages in a superpage.
 pub(crate) const SUPERPAGE: u64 = SUPERPAGE_PAGES;
@@ -138,7 +138,12 @@ impl<M: Machine> AddressSpace<M> {
     pub(crate) fn split(&mut self, at: VirtAddr) -> Result<(), Error> {
         let span = TableLevel::Three.span();
         let begin = VirtAddr::new(at.get() / span * span).ok_or(Error::BadRange)?;
-        let Entry::Superpage(mapping) = self.machine.entry(begin) else {
+        let Entry::Mapped(
+            mapping @ Mapping {
+                superpage: true, ..
+            },
+        ) = self.machine.entry(begin)
+        else {
             return Ok(());
         };
         // The table must be at hand before the mapping goes: there is no way back to it but this.
@@ -151,9 +156,9 @@ impl<M: Machine> AddressSpace<M> {
             let first = mapping.page.plus(done).ok_or(Error::BadRange)?;
             let source = PageSource::owned(first);
             let left = SUPERPAGE - done;
-            let progress =
-                self.machine
-                    .insert_pte(Object::Own, here, source, left, mapping.bound);
+            let progress = self
+                .machine
+                .insert_pte(Object::Own, here, source, left, mapping.bound);
             done += progress.unless_stopped()?;
         }
         if mapping.access == mapping.bound {

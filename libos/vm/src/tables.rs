@@ -44,15 +44,14 @@ impl Tables {
                 *free = page;
                 self.count += 1;
             }
-            // It is nobody's but ours, and nothing refers to it, so the kernel takes it.
-            None => drop(machine.page_free(page, 1).unless_stopped()),
+            None => free(machine, page),
         }
     }
 
     /// Gives all pages to the kernel.
     pub(crate) fn empty(&mut self, machine: &mut impl Machine) {
         for page in self.spare.iter().take(self.count) {
-            drop(machine.page_free(*page, 1).unless_stopped());
+            free(machine, *page);
         }
         self.count = 0;
     }
@@ -118,4 +117,10 @@ impl Tables {
         self.put(machine, PageNumber::new(record.second));
         Ok(true)
     }
+}
+
+/// Gives a page to the kernel, which takes it: it is ours, and nothing refers to it.
+fn free(machine: &mut impl Machine, page: PageNumber) {
+    let progress = machine.page_free(page, 1);
+    debug_assert_eq!(progress.stopped, None);
 }

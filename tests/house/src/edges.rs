@@ -110,6 +110,7 @@ mod tests {
             ("kernel/xn", "kernel/bytecode"),
             ("libos/rt", "kernel/abi"),
             ("libos/net", "libos/rt"),
+            ("libos/vm", "libos/rt"),
             ("userland/sh", "libos/rt"),
             ("userland/sh", "kernel/abi"),
             ("userland/bench", "tests/protocol"),

@@ -9,7 +9,9 @@ use core::arch::{asm, global_asm};
 use core::mem::{offset_of, size_of};
 
 use exopi_abi::capability::CAPABILITY_WORDS;
-use exopi_abi::{Error, Operation, Reply, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut};
+use exopi_abi::{
+    Error, Operation, Reply, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut,
+};
 
 unsafe extern "C" {
     /// Copies from user memory; returns the bytes that could not be copied.
@@ -263,7 +265,10 @@ impl UserOperation {
         const { assert!(offset_of!(Operation, call) == 0 && offset_of!(Operation, arguments) == 8) };
         let [call, a, b, c, d, e] = read_words(self.0)?;
         // What cannot be told must not be done.
-        self.write(Reply { status: 0, value: 0 })?;
+        self.write(Reply {
+            status: 0,
+            value: 0,
+        })?;
         Ok((call, [a, b, c, d, e]))
     }
 
@@ -285,6 +290,10 @@ impl UserOperation {
                 size_of_val(&words) as u64,
             )
         };
-        if left == 0 { Ok(()) } else { Err(Error::BadAddress) }
+        if left == 0 {
+            Ok(())
+        } else {
+            Err(Error::BadAddress)
+        }
     }
 }
