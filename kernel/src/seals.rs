@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use exopi_abi::capability::{Body, Capability, Identity};
+use exopi_abi::capability::{Body, Capability, Identity, Rights};
 use exopi_abi::{Error, UserCapability};
 use exopi_cap::{Key, Verified};
 
@@ -49,4 +49,18 @@ pub fn verify(presented: UserCapability<'_>, presenter: Identity) -> Result<Veri
 #[inline(always)]
 pub fn seal(body: &Body) -> Capability {
     exopi_cap::seal(body, &key())
+}
+
+/// A capability for a part of what `verified` is good for, with those of `rights` that it has, and its caveats.
+///
+/// # Errors
+/// [`Error::BadCount`] for no object, [`Error::OutOfRange`] for any beyond it.
+pub fn narrow(
+    verified: &Verified,
+    index: u64,
+    count: u64,
+    rights: Rights,
+) -> Result<Capability, Error> {
+    let narrow = |word: u64| u32::try_from(word).map_err(|_| Error::OutOfRange);
+    verified.issue(&key(), narrow(index)?, narrow(count)?, rights, &[])
 }

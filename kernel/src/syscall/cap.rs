@@ -25,7 +25,7 @@ pub(super) fn mint(
     rights: u64,
     into: &UserCapabilityMut<'_>,
 ) -> Result<(), Error> {
-    let body = lock().cap_mint(by, kind, index, count, rights)?;
+    let body = lock().cap_mint(by, kind, index, count, self::rights(rights)?)?;
     user::write_capability(seals::seal(&body).words(), into)
 }
 
@@ -37,6 +37,6 @@ pub(super) fn narrow(
     rights: u64,
     into: &UserCapabilityMut<'_>,
 ) -> Result<(), Error> {
-    let issued = seals::narrow(&verify(by, from)?, index, count, rights)?;
+    let issued = seals::narrow(&verify(by, from)?, index, count, self::rights(rights)?)?;
     user::write_capability(issued.words(), into)
 }

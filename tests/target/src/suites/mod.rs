@@ -12,6 +12,7 @@ mod isolation;
 mod mapping;
 mod memory;
 mod pages;
+mod rights;
 mod superpages;
 mod tables;
 mod upcalls;
@@ -37,6 +38,7 @@ pub(crate) const SUITES: &[Suite] = &[
     capabilities::SUITE,
     accounts::SUITE,
     giving::SUITE,
+    rights::SUITE,
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,
