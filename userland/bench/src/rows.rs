@@ -9,6 +9,7 @@ use exopi_rt::{
 };
 
 use crate::measure::{self, Sample};
+use crate::vm;
 
 /// Rounds of a row.
 pub(crate) const ROUNDS: u64 = 1000;
@@ -26,7 +27,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// Runs the rounds, after some that are not counted.
-    fn measured(
+    pub(crate) fn measured(
         name: &'static str,
         mut round: impl FnMut() -> Result<Sample, Error>,
     ) -> Result<Self, Error> {
@@ -69,6 +70,14 @@ pub(crate) const ROWS: &[Measured] = &[
     ("unmap_one", unmap_one),
     ("page_alloc", page_alloc),
     ("page_alloc_zeroed", page_alloc_zeroed),
+    ("fault_map", vm::fault_map),
+    ("trap", vm::trap),
+    ("prot1", vm::prot1),
+    ("prot100", vm::prot100),
+    ("unprot100", vm::unprot100),
+    ("appel1", vm::appel1),
+    ("appel2", vm::appel2),
+    ("demand_zero", vm::demand_zero),
 ];
 
 /// The refusal in a reply.
@@ -92,6 +101,7 @@ const WINDOW: u64 = 0x20_0000_0000;
 /// # Errors
 /// No pages are left for them.
 pub(crate) fn prepare() -> Result<(), Error> {
+    vm::prepare()?;
     memory::supply_tables(VirtAddr::new(WINDOW).ok_or(Error::BadAddress)?)
 }
 

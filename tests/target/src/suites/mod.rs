@@ -16,6 +16,7 @@ mod rights;
 mod superpages;
 mod tables;
 mod upcalls;
+mod vm;
 mod window;
 
 use exopi_rt::println;
@@ -42,6 +43,7 @@ pub(crate) const SUITES: &[Suite] = &[
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,
+    vm::SUITE,
 ];
 
 /// Takes what lasts: the page of code, and a heap that no case needs to grow.
@@ -50,4 +52,5 @@ pub(crate) fn prepare() {
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");
     }
+    vm::prepare();
 }
