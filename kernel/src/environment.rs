@@ -179,7 +179,7 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
         mmu::empty_lower_half();
     }
     Core::vacate();
-    kernel.left(here());
+    kernel.left(&mut Processor, here());
     dispatch(kernel)
 }
 

@@ -19,13 +19,13 @@ use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use exopi_abi::VERSION;
 use exopi_abi::domain::{
     AccountRecord, EnvironmentRecord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES, SpaceRecord,
 };
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
-use exopi_abi::{VERSION, layout};
 use exopi_pages::pte::{self, KernelAccess, Memory};
 
 #[cfg(feature = "count")]
@@ -138,6 +138,11 @@ pub fn describe(change: impl FnOnce(&mut Machine)) {
 /// `CNTVCT_EL0` at the kernel's first instruction.
 pub fn entry_ticks() -> u64 {
     header().machine.entry_ticks
+}
+
+/// How many cores came up.
+pub fn cores() -> u8 {
+    header().machine.cores as u8
 }
 
 /// The interface's version, as everybody reads it.

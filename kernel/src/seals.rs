@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use exopi_abi::capability::{Body, Capability, Identity, Rights};
+use exopi_abi::capability::{Body, Capability, Identity};
 use exopi_abi::{Error, UserCapability};
 use exopi_cap::{Key, Verified};
 
@@ -41,7 +41,11 @@ fn now() -> u64 {
 pub fn verify(presented: UserCapability<'_>, presenter: Identity) -> Result<Verified, Error> {
     let capability = Capability::from_words(user::read_capability(presented)?)?;
     // Without caveats there is no time to compare with.
-    let now = if capability.caveats().is_empty() { 0 } else { now() };
+    let now = if capability.caveats().is_empty() {
+        0
+    } else {
+        now()
+    };
     exopi_cap::verify(&capability, &key(), presenter, now)
 }
 
@@ -51,16 +55,15 @@ pub fn seal(body: &Body) -> Capability {
     exopi_cap::seal(body, &key())
 }
 
-/// A capability for a part of what `verified` is good for, with those of `rights` that it has, and its caveats.
+/// A capability for a part of what `verified` is good for, as the row `cap_narrow` says.
 ///
 /// # Errors
-/// [`Error::BadCount`] for no object, [`Error::OutOfRange`] for any beyond it.
+/// Those of [`exopi_domains::cap_narrow`].
 pub fn narrow(
     verified: &Verified,
     index: u64,
     count: u64,
-    rights: Rights,
+    rights: u64,
 ) -> Result<Capability, Error> {
-    let narrow = |word: u64| u32::try_from(word).map_err(|_| Error::OutOfRange);
-    verified.issue(&key(), narrow(index)?, narrow(count)?, rights, &[])
+    exopi_domains::cap_narrow(verified, &key(), index, count, rights)
 }

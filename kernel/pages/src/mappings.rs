@@ -8,14 +8,14 @@ use exopi_abi::{Access, Error, PageNumber, PageSelect, Progress, VirtAddr};
 use exopi_cap::Epochs;
 
 use crate::flush::Touched;
-use crate::right::{Claim, Credit, Drawn, Source};
+use crate::right::{Claim, Credit, Drawn, Right, Source, refusal};
 use crate::space::{Table, bindable};
 use crate::{Hardware, Index, Link, Pages, Slot, Space, pte};
 
 /// Proof that an entry may name a frame.
 pub(crate) struct Bind {
-    pub(crate) slot: Slot,
-    pub(crate) links: PageNumber,
+    pub(crate) found: Table,
+    pub(crate) index: Index,
     pub(crate) page: PageNumber,
     /// The frame is not of the space's owner.
     pub(crate) foreign: bool,
@@ -23,11 +23,19 @@ pub(crate) struct Bind {
 
 /// Proof that an entry may be cleared.
 pub(crate) struct Unbind {
-    pub(crate) slot: Slot,
-    pub(crate) links: PageNumber,
+    pub(crate) found: Table,
+    pub(crate) index: Index,
     pub(crate) page: PageNumber,
     /// The frame is not of the space's owner.
     pub(crate) foreign: bool,
+}
+
+impl Bind {
+    /// The place of the entry.
+    #[inline(always)]
+    pub(crate) const fn slot(&self) -> Slot {
+        Slot::new(self.found.table, self.index)
+    }
 }
 
 impl Pages<'_> {
@@ -53,34 +61,86 @@ impl Pages<'_> {
         count: u64,
         access: Access,
     ) -> Progress {
-        let (first, right) = match source {
-            Source::Run(first, right) => (first, right),
-            Source::New(which) => {
-                return self.insert_new(hw, epochs, credit, space, at, which, count, access);
+        match source {
+            Source::Run(first, right) => {
+                if count == 1 && self.insert_one(hw, space, at, first, right, access) {
+                    return ONE;
+                }
+                self.insert_many(hw, space, at, first, right, count, access)
             }
+            Source::New(which) => {
+                self.insert_new(hw, epochs, credit, space, at, which, count, access)
+            }
+        }
+    }
+
+    /// The usual case without a loop: one page, to which nothing stands in the way, and that is not executable. In
+    /// any other case nothing is done.
+    #[inline(always)]
+    fn insert_one<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        space: &Space,
+        at: VirtAddr,
+        page: PageNumber,
+        right: Right,
+        access: Access,
+    ) -> bool {
+        if access.contains(Access::EXECUTE) {
+            return false;
+        }
+        // The right comes last, so that what it says goes straight into the comparison.
+        let (Ok(found), Ok(claim)) = (self.table3(hw, space, at), Claim::to_map(right, access))
+        else {
+            return false;
         };
+        let index = Index::in_table3(at);
+        let Ok(bind) = self.check_bind(hw, &found, index, page, claim, space) else {
+            return false;
+        };
+        self.commit_bind(hw, bind, pte::page(page, access));
+        self.count_entries(found.table, 1);
+        hw.publish();
+        true
+    }
+
+    /// Every case of pages that there are.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "they are the row's")]
+    fn insert_many<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        space: &Space,
+        at: VirtAddr,
+        first: PageNumber,
+        right: Right,
+        count: u64,
+        access: Access,
+    ) -> Progress {
         let claim = match Claim::to_map(right, access) {
             Ok(claim) => claim,
             Err(error) => return Progress::refused(error),
         };
-        let executable = access.contains(Access::EXECUTE);
-        let bound = if executable {
-            INSERT_EXECUTABLE_BOUND
-        } else {
-            INSERT_BOUND
-        };
         let blank = pte::page(PageNumber::new(0), access);
-        let progress = by_table(at, count.min(bound), |at, done, length| {
-            self.insert_run(hw, space, at, length, |pages, hw, table, offset, index| {
-                let page = after(first, done + offset);
-                let bind = pages.check_bind(hw, table, index, page, claim, space)?;
-                if executable {
-                    hw.sync_code(page);
-                }
+        // The same twice, so that the inner loop of the usual case is one without a call in it.
+        let progress = if access.contains(Access::EXECUTE) {
+            let count = count.min(INSERT_EXECUTABLE_BOUND);
+            self.insert_runs(hw, space, at, count, |pages, hw, found, index, offset| {
+                let page = after(first, offset);
+                let bind = pages.check_bind(hw, found, index, page, claim, space)?;
+                hw.sync_code(page);
                 pages.commit_bind(hw, bind, blank | page.address());
                 Ok(())
             })
-        });
+        } else {
+            let count = count.min(INSERT_BOUND);
+            self.insert_runs(hw, space, at, count, |pages, hw, found, index, offset| {
+                let page = after(first, offset);
+                let bind = pages.check_bind(hw, found, index, page, claim, space)?;
+                pages.commit_bind(hw, bind, blank | page.address());
+                Ok(())
+            })
+        };
         if progress.done > 0 {
             hw.publish();
         }
@@ -103,31 +163,30 @@ impl Pages<'_> {
     ) -> Progress {
         let mut drawn = Drawn::new(epochs);
         let foreign = credit.owner != space.owner();
-        let progress = by_table(at, count.min(ALLOC_BOUND), |at, done, length| {
-            self.insert_run(hw, space, at, length, |pages, hw, found, offset, index| {
-                let alloc = pages.check_alloc(credit, which, done + offset)?;
-                if pte::is_valid(hw.entry(found.table, index)) {
-                    return Err(Error::Occupied);
-                }
-                let stamp = drawn.stamp()?;
-                let (page, zero) = (alloc.page, alloc.zero);
-                let bind = Bind {
-                    slot: Slot::new(found.table, index),
-                    links: found.links,
-                    page,
-                    foreign,
-                };
-                pages.commit_alloc(hw, alloc, credit.owner, stamp);
-                if access.contains(Access::EXECUTE) {
-                    hw.sync_code(page);
-                }
-                if zero {
-                    // Nobody may see what was there before.
-                    hw.publish();
-                }
-                pages.commit_bind(hw, bind, pte::page(page, access));
-                Ok(())
-            })
+        let count = count.min(ALLOC_BOUND);
+        let progress = self.insert_runs(hw, space, at, count, |pages, hw, found, index, offset| {
+            let alloc = pages.check_alloc(credit, which, offset)?;
+            if pte::is_valid(hw.entry(found.table, index)) {
+                return Err(Error::Occupied);
+            }
+            let stamp = drawn.stamp()?;
+            let (page, zero) = (alloc.page, alloc.zero);
+            let bind = Bind {
+                found: *found,
+                index,
+                page,
+                foreign,
+            };
+            pages.commit_alloc(hw, alloc, credit.owner, stamp);
+            if access.contains(Access::EXECUTE) {
+                hw.sync_code(page);
+            }
+            if zero {
+                // Nobody may see what was there before.
+                hw.publish();
+            }
+            pages.commit_bind(hw, bind, pte::page(page, access));
+            Ok(())
         });
         if progress.done > 0 {
             hw.publish();
@@ -142,6 +201,40 @@ impl Pages<'_> {
     /// beyond what programs map, [`Error::NoTable`], [`Error::Misaligned`] for a part of a superpage,
     /// [`Error::Vacant`], [`Error::WrongType`] for a u-area.
     pub fn remove_pte<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        space: &Space,
+        at: VirtAddr,
+        count: u64,
+    ) -> Progress {
+        if count == 1 && self.remove_one(hw, space, at) {
+            return ONE;
+        }
+        self.remove_many(hw, space, at, count)
+    }
+
+    /// The usual case without a loop: one page that is mapped. In any other case nothing is done.
+    #[inline(always)]
+    fn remove_one<H: Hardware>(&mut self, hw: &mut H, space: &Space, at: VirtAddr) -> bool {
+        let Ok(found) = self.table3(hw, space, at) else {
+            return false;
+        };
+        let index = Index::in_table3(at);
+        let Ok(unbind) = self.check_unbind(hw, &found, index, space.owner()) else {
+            return false;
+        };
+        hw.set_entry(found.table, index, pte::INVALID);
+        self.commit_unbind(hw, unbind);
+        self.discount_entries(found.table, 1);
+        hw.before_invalidate();
+        hw.invalidate_page(space.asid(), at.into());
+        hw.complete();
+        true
+    }
+
+    /// Every case.
+    #[inline(never)]
+    fn remove_many<H: Hardware>(
         &mut self,
         hw: &mut H,
         space: &Space,
@@ -168,29 +261,36 @@ impl Pages<'_> {
         progress
     }
 
-    /// Makes up to `length` entries from `at` on by `insert`, all in one level-3 table, without a barrier. `insert`
-    /// gets how many came before, and the place.
+    /// Makes `count` entries from `at` on by `insert`, without a barrier behind them. `insert` gets the place, and how
+    /// many came before.
     #[inline(always)]
-    fn insert_run<H: Hardware>(
+    fn insert_runs<H: Hardware>(
         &mut self,
         hw: &mut H,
         space: &Space,
         at: VirtAddr,
-        length: u64,
-        mut insert: impl FnMut(&mut Self, &mut H, &Table, u64, Index) -> Result<(), Error>,
+        count: u64,
+        mut insert: impl FnMut(&mut Self, &mut H, &Table, Index, u64) -> Result<(), Error>,
     ) -> Progress {
-        let found = match self.table3(hw, space, at) {
-            Ok(found) => found,
-            Err(error) => return Progress::refused(error),
-        };
-        let start = Index::in_table3(at).get() as u64;
-        let progress = run(
-            length,
+        by_table(
+            at,
+            count,
             #[inline(always)]
-            |offset| insert(self, hw, &found, offset, Index::truncate(start + offset)),
-        );
-        self.count_entries(found.table, progress.done as u32);
-        progress
+            |at, done, length| {
+                let found = match self.table3(hw, space, at) {
+                    Ok(found) => found,
+                    Err(error) => return Progress::refused(error),
+                };
+                let progress = run(
+                    at,
+                    length,
+                    #[inline(always)]
+                    |index, offset| insert(self, hw, &found, index, done + offset),
+                );
+                self.count_entries(found.table, progress.done as u32);
+                progress
+            },
+        )
     }
 
     /// Clears `length` entries from `at` on, all in one level-3 table, without invalidating anything.
@@ -203,12 +303,11 @@ impl Pages<'_> {
         at: VirtAddr,
         length: u64,
     ) -> Progress {
-        let start = Index::in_table3(at).get() as u64;
         let progress = run(
+            at,
             length,
             #[inline(always)]
-            |offset| {
-                let index = Index::truncate(start + offset);
+            |index, _| {
                 let unbind = self.check_unbind(hw, &found, index, space.owner())?;
                 hw.set_entry(found.table, index, pte::INVALID);
                 self.commit_unbind(hw, unbind);
@@ -230,18 +329,21 @@ impl Pages<'_> {
         claim: Claim,
         space: &Space,
     ) -> Result<Bind, Error> {
-        let record = self.plain(page, claim)?;
-        let foreign = record.owner != space.owner();
         let vacant = !pte::is_valid(hw.entry(found.table, index));
-        if bindable(record) && (!foreign || has_room(record)) && vacant {
-            Ok(Bind {
-                slot: Slot::new(found.table, index),
-                links: found.links,
-                page,
-                foreign,
-            })
-        } else {
-            Err(unbindable(record, foreign))
+        match self.record(page) {
+            Some(record) if bindable(record) && vacant && claim.covers(page, record) => {
+                let foreign = record.owner != space.owner();
+                if foreign && !has_room(record) {
+                    return Err(Error::LimitReached);
+                }
+                Ok(Bind {
+                    found: *found,
+                    index,
+                    page,
+                    foreign,
+                })
+            }
+            record => Err(unbindable(page, record, claim, space)),
         }
     }
 
@@ -255,11 +357,13 @@ impl Pages<'_> {
             return;
         };
         let next = Slot::from_word(record.first);
-        record.first = bind.slot.word();
+        record.first = bind.slot().word();
         record.references += 1;
-        record.foreign += u16::from(bind.foreign);
+        if bind.foreign {
+            record.foreign += 1;
+        }
         self.link_first(hw, &bind, next);
-        hw.set_entry(bind.slot.table(), bind.slot.index(), entry);
+        hw.set_entry(bind.found.table, bind.index, entry);
     }
 
     /// Puts a new entry before `next`, the first on its list so far.
@@ -269,9 +373,9 @@ impl Pages<'_> {
             next,
             previous: Slot::NONE,
         };
-        hw.set_link(bind.links, bind.slot.index(), link);
+        hw.set_link(bind.found.links, bind.index, link);
         if !next.is_none() {
-            self.relink(hw, next, |link| link.previous = bind.slot);
+            self.relink(hw, next, |link| link.previous = bind.slot());
         }
     }
 
@@ -291,8 +395,8 @@ impl Pages<'_> {
         // What a program could not have mapped it cannot unmap: the u-area.
         match self.record(page) {
             Some(record) if !pte::bound_access(entry).is_empty() => Ok(Unbind {
-                slot: Slot::new(found.table, index),
-                links: found.links,
+                found: *found,
+                index,
                 page,
                 foreign: record.owner != owner,
             }),
@@ -306,7 +410,9 @@ impl Pages<'_> {
         let Link { next, previous } = self.unlink(hw, &unbind);
         self.update(unbind.page, |record| {
             record.references -= 1;
-            record.foreign -= u16::from(unbind.foreign);
+            if unbind.foreign {
+                record.foreign -= 1;
+            }
             if previous.is_none() {
                 record.first = next.word();
             }
@@ -317,15 +423,15 @@ impl Pages<'_> {
     /// caller's.
     #[inline(always)]
     pub(crate) fn unlink<H: Hardware>(&self, hw: &mut H, unbind: &Unbind) -> Link {
-        let index = unbind.slot.index();
-        let link = hw.link(unbind.links, index);
+        let Unbind { found, index, .. } = *unbind;
+        let link = hw.link(found.links, index);
         if !link.previous.is_none() {
             self.relink(hw, link.previous, |other| other.next = link.next);
         }
         if !link.next.is_none() {
             self.relink(hw, link.next, |other| other.previous = link.previous);
         }
-        hw.set_link(unbind.links, index, Link::EMPTY);
+        hw.set_link(found.links, index, Link::EMPTY);
         link
     }
 
@@ -358,9 +464,20 @@ pub(crate) const fn has_room(record: &PageRecord) -> bool {
     record.foreign < record.stamp.limit()
 }
 
-/// Why an entry may not name a plain frame that it was asked for with right.
+/// Why an entry may not name a frame, if it is not for the limit alone.
 #[cold]
-pub(crate) fn unbindable(record: &PageRecord, foreign: bool) -> Error {
+fn unbindable(page: PageNumber, record: Option<&PageRecord>, claim: Claim, space: &Space) -> Error {
+    match (refusal(page, record, claim), record) {
+        (Some(error), _) => error,
+        (None, Some(record)) => occupied(record, record.owner != space.owner()),
+        (None, None) => Error::OutOfRange,
+    }
+}
+
+/// Why an entry may not name a plain frame that was asked for with right: [`Error::Occupied`] if the reason is not
+/// the frame's.
+#[cold]
+pub(crate) fn occupied(record: &PageRecord, foreign: bool) -> Error {
     if !bindable(record) {
         Error::Leaving
     } else if foreign && !has_room(record) {
@@ -369,6 +486,12 @@ pub(crate) fn unbindable(record: &PageRecord, foreign: bool) -> Error {
         Error::Occupied
     }
 }
+
+/// One item, and nothing refused.
+pub(crate) const ONE: Progress = Progress {
+    done: 1,
+    stopped: None,
+};
 
 /// What was done of a stretch of address space below one entry of a level-2 table.
 pub(crate) enum Part {
@@ -465,8 +588,26 @@ pub(crate) const fn after(first: PageNumber, offset: u64) -> PageNumber {
     PageNumber::new(first.get().wrapping_add(offset as u32))
 }
 
-/// Carries out `item` for 0, 1, ... up to `length` or the first refusal.
+/// Carries out `item` for the entries of one level-3 table from the one for `at` on, up to `length` of them or the first
+/// refusal. `item` gets how many came before, too.
 #[inline(always)]
-pub(crate) fn run(length: u64, item: impl FnMut(u64) -> Result<(), Error>) -> Progress {
-    crate::batch(length, length, item)
+pub(crate) fn run(
+    at: VirtAddr,
+    length: u64,
+    mut item: impl FnMut(Index, u64) -> Result<(), Error>,
+) -> Progress {
+    let mut done = 0;
+    for index in Index::run(at, length) {
+        if let Err(error) = item(index, done) {
+            return Progress {
+                done,
+                stopped: Some(error),
+            };
+        }
+        done += 1;
+    }
+    Progress {
+        done,
+        stopped: None,
+    }
 }

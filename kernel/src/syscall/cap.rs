@@ -1,6 +1,6 @@
 //! Calls that issue capabilities. They change nothing but the words that they write.
 
-use exopi_abi::capability::{Kind, Rights};
+use exopi_abi::capability::Kind;
 use exopi_abi::{Error, UserCapability, UserCapabilityMut};
 use exopi_domains::Subject;
 
@@ -8,14 +8,6 @@ use super::presented::verify;
 use crate::arch::user;
 use crate::kernel::lock;
 use crate::seals;
-
-/// Rights are 16 bits; others are none of any kind.
-fn rights(word: u64) -> Result<Rights, Error> {
-    match u16::try_from(word) {
-        Ok(bits) => Ok(Rights::from_bits(bits)),
-        Err(_) => Err(Error::Malformed),
-    }
-}
 
 pub(super) fn mint(
     by: &Subject,
@@ -25,7 +17,7 @@ pub(super) fn mint(
     rights: u64,
     into: &UserCapabilityMut<'_>,
 ) -> Result<(), Error> {
-    let body = lock().cap_mint(by, kind, index, count, self::rights(rights)?)?;
+    let body = lock().cap_mint(by, kind, index, count, rights)?;
     user::write_capability(seals::seal(&body).words(), into)
 }
 
@@ -37,6 +29,6 @@ pub(super) fn narrow(
     rights: u64,
     into: &UserCapabilityMut<'_>,
 ) -> Result<(), Error> {
-    let issued = seals::narrow(&verify(by, from)?, index, count, self::rights(rights)?)?;
+    let issued = seals::narrow(&verify(by, from)?, index, count, rights)?;
     user::write_capability(issued.words(), into)
 }

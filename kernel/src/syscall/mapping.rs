@@ -58,12 +58,7 @@ pub(super) fn insert_superpage(
 }
 
 #[inline(always)]
-pub(super) fn remove_pte(
-    by: &Subject,
-    space: Target<'_>,
-    at: VirtAddr,
-    count: u64,
-) -> Progress {
+pub(super) fn remove_pte(by: &Subject, space: Target<'_>, at: VirtAddr, count: u64) -> Progress {
     lock().remove_pte(&mut Processor, by, space, at, count)
 }
 
@@ -78,11 +73,6 @@ pub(super) fn protect_pte(
     lock().protect_pte(&mut Processor, by, space, at, count, access)
 }
 
-pub(super) fn note(
-    by: &Subject,
-    space: Target<'_>,
-    at: VirtAddr,
-    note: Note,
-) -> Result<(), Error> {
+pub(super) fn note(by: &Subject, space: Target<'_>, at: VirtAddr, note: Note) -> Result<(), Error> {
     lock().pte_note(&mut Processor, by, space, at, note)
 }

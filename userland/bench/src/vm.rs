@@ -7,12 +7,10 @@
 //! A store that faults counts 0 each time that it does; the one that succeeds counts 1.
 
 use alloc::boxed::Box;
-use core::arch::{asm, naked_asm};
+use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use exopi_rt::layout::PAGE_SIZE;
-use exopi_rt::uarea::{Entry, UpcallClass};
-use exopi_rt::{Access, Call, Error, PageNumber, VirtAddr, memory, time, upcall};
+use exopi_rt::{Access, Error, VirtAddr, time};
 use exopi_vm::pager::OnRefused;
 use exopi_vm::program::{self, Memory};
 use exopi_vm::{Fault, Options, Pager, Verdict};
@@ -206,67 +204,4 @@ pub(crate) fn demand_zero(name: &'static str) -> Result<Row, Error> {
         }
         Ok(sample)
     })
-}
-
-/// Where [`fault_map`] maps: nothing else is there.
-const WINDOW: u64 = 0x24_0000_0000;
-
-/// A handler that maps the page in x27 where the fault was, and nothing else. It uses no stack.
-#[unsafe(naked)]
-unsafe extern "C" fn map_in() {
-    naked_asm!(
-        // x1 is the address that faulted; what is mapped is named in x2, as the program's own.
-        "and x1, x1, #{mask}",
-        "mov x0, #0",
-        "mov x2, x27",
-        "mov x3, #0",
-        "mov x4, #1",
-        "mov x5, #{access}",
-        "svc #{insert}",
-        "mov x0, #{class}",
-        "svc #{resume}",
-        mask = const !(PAGE_SIZE - 1),
-        access = const RW.bits(),
-        insert = const Call::insert_pte as u16,
-        class = const UpcallClass::Fault as u64,
-        resume = const Call::resume as u16,
-    )
-}
-
-/// A store to a page that a handler in assembly maps.
-pub(crate) fn fault_map(name: &'static str) -> Result<Row, Error> {
-    let at = VirtAddr::new(WINDOW).ok_or(Error::BadAddress)?;
-    let page = memory::take_page()?;
-    memory::supply_tables(at)?;
-    let before = upcall::entry(UpcallClass::Fault);
-    let entry = Entry {
-        pc: map_in as *const () as u64,
-        sp: 0,
-    };
-    // SAFETY: the handler touches nothing but the mapping that is asked for here.
-    unsafe { upcall::set_entry(UpcallClass::Fault, entry) };
-    let row = Row::measured(name, || timed_fault_map(at, page));
-    // SAFETY: it was in force before.
-    unsafe { upcall::set_entry(UpcallClass::Fault, before) };
-    memory::remove_tables(at)?;
-    memory::give_page(page)?;
-    row
-}
-
-fn timed_fault_map(at: VirtAddr, page: PageNumber) -> Result<Sample, Error> {
-    let sample = timed(|| {
-        // SAFETY: nothing is mapped there before, and nobody but this row uses it.
-        unsafe {
-            asm!(
-                "strb wzr, [{at}]",
-                at = in(reg) at.get(),
-                in("x27") u64::from(page.get()),
-                options(nostack),
-            );
-        }
-        Ok(())
-    })?;
-    // SAFETY: see above.
-    unsafe { memory::unmap(at) }?;
-    Ok(sample)
 }

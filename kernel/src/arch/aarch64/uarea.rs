@@ -1,4 +1,4 @@
-//! The u-area of the environment that runs here, word by word.
+//! The u-area of the environment that runs here, word by word, and bytes of others.
 //!
 //! EL0 may write it at any time, from this core's environment or another one of the same space: each
 //! word is read and written by itself, and what is read is data.
@@ -6,7 +6,11 @@
 
 use core::mem::offset_of;
 
+use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::uarea::{Frame, UArea, UpcallClass, Vectors};
+use exopi_domains::Window;
+
+use super::mmu;
 
 /// Where the kernel sees a u-area: a page of the linear window.
 #[derive(Clone, Copy, Debug)]
@@ -118,4 +122,34 @@ impl OwnUArea {
 
 const fn entry(class: UpcallClass) -> usize {
     offset_of!(UArea, entries) + class as usize * size_of::<exopi_abi::uarea::Entry>()
+}
+
+/// Copies a part of a u-area, as far as there is room; gives what was copied. Only under the kernel lock that
+/// `window` was got under: after it the frame may be anything.
+pub fn read_frame<'b>(window: &Window, into: &'b mut [u8]) -> &'b [u8] {
+    let mut copied = 0;
+    for (byte, place) in into.iter_mut().zip(bytes(window)) {
+        // SAFETY: `bytes` stays in the frame, which is RAM in the linear window.
+        *byte = unsafe { place.read_volatile() };
+        copied += 1;
+    }
+    into.get(..copied).unwrap_or_default()
+}
+
+/// Copies `from` to a part of a u-area, as far as that goes; gives how many bytes were. As [`read_frame`].
+pub fn write_frame(window: &Window, from: &[u8]) -> usize {
+    let mut copied = 0;
+    for (byte, place) in from.iter().zip(bytes(window)) {
+        // SAFETY: as above.
+        unsafe { place.write_volatile(*byte) };
+        copied += 1;
+    }
+    copied
+}
+
+/// The places of the bytes of a window, none of which is beyond the frame.
+fn bytes(window: &Window) -> impl Iterator<Item = *mut u8> {
+    let first = mmu::linear_page(window.page);
+    let end = (window.offset + window.length).min(PAGE_SIZE);
+    (window.offset..end).map(move |offset| (first + offset as usize) as *mut u8)
 }

@@ -10,7 +10,7 @@ use core::mem::{offset_of, size_of};
 
 use exopi_abi::capability::CAPABILITY_WORDS;
 use exopi_abi::{
-    Error, Operation, Reply, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut,
+    Error, Operation, Progress, Reply, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut,
 };
 
 unsafe extern "C" {
@@ -116,6 +116,14 @@ pub fn copy_out(from: &[u8], to: &UserBytesMut<'_>) -> usize {
     // store writes what EL0 may write or faults to the fix-up.
     let left = unsafe { __copy_to_user(to.address(), from.as_ptr(), length) };
     (length - left) as usize
+}
+
+/// How far a copy came, as a call tells it: one that moved nothing of what there was found no memory.
+pub fn progress(done: usize, wanted: u64) -> Progress {
+    Progress {
+        done: done as u64,
+        stopped: (done == 0 && wanted > 0).then_some(Error::BadAddress),
+    }
 }
 
 /// An instruction that may fault, and the label where the kernel goes on then: as `USER` above, for blocks of
