@@ -15,6 +15,7 @@ use exopi_rt::{Access, Error as Refusal, Note, VirtAddr};
 use crate::bare::Bare;
 use crate::error::Error;
 use crate::machine::{Machine, PageBytes};
+use crate::pager::Pager;
 use crate::space::AddressSpace;
 use exopi_rt::tables::Entry;
 
@@ -181,6 +182,22 @@ impl<M: Machine> Fault<'_, M> {
     }
 }
 
+impl<M: Machine> Fault<'_, M> {
+    /// Asks a pager for an access that the program allows.
+    #[inline(never)]
+    fn ask(&mut self, pager: &mut dyn Pager<M>) -> Verdict {
+        let outcome = match self.kind {
+            Kind::Missing => pager.missing(self),
+            _ => pager.shared(self),
+        };
+        match outcome {
+            Ok(verdict) => verdict,
+            Err(error) if is_settled(error) => Verdict::Resume,
+            Err(error) => pager.exhausted(self, error),
+        }
+    }
+}
+
 impl<M: Machine> core::fmt::Debug for Fault<'_, M> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Fault")
@@ -200,27 +217,22 @@ impl<M: Machine> AddressSpace<M> {
             return Verdict::PassOn;
         };
         let address = frame.far;
-        let Some(place) = self.regions.find(address) else {
+        let Some(at) = VirtAddr::new(address & !(PAGE_SIZE - 1)) else {
             return Verdict::PassOn;
         };
-        let Some(at) = VirtAddr::new(address / PAGE_SIZE * PAGE_SIZE) else {
-            return Verdict::PassOn;
-        };
-        let Some(region) = self.regions.get(place) else {
+        let Some((place, region)) = self.regions.find_mut(address) else {
             return Verdict::PassOn;
         };
         let start = region.start;
-        let kind = if !region.covers(at, 1) || !self.allowed(place, at).contains(wanted) {
+        let inside = region.covers(at, 1);
+        let pager = region.pager.take();
+        let kind = if !inside || !self.allowed(place, at).contains(wanted) {
             Kind::Refused
         } else if mapped {
             Kind::Shared
         } else {
             Kind::Missing
         };
-        let pager = self
-            .regions
-            .get_mut(place)
-            .and_then(|region| region.pager.take());
         let Some(pager) = pager else {
             return self.by_default(place, at, kind);
         };
@@ -233,31 +245,38 @@ impl<M: Machine> AddressSpace<M> {
             wanted,
             kind,
         };
-        let outcome = match kind {
-            Kind::Refused => Ok(pager.refused(&mut fault)),
-            Kind::Missing => pager.missing(&mut fault),
-            Kind::Shared => pager.shared(&mut fault),
-        };
-        let verdict = match outcome {
-            Ok(verdict) => verdict,
-            Err(error) if is_settled(error) => Verdict::Resume,
-            Err(error) => pager.exhausted(&mut fault, error),
+        let verdict = match kind {
+            Kind::Refused => pager.refused(&mut fault),
+            Kind::Missing | Kind::Shared => fault.ask(pager),
         };
         if verdict == Verdict::StepOver {
             fault.frame.pc = fault.frame.pc.wrapping_add(4);
         }
-        // Back to its region, which the pager may have moved in the table, replaced or ended.
-        if let Ok(place) = self.regions.starting(start)
-            && let Some(region) = self.regions.get_mut(place)
+        self.put_back(place, start, pager);
+        verdict
+    }
+
+    /// Gives a pager back to the region that began at `start` and was in `place`. The pager itself may have moved
+    /// that in the table, given it another pager, or ended it.
+    #[inline(always)]
+    fn put_back(&mut self, place: usize, start: VirtAddr, pager: &'static mut dyn Pager<M>) {
+        let mut region = self.regions.get_mut(place);
+        if region.as_ref().is_none_or(|region| region.start != start) {
+            region = self
+                .regions
+                .starting(start)
+                .ok()
+                .and_then(|place| self.regions.get_mut(place));
+        }
+        if let Some(region) = region
             && region.pager.is_none()
         {
             region.pager = Some(pager);
         }
-        verdict
     }
 
     /// What a region without a pager does.
-    #[inline(always)]
+    #[inline(never)]
     fn by_default(&mut self, place: usize, at: VirtAddr, kind: Kind) -> Verdict {
         let done = match kind {
             Kind::Refused => return Verdict::PassOn,

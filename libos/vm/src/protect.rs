@@ -80,21 +80,22 @@ impl<M: Machine> AddressSpace<M> {
         access: Option<Access>,
     ) -> Result<(), Error> {
         let byte = access.map_or(0, |access| SAID | access.bits());
-        let mut left = pages;
-        let mut at = at;
-        while left > 0 {
+        let mut done = 0;
+        while done < pages {
+            let at = page_at(at, done)?;
             let (page, place) = self.shadow_of(at).ok_or(Error::BadRange)?;
             let bytes = self.machine.page_mut(page).get_mut(place..);
             let bytes = bytes.unwrap_or(&mut []);
-            let count = (bytes.len() as u64).min(left);
-            bytes
-                .iter_mut()
-                .take(count as usize)
-                .for_each(|place| *place = byte);
-            left -= count;
-            if left > 0 {
-                at = page_at(at, count)?;
+            let count = (bytes.len() as u64).min(pages - done);
+            match bytes {
+                // The usual number, without a call.
+                [first, ..] if count == 1 => *first = byte,
+                bytes => bytes
+                    .iter_mut()
+                    .take(count as usize)
+                    .for_each(|place| *place = byte),
             }
+            done += count;
         }
         Ok(())
     }
@@ -175,25 +176,24 @@ impl<M: Machine> AddressSpace<M> {
     /// cut a superpage.
     pub fn protect(&mut self, at: VirtAddr, pages: u64, access: Access) -> Result<(), Error> {
         let (place, region) = self.regions.covering(at, pages)?;
+        let singly = access.is_empty() || region.shared && access.contains(Access::WRITE);
+        let (superpages, shared) = (region.superpages, region.shared);
         let whole = region.pages == pages;
-        let (shadowed, shared, superpages) = (region.shadowed, region.shared, region.superpages);
-        if !whole {
+        if whole && !region.shadowed {
+            if superpages || singly {
+                self.cut(place, at, pages, access)?;
+            }
+            self.regions.get_mut(place).ok_or(Error::NoRegion)?.access = access;
+            return self.apply(singly, at, pages, access);
+        }
+        if !region.shadowed {
             self.shade(place)?;
         }
         if superpages || shared && access.is_empty() {
             self.cut(place, at, pages, access)?;
         }
-        if !whole {
-            self.say(at, pages, Some(access))?;
-        } else {
-            if shadowed {
-                self.say(at, pages, None)?;
-            }
-            if let Some(region) = self.regions.get_mut(place) {
-                region.access = access;
-            }
-        }
-        self.apply(shared, at, pages, access)
+        self.say(at, pages, Some(access))?;
+        self.apply(singly, at, pages, access)
     }
 
     /// The same for single pages of any regions, sixteen of them with each call.
@@ -275,15 +275,15 @@ impl<M: Machine> AddressSpace<M> {
         Ok(())
     }
 
-    /// Makes the entries fit what was said. `shared` pages become writable only if they are nobody else's.
+    /// Makes the entries fit what was said; `singly` where pages may differ in what that is.
+    #[inline(always)]
     fn apply(
         &mut self,
-        shared: bool,
+        singly: bool,
         at: VirtAddr,
         pages: u64,
         access: Access,
     ) -> Result<(), Error> {
-        let singly = access.is_empty() || shared && access.contains(Access::WRITE);
         let mut done = 0;
         while done < pages {
             let here = page_at(at, done)?;

@@ -78,6 +78,13 @@ impl<M: Machine> Regions<M> {
         self.search(address)
     }
 
+    /// The region that `address` is in, guard pages included, and its place.
+    #[inline(always)]
+    pub(crate) fn find_mut(&mut self, address: u64) -> Option<(usize, &mut Region<M>)> {
+        let place = self.find(address)?;
+        Some((place, self.slots.get_mut(place)?.0.as_mut()?))
+    }
+
     /// The same without the short way.
     #[inline(never)]
     fn search(&mut self, address: u64) -> Option<usize> {

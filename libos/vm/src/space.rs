@@ -13,8 +13,8 @@
 
 use exopi_rt::page::{Owner, PageRecord};
 use exopi_rt::{
-    Access, Error as Refusal, Object, Operation, PageNumber, PageSelect, PageSource, TableLevel,
-    VirtAddr,
+    Access, Error as Refusal, Object, Operation, PageNumber, PageSelect, PageSource, Progress,
+    TableLevel, VirtAddr,
 };
 
 use crate::colours::Colours;
@@ -209,7 +209,6 @@ impl<M: Machine> AddressSpace<M> {
     }
 
     /// The page for `at` after so many refusals.
-    #[inline(always)]
     fn choose(&mut self, place: usize, at: VirtAddr, refusals: u32) -> Option<Choice> {
         let region = self.regions.get(place)?;
         let colours = self.machine.colours();
@@ -232,18 +231,37 @@ impl<M: Machine> AddressSpace<M> {
         at: VirtAddr,
         access: Access,
     ) -> Result<bool, Error> {
+        let region = self.regions.get(place).ok_or(Error::NoRegion)?;
+        if self.supply.is_none() && region.colours == Colours::ALL {
+            let any = Choice::New(PageSelect::Any);
+            let progress = self.insert(any, at, access);
+            if progress.stopped.is_none() {
+                return Ok(any.is_dirty());
+            }
+        }
+        self.map_chosen(place, belongs, at, access)
+    }
+
+    /// The same, whatever it takes.
+    #[inline(never)]
+    fn map_chosen(
+        &mut self,
+        place: usize,
+        belongs: VirtAddr,
+        at: VirtAddr,
+        access: Access,
+    ) -> Result<bool, Error> {
         let mut refusals = 0;
         let mut refusal = Refusal::Exhausted;
         loop {
             let choice = self.choose(place, belongs, refusals).ok_or(refusal)?;
-            let source = choice.source();
-            let mut progress = self.machine.insert_pte(Object::Own, at, source, 1, access);
+            let mut progress = self.insert(choice, at, access);
             if progress.stopped == Some(Refusal::NoTable) {
                 if let Err(error) = self.supply_tables(at, TableLevel::Three) {
                     self.not_used(choice);
                     return Err(error);
                 }
-                progress = self.machine.insert_pte(Object::Own, at, source, 1, access);
+                progress = self.insert(choice, at, access);
             }
             match progress.stopped {
                 None => return Ok(choice.is_dirty()),
@@ -257,6 +275,13 @@ impl<M: Machine> AddressSpace<M> {
                 }
             }
         }
+    }
+
+    /// Maps a chosen page.
+    #[inline(always)]
+    fn insert(&mut self, choice: Choice, at: VirtAddr, access: Access) -> Progress {
+        let source = choice.source();
+        self.machine.insert_pte(Object::Own, at, source, 1, access)
     }
 
     /// A chosen page that could not be mapped.

@@ -128,7 +128,7 @@ pub(crate) fn prot1(name: &'static str) -> Result<Row, Error> {
 fn hundred(name: &'static str, pick: fn([Sample; 2]) -> Sample) -> Result<Row, Error> {
     let memory = touched(unprotect)?;
     Row::measured(name, || {
-        let mut change = |access| timed(|| plain(memory.protect(0, PAGES, access)));
+        let change = |access| timed(|| plain(memory.protect(0, PAGES, access)));
         Ok(pick([change(R)?, change(RW)?]))
     })
 }
