@@ -202,46 +202,72 @@ fn entry_place(class: UpcallClass) -> *mut Entry {
         .wrapping_add(class as usize)
 }
 
-/// What the trampoline calls: runs the handler of a class, which is an [`UpcallClass`] by number, on the
-/// frame.
+/// The frame of a class, and who handles it; null for nobody.
+///
+/// # Safety
+/// The frame must be held, and nobody else use it.
+#[expect(
+    unsafe_code,
+    reason = "the frame is at an address that a register tells"
+)]
+#[inline(always)]
+unsafe fn held_frame(class: UpcallClass) -> (&'static mut Frame, *mut ()) {
+    // SAFETY: the u-area is mapped, writable, and ours; while its frame is held the kernel does not
+    // touch it, and nobody else does.
+    let frame = unsafe { &mut (*uarea()).frames[class as usize] };
+    let handler = local::own().handlers[class as usize].load(Ordering::Relaxed);
+    (frame, handler)
+}
+
+/// What the trampoline of faults calls: runs the handler on the frame.
 #[cfg_attr(
     not(target_os = "none"),
     expect(dead_code, reason = "there are no upcalls")
 )]
 #[expect(
     unsafe_code,
-    reason = "the frame is at an address that a register tells"
+    reason = "a frame of the kernel's, a function from a word"
 )]
-extern "C" fn handle(class: u64) {
-    let class = match class {
-        0 => UpcallClass::Fault,
-        _ => UpcallClass::Notice,
+extern "C" fn handle_fault() {
+    // SAFETY: this is entered with the frame held, so only once at a time.
+    let (frame, handler) = unsafe { held_frame(UpcallClass::Fault) };
+    let mut fault = Fault { frame };
+    let action = if handler.is_null() {
+        Action::Abort
+    } else {
+        // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
+        let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
+        handler(&mut fault)
     };
-    // SAFETY: the u-area is mapped, writable, and ours; while its frame is held the kernel does not
-    // touch it, and this function is entered only with the frame held, so only once at a time.
-    let frame = unsafe { &mut (*uarea()).frames[class as usize] };
-    let handler = local::own().handlers[class as usize].load(Ordering::Acquire);
-    match class {
-        UpcallClass::Fault => {
-            let mut fault = Fault { frame };
-            let action = if handler.is_null() {
-                Action::Abort
-            } else {
-                // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
-                let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
-                handler(&mut fault)
-            };
-            if action == Action::Abort {
-                crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
-                exit(ExitCode::PANICKED);
-            }
-        }
-        UpcallClass::Notice if handler.is_null() => {}
-        UpcallClass::Notice => {
-            // SAFETY: only `on_notice` stores here, and what it stores is a `NoticeHandler`.
-            let handler = unsafe { core::mem::transmute::<*mut (), NoticeHandler>(handler) };
-            handler(&mut Notice { frame });
-        }
+    if action == Action::Abort {
+        abort(&fault);
+    }
+}
+
+/// Prints a fault that nobody has handled, and ends the program.
+#[cold]
+#[inline(never)]
+fn abort(fault: &Fault<'_>) -> ! {
+    crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
+    exit(ExitCode::PANICKED)
+}
+
+/// What the trampoline of notices calls: runs the handler on the frame.
+#[cfg_attr(
+    not(target_os = "none"),
+    expect(dead_code, reason = "there are no upcalls")
+)]
+#[expect(
+    unsafe_code,
+    reason = "a frame of the kernel's, a function from a word"
+)]
+extern "C" fn handle_notice() {
+    // SAFETY: this is entered with the frame held, so only once at a time.
+    let (frame, handler) = unsafe { held_frame(UpcallClass::Notice) };
+    if !handler.is_null() {
+        // SAFETY: only `on_notice` stores here, and what it stores is a `NoticeHandler`.
+        let handler = unsafe { core::mem::transmute::<*mut (), NoticeHandler>(handler) };
+        handler(&mut Notice { frame });
     }
 }
 

@@ -21,6 +21,7 @@ mod superpages;
 mod switching;
 mod tables;
 mod upcalls;
+mod vm;
 mod window;
 
 use exopi_rt::println;
@@ -52,6 +53,7 @@ pub(crate) const SUITES: &[Suite] = &[
     notices::SUITE,
     keeping::SUITE,
     spaces::SUITE,
+    vm::SUITE,
 ];
 
 /// Takes what lasts: the page of code, and a heap that no case needs to grow.
@@ -60,4 +62,5 @@ pub(crate) fn prepare() {
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");
     }
+    vm::prepare();
 }
