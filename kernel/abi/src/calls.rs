@@ -398,8 +398,8 @@ calls! {
     ) -> Progress;
 
     /// Mints a capability with `rights` for `count` objects of `kind` from `index` on, and writes its words
-    /// to `into`: pages that belong to the account that the caller draws on, stamped alike; or one
-    /// space, environment or child account that is charged to it.
+    /// to `into`: at most 1,024 pages that belong to the account that the caller draws on, stamped alike; or
+    /// one space, environment or child account that is charged to it.
     #[errors(Malformed, BadCount, OutOfRange, NotYours, WrongType, Stale, MissingRight)]
     17 => fn cap_mint(
         kind: Kind,

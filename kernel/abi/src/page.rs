@@ -142,6 +142,8 @@ pub const SUPERPAGE_BOUND: u64 = 2;
 pub const BREAK_BOUND: u64 = 64;
 /// Most pages that one `page_break`, `page_retire`, `page_give` or `page_limit` goes through.
 pub const RECORD_BOUND: u64 = 256;
+/// Most pages for which one `cap_mint` makes a capability: each has its record looked at.
+pub const MINT_BOUND: u64 = 1024;
 /// Pages in a superpage, which begins at a multiple of as many.
 pub const SUPERPAGE_PAGES: u64 = 512;
 /// Most colours that frames can have.

@@ -1,85 +1,70 @@
-//! The free list, allocation and release.
+//! From free to plain and back, and what an owner does with plain frames.
+//!
+//! ```text
+//!            alloc (stamped; zeroed unless `owner` had it)
+//!   free -----------------------------------------------> plain --give--> plain, another's (stamped)
+//!     ^                                                   |   |
+//!     +------------------------ free ---------------------+   +--retire--> plain (stamped)
+//! ```
+//!
+//! A free frame's `owner` is the one whose contents it still holds; it carries no stamp.
 
-use exopi_abi::page::{ALLOC_BOUND, FREE_BOUND, FrameType, NONE, Owner, PageRecord};
+use exopi_abi::capability::{Epoch, PageRights};
+use exopi_abi::page::{
+    ALLOC_BOUND, FREE_BOUND, FrameType, MINT_BOUND, NONE, Owner, PageRecord, RECORD_BOUND, Stamp,
+};
 use exopi_abi::{Allocation, Error, PageNumber, PageSelect, Progress};
+use exopi_cap::Epochs;
 
+use crate::right::{Claim, Credit, Drawn, Right};
 use crate::{Hardware, Pages, batch};
 
-/// Proof that a frame is free.
-struct Alloc {
-    page: PageNumber,
-    zero: bool,
-}
-
-/// Proof that a frame is its owner's to give back.
-struct Free {
-    page: PageNumber,
+/// Proof that a frame is free, and how it is to be taken.
+pub(crate) struct Alloc {
+    pub(crate) page: PageNumber,
+    /// Somebody else's contents are in it.
+    pub(crate) zero: bool,
+    /// Of which frame "any" goes on.
+    any: bool,
 }
 
 impl Pages<'_> {
-    /// Hands RAM that boot has no use for to the free list, behind what is there: `count` frames from
-    /// `first` on, in ascending order. Their contents count as used by nobody.
-    ///
-    /// Stops at the first frame that is not the kernel's ([`Error::Taken`]) or that does not exist
-    /// ([`Error::OutOfRange`]). Has no bound: for boot alone.
-    pub fn add_free(&mut self, first: PageNumber, count: u64) -> Progress {
-        let wanted = usize::try_from(count).unwrap_or(usize::MAX);
-        let run = self.records.get_mut(first.index()..).unwrap_or_default();
-        let end = wanted.min(run.len());
-        let run = run.get_mut(..end).unwrap_or_default();
-        let done = leading_kernel(run);
-        link_run(run.get_mut(..done).unwrap_or_default(), first.get());
-        if let Some(last) = first.plus(done as u64).filter(|_| done > 0) {
-            let last = last.get() - 1;
-            let tail = self.tail;
-            self.update(first, |record| record.second = tail);
-            self.update(PageNumber::new(last), |record| record.first = NONE);
-            self.follow(tail, first.get());
-            self.tail = last;
-            self.free += done as u32;
-        }
-        let stopped = match (done < end, end < wanted) {
-            (true, _) => Some(Error::Taken),
-            (false, true) => Some(Error::OutOfRange),
-            (false, false) => None,
-        };
-        Progress {
-            done: done as u64,
-            stopped,
-        }
-    }
-
-    /// Allocates as the row `page_alloc` of the call table says: [`ALLOC_BOUND`] pages at most, zeroed if
-    /// their last user was not `who`, who is an account's owner and not nobody.
+    /// Allocates as the row `page_alloc` of the call table says: [`ALLOC_BOUND`] pages at most, charged to
+    /// `credit`, and zeroed if they hold what another owner has left.
     ///
     /// # Errors
-    /// In the order in which they are looked for. Of the whole: [`Error::BadCount`],
-    /// [`Error::Exhausted`]. Of a page: [`Error::OutOfRange`], [`Error::Taken`].
+    /// In the order in which they are looked for: [`Error::BadCount`]; of a page [`Error::OverAllowance`],
+    /// [`Error::OutOfRange`], then [`Error::Taken`] of an exact one and [`Error::Exhausted`] of another;
+    /// [`Error::Exhausted`] also when there is no epoch left.
     pub fn alloc<H: Hardware>(
         &mut self,
         hw: &mut H,
-        who: Owner,
+        epochs: &mut Epochs,
+        credit: Credit,
         which: PageSelect,
         count: u64,
     ) -> Allocation {
-        let refused = |error| Allocation {
-            first: PageNumber::new(0),
-            progress: Progress::refused(error),
-        };
-        let first = match which {
+        let mut drawn = Drawn::new(epochs);
+        let mut first = match which {
             PageSelect::Exact(page) => page,
-            PageSelect::Any if count != 1 => return refused(Error::BadCount),
-            PageSelect::Any if self.head == NONE => return refused(Error::Exhausted),
-            PageSelect::Any => PageNumber::new(self.head),
+            _ => PageNumber::new(0),
         };
         let mut zeroed = false;
-        let progress = batch(count, ALLOC_BOUND, |done| {
-            let page = first.plus(done).ok_or(Error::OutOfRange)?;
-            let alloc = self.check_alloc(who, page)?;
-            zeroed |= alloc.zero;
-            self.commit_alloc(hw, who, alloc);
-            Ok(())
-        });
+        let progress = batch(
+            count,
+            ALLOC_BOUND,
+            #[inline(always)]
+            |done| {
+                let alloc = self.check_alloc(credit, which, done)?;
+                let stamp = drawn.stamp()?;
+                if done == 0 {
+                    first = alloc.page;
+                }
+                zeroed |= alloc.zero;
+                self.commit_alloc(hw, alloc, credit.owner, stamp);
+                Ok(())
+            },
+        );
         if zeroed {
             // Whatever entry names the page later: nobody can see it and still see what was there before.
             hw.publish();
@@ -87,122 +72,214 @@ impl Pages<'_> {
         Allocation { first, progress }
     }
 
-    /// Gives pages back as the row `page_free` of the call table says: [`FREE_BOUND`] pages at most.
+    /// Gives pages back as the row `page_free` of the call table says: [`FREE_BOUND`] pages at most. By
+    /// capability: the right to free.
     ///
     /// # Errors
-    /// In the order in which they are looked for: [`Error::BadCount`]; of a page [`Error::OutOfRange`],
-    /// [`Error::NotYours`], [`Error::WrongType`], [`Error::InUse`].
-    pub fn free(&mut self, who: Owner, first: PageNumber, count: u64) -> Progress {
-        batch(count, FREE_BOUND, |done| {
+    /// In the order in which they are looked for: [`Error::WrongKind`], [`Error::MissingRight`];
+    /// [`Error::BadCount`]; of a page [`Error::OutOfRange`], [`Error::NotYours`] or [`Error::Stale`],
+    /// [`Error::WrongType`], [`Error::InUse`].
+    pub fn free(&mut self, right: Right, first: PageNumber, count: u64) -> Progress {
+        let claim = match Claim::new(right, PageRights::FREE) {
+            Ok(claim) => claim,
+            Err(error) => return Progress::refused(error),
+        };
+        batch(
+            count,
+            FREE_BOUND,
+            #[inline(always)]
+            |done| {
+                let page = first.plus(done).ok_or(Error::OutOfRange)?;
+                self.spare(page, claim)?;
+                self.commit_free(page);
+                Ok(())
+            },
+        )
+    }
+
+    /// Stamps pages anew as the row `page_retire` of the call table says: [`RECORD_BOUND`] pages at most, one
+    /// epoch for all. By capability: the right to retire. Limits stay.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::WrongKind`], [`Error::MissingRight`];
+    /// [`Error::BadCount`]; of a page [`Error::OutOfRange`], [`Error::NotYours`] or [`Error::Stale`],
+    /// [`Error::WrongType`]; [`Error::Exhausted`] when there is no epoch left.
+    pub fn retire(
+        &mut self,
+        epochs: &mut Epochs,
+        right: Right,
+        first: PageNumber,
+        count: u64,
+    ) -> Progress {
+        let claim = match Claim::new(right, PageRights::RETIRE) {
+            Ok(claim) => claim,
+            Err(error) => return Progress::refused(error),
+        };
+        let mut drawn = Drawn::new(epochs);
+        batch(count, RECORD_BOUND, |done| {
             let page = first.plus(done).ok_or(Error::OutOfRange)?;
-            let free = self.check_free(who, page)?;
-            self.commit_free(free);
+            let limit = self.plain(page, claim)?.stamp.limit();
+            let stamp = Stamp::new(drawn.epoch()?, limit);
+            self.update(page, |record| record.stamp = stamp);
             Ok(())
         })
     }
 
+    /// Gives pages of `who` to another account as the row `page_give` of the call table says:
+    /// [`RECORD_BOUND`] pages at most, no more than `to` takes, one epoch for all.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::BadCount`]; of a page [`Error::OutOfRange`],
+    /// [`Error::NotYours`], [`Error::WrongType`], [`Error::InUse`], [`Error::OverAllowance`];
+    /// [`Error::Exhausted`] when there is no epoch left.
+    pub fn give(
+        &mut self,
+        epochs: &mut Epochs,
+        who: Owner,
+        first: PageNumber,
+        count: u64,
+        to: Credit,
+    ) -> Progress {
+        let mut drawn = Drawn::new(epochs);
+        batch(count, RECORD_BOUND, |done| {
+            let page = first.plus(done).ok_or(Error::OutOfRange)?;
+            self.spare(page, Claim::owner(who))?;
+            if done >= to.pages {
+                return Err(Error::OverAllowance);
+            }
+            let stamp = drawn.stamp()?;
+            self.update(page, |record| {
+                record.owner = to.owner;
+                record.stamp = stamp;
+            });
+            Ok(())
+        })
+    }
+
+    /// Sets how many references others may have, as the row `page_limit` of the call table says:
+    /// [`RECORD_BOUND`] pages at most.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::BadCount`]; of a page [`Error::OutOfRange`],
+    /// [`Error::NotYours`], [`Error::WrongType`].
+    pub fn set_limit(&mut self, who: Owner, first: PageNumber, count: u64, limit: u16) -> Progress {
+        batch(count, RECORD_BOUND, |done| {
+            let page = first.plus(done).ok_or(Error::OutOfRange)?;
+            let epoch = self.plain(page, Claim::owner(who))?.stamp.epoch();
+            self.update(page, |record| record.stamp = Stamp::new(epoch, limit));
+            Ok(())
+        })
+    }
+
+    /// The epoch of a capability for `count` pages of `who` from `first` on, which one capability can be good
+    /// for: plain pages that are stamped alike.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::BadCount`] for none or more than [`MINT_BOUND`];
+    /// of a page [`Error::OutOfRange`], [`Error::NotYours`], [`Error::WrongType`], [`Error::Stale`] if it
+    /// is stamped otherwise than the first, or not at all.
+    pub fn mintable(&self, who: Owner, first: PageNumber, count: u64) -> Result<Epoch, Error> {
+        if count == 0 || count > MINT_BOUND {
+            return Err(Error::BadCount);
+        }
+        let mut epoch = Epoch::NONE;
+        for done in 0..count {
+            let page = first.plus(done).ok_or(Error::OutOfRange)?;
+            let found = self.plain(page, Claim::owner(who))?.stamp.epoch();
+            if done == 0 {
+                epoch = found;
+            }
+            if found != epoch || found == Epoch::NONE {
+                return Err(Error::Stale);
+            }
+        }
+        Ok(epoch)
+    }
+
+    /// Whether a frame, the next after `done` others, may be had on `credit`.
     #[inline(always)]
-    fn check_alloc(&self, who: Owner, page: PageNumber) -> Result<Alloc, Error> {
+    pub(crate) fn check_alloc(
+        &self,
+        credit: Credit,
+        which: PageSelect,
+        done: u64,
+    ) -> Result<Alloc, Error> {
+        if done >= credit.pages {
+            return Err(Error::OverAllowance);
+        }
+        let page = self.free.select(which, done)?;
         match self.record(page) {
             None => Err(Error::OutOfRange),
             Some(record) if record.kind != FrameType::Free => Err(Error::Taken),
             Some(record) => Ok(Alloc {
                 page,
-                zero: record.user != who,
+                zero: record.owner != credit.owner,
+                any: which == PageSelect::Any,
             }),
         }
     }
 
+    /// Takes the frame. One that was zeroed is to be published before anybody can reach it.
     #[inline(always)]
-    fn commit_alloc<H: Hardware>(&mut self, hw: &mut H, who: Owner, alloc: Alloc) {
+    pub(crate) fn commit_alloc<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        alloc: Alloc,
+        owner: Owner,
+        stamp: Stamp,
+    ) {
         let Some(record) = self.records.get_mut(alloc.page.index()) else {
             return;
         };
         let (next, previous) = (record.first, record.second);
         *record = PageRecord {
-            owner: who,
-            user: who,
+            owner,
+            stamp,
+            references: 0,
+            foreign: 0,
             kind: FrameType::Plain,
+            leaving: 0,
             first: NONE,
-            ..PageRecord::KERNEL
+            second: NONE,
         };
-        self.follow(previous, next);
-        self.precede(next, previous);
-        self.free -= 1;
+        self.take_free(alloc.page, next, previous);
+        if alloc.any {
+            self.free.turn = (self.free.colour(alloc.page) + 1) & self.free.mask;
+        }
         if alloc.zero {
             hw.zero(alloc.page);
         }
     }
 
+    /// Puts a spare frame on its free list.
     #[inline(always)]
-    fn check_free(&self, who: Owner, page: PageNumber) -> Result<Free, Error> {
-        self.spare(page, who).map(|()| Free { page })
+    pub(crate) fn commit_free(&mut self, page: PageNumber) {
+        self.update(page, |record| {
+            record.kind = FrameType::Free;
+            record.stamp = Stamp::NONE;
+        });
+        self.push_free(page);
     }
 
+    /// Makes a frame that nothing refers to any more plain again, with whatever is in it.
     #[inline(always)]
-    fn commit_free(&mut self, free: Free) {
-        let head = self.head;
-        self.update(free.page, |record| {
-            record.owner = Owner::NOBODY;
-            record.kind = FrameType::Free;
-            record.first = head;
+    pub(crate) fn make_plain(&mut self, page: PageNumber, stamp: Stamp) {
+        self.update(page, |record| {
+            record.kind = FrameType::Plain;
+            record.stamp = stamp;
+            record.first = NONE;
             record.second = NONE;
         });
-        self.precede(head, free.page.get());
-        self.head = free.page.get();
-        self.free += 1;
     }
 
-    /// Makes `next` the one after `place` on the free list, or its head if there is no `place`.
+    /// Makes a spare frame something that no capability is good for and nothing else may name.
     #[inline(always)]
-    fn follow(&mut self, place: u32, next: u32) {
-        if place == NONE {
-            self.head = next;
-        } else {
-            self.update(PageNumber::new(place), |record| record.first = next);
-        }
-    }
-
-    /// Makes `previous` the one before `place` on the free list, or its tail if there is no `place`.
-    #[inline(always)]
-    fn precede(&mut self, place: u32, previous: u32) {
-        if place == NONE {
-            self.tail = previous;
-        } else {
-            self.update(PageNumber::new(place), |record| record.second = previous);
-        }
-    }
-}
-
-/// Records that boot's loops handle at a time: there are a quarter of a million.
-const CHUNK: usize = 8;
-
-/// How many records at the begin of `run` are the kernel's.
-fn leading_kernel(run: &[PageRecord]) -> usize {
-    let kernel = |record: &&PageRecord| record.kind == FrameType::Kernel;
-    let (chunks, _) = run.as_chunks::<CHUNK>();
-    let all = |chunk: &&[PageRecord; CHUNK]| chunk.iter().all(|record| kernel(&record));
-    let whole = CHUNK * chunks.iter().take_while(all).count();
-    whole + run.iter().skip(whole).take_while(kernel).count()
-}
-
-/// Makes the kernel's frames from number `first` on free, each linked to its neighbours, which the ends
-/// of the run need not have.
-fn link_run(run: &mut [PageRecord], first: u32) {
-    let link = |record: &mut PageRecord, number: u32| {
-        record.kind = FrameType::Free;
-        record.first = number.wrapping_add(1);
-        record.second = number.wrapping_sub(1);
-    };
-    let (chunks, rest) = run.as_chunks_mut::<CHUNK>();
-    let mut number = first;
-    for chunk in chunks {
-        for (record, offset) in chunk.iter_mut().zip(0..) {
-            link(record, number.wrapping_add(offset));
-        }
-        number = number.wrapping_add(CHUNK as u32);
-    }
-    for (record, offset) in rest.iter_mut().zip(0..) {
-        link(record, number.wrapping_add(offset));
+    pub(crate) fn retype(&mut self, page: PageNumber, kind: FrameType, first: u32, second: u32) {
+        self.update(page, |record| {
+            record.kind = kind;
+            record.stamp = Stamp::NONE;
+            record.first = first;
+            record.second = second;
+        });
     }
 }

@@ -18,30 +18,36 @@
 //!            invalidate_page / _table ...   TLBI VAE1IS: what walks have left behind
 //!            complete                       DSB ISH: gone on all cores, and their uses have finished
 //!            ... the frames may change their type or owner
+//!
+//!   change   set_entry (valid -> valid) ... permissions alone
+//!            as for a break                 from then on no core uses the old ones
 //! ```
 //!
-//! An entry that faults is never cached, so making one needs no invalidation. An entry is never
-//! changed from one valid value to another, which is what break-before-make asks. A range of n
-//! pages costs two barriers, not 2n.
+//! An entry that faults is never cached, so making one needs no invalidation. An entry never goes from one
+//! frame, type or size to another without a break; a change of permissions needs none (D8, "Using
+//! break-before-make", lists what does). A range of n pages costs two barriers, not 2n.
 
+use exopi_abi::layout::{self, PAGE_SIZE};
 use exopi_abi::{PageNumber, VirtAddr};
 
 use crate::links::Link;
 
 /// Position of an entry in a table or of a link in a page of links: 0..512.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Index(u16);
+pub struct Index(usize);
 
 impl Index {
     /// How many there are.
     pub const COUNT: usize = 512;
     /// The last one: in a root, the kernel's exposed region.
     pub const LAST: Index = Index(511);
+    /// Of a root: the entry that names the root itself.
+    pub const OWN: Index = Index::truncate(layout::TABLES_BASE >> 30);
 
     /// The lowest nine bits of `bits`.
     #[inline(always)]
     pub const fn truncate(bits: u64) -> Self {
-        Self((bits % Self::COUNT as u64) as u16)
+        Self((bits % Self::COUNT as u64) as usize)
     }
 
     /// The entry of a root for `at`.
@@ -65,7 +71,54 @@ impl Index {
     /// As a number below [`Index::COUNT`].
     #[inline(always)]
     pub const fn get(self) -> usize {
-        self.0 as usize
+        self.0
+    }
+}
+
+/// A page of user space: one that programs map, or one where a space sees a table of its own.
+///
+/// ```text
+///   for the table that covers `at`     the space sees it at      and through it, where it is walked as the last
+///   of level 3                         table_entry(at)           level, at the pages of
+///   of level 2                         table2_entry(at)          table_entry(at)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserPage(u64);
+
+impl UserPage {
+    /// Where a space sees the level-3 table that covers `at`.
+    #[inline(always)]
+    pub const fn of_table3(at: VirtAddr) -> Self {
+        Self::containing(layout::table_entry(at.get()))
+    }
+
+    /// Where a space sees the level-2 table that covers `at`.
+    #[inline(always)]
+    pub const fn of_table2(at: VirtAddr) -> Self {
+        Self::containing(layout::table2_entry(at.get()))
+    }
+
+    /// Its address.
+    #[inline(always)]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The page `pages` on, which is in user space, too.
+    #[inline(always)]
+    pub(crate) const fn after(self, pages: u64) -> Self {
+        Self(self.0 + pages * PAGE_SIZE)
+    }
+
+    const fn containing(address: u64) -> Self {
+        Self(address & !(PAGE_SIZE - 1))
+    }
+}
+
+impl From<VirtAddr> for UserPage {
+    #[inline(always)]
+    fn from(at: VirtAddr) -> Self {
+        Self(at.get())
     }
 }
 
@@ -101,13 +154,17 @@ pub trait Hardware {
     /// Orders cleared entries before the invalidations that follow: DSB ISHST.
     fn before_invalidate(&mut self);
 
-    /// Begins to drop what TLBs hold of the page at `at` in the space of `asid`, on all cores, without
-    /// waiting for it. Walk caches may keep what led to it (TLBI VALE1IS).
-    fn invalidate_page(&mut self, asid: u16, at: VirtAddr);
+    /// Begins to drop what TLBs hold of the page or superpage at `at` in the space of `asid`, on all cores,
+    /// without waiting for it. Walk caches may keep what led to it (TLBI VALE1IS).
+    fn invalidate_page(&mut self, asid: u16, at: UserPage);
 
     /// Begins to drop all that TLBs and walk caches hold of every level that led to `at` in the space
     /// of `asid`, on all cores, without waiting for it (TLBI VAE1IS).
-    fn invalidate_table(&mut self, asid: u16, at: VirtAddr);
+    fn invalidate_table(&mut self, asid: u16, at: UserPage);
+
+    /// Begins to drop all that TLBs and walk caches hold of the space of `asid`, on all cores, without waiting
+    /// for it (TLBI ASIDE1IS).
+    fn invalidate_space(&mut self, asid: u16);
 
     /// Waits until invalidations that were begun have happened on all cores, and accesses through what
     /// they dropped have finished: DSB ISH.

@@ -3,19 +3,27 @@
 //! State is the array of [`PageRecord`]s, the page tables and the links; what happens to them is
 //! decided here and nowhere else, through [`Hardware`]. What always holds between two operations:
 //!
-//! * A frame has one type. It changes it only while no table entry names it and no TLB or walk cache
-//!   on any core remembers one that did.
-//! * Frames = free + kernel + the sum over owners. A frame's `references` = the leaf entries that name it.
+//! * A frame has one type. It changes it, or its owner, only while no table entry names it and no TLB or walk
+//!   cache on any core remembers one that did.
+//! * Frames = free + kernel + the sum over owners. A frame's `references` = the leaf entries that name it, a
+//!   superpage's being counted on its first frame; its `foreign` = those of them in other owners' spaces.
 //! * A leaf entry names a plain frame; or a u-area, by the one entry that the kernel made for it.
 //!   One function decides it, for whatever path asks.
-//! * A table is named by one entry of one table of the level above, a root by none.
+//! * A table is named by one entry of one table of the level above, a root by its own entry alone. What EL0
+//!   sees of them through that one ([`UserPage`]) it may read and nothing else.
 //! * Every leaf entry is on the list of the frame that it names ([`links`]).
-//! * Tables and links are zeros but for entries in use.
+//! * Links are zeros but for entries in use, and so are tables of levels 1 and 2. A level-3 table may hold
+//!   notes besides, which the processor takes for no entries.
+//! * A plain frame alone carries a [`Stamp`](exopi_abi::page::Stamp); no two calls ever give the same epoch.
+//!   So all frames with one epoch have one owner, and what a capability was good for it is good for or stale.
 //!
 //! Each operation checks an item against what is there, which gives a token, and then commits the
 //! token, which cannot fail. Tokens are private: one that outlived another operation would prove
 //! nothing. Nothing here panics, whatever arguments a program gave: a frame number beyond the array
 //! is [`Error::OutOfRange`], and commits do nothing for one.
+//!
+//! Hot paths ask one question of a record or an entry, and only when the answer is no a cold function finds
+//! out, in the documented order, which error it is.
 //!
 //! Absent on purpose: any choice of its own. There is no search for a page, no table that
 //! appears by itself, and no memory of the kernel's that grows with mappings: who maps supplies it.
@@ -27,44 +35,45 @@ extern crate std;
 
 #[cfg(any(test, feature = "model"))]
 pub mod audit;
+mod breaking;
+mod flush;
 mod frames;
+mod free;
 pub mod hardware;
 pub mod links;
 mod mappings;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+mod protect;
 pub mod pte;
+mod right;
 pub mod space;
+mod superpages;
 mod tables;
+mod teardown;
 #[cfg(test)]
 mod tests;
+mod uarea;
 
-use exopi_abi::page::{FrameType, NONE, Owner, PageRecord};
+use exopi_abi::page::PageRecord;
 use exopi_abi::{Error, PageNumber, Progress};
 
-pub use hardware::{Hardware, Index};
+pub use breaking::Reclaimed;
+pub use hardware::{Hardware, Index, UserPage};
 pub use links::{Link, Slot};
+pub use right::{Credit, Right, Source};
 pub use space::{Mapping, Space};
+pub use teardown::{CLEAR_BOUND, Step};
 
 /// Most frames that there can be: a [`Slot`] has 23 bits for a frame number, and the last slot of the
 /// last of them would read as "none".
 pub const MAX_FRAMES: usize = (1 << 23) - 1;
 
-/// All frames and the free list.
-///
-/// ```text
-///   head --> record --first--> record --first--> ... record <-- tail
-///            NONE <--second--  record <--second-- ...
-/// ```
-///
-/// Freed frames go to the head, where their contents are likeliest to be in a cache; boot's go to the
-/// tail, so that the lowest come first.
+/// All frames and the lists of those that are free.
 #[derive(Debug)]
 pub struct Pages<'m> {
     records: &'m mut [PageRecord],
-    head: u32,
-    tail: u32,
-    free: u32,
+    free: free::FreeLists,
 }
 
 impl<'m> Pages<'m> {
@@ -72,21 +81,18 @@ impl<'m> Pages<'m> {
     pub const fn none() -> Self {
         Self {
             records: &mut [],
-            head: NONE,
-            tail: NONE,
-            free: 0,
+            free: free::FreeLists::new(1),
         }
     }
 
     /// All frames of a board, each the kernel's: `records` must all be [`PageRecord::KERNEL`], that is,
-    /// zeros. What is beyond [`MAX_FRAMES`] is left out.
-    pub fn new(records: &'m mut [PageRecord]) -> Self {
+    /// zeros. What is beyond [`MAX_FRAMES`] is left out. `colours` is a power of two up to
+    /// [`MAX_COLOURS`](exopi_abi::page::MAX_COLOURS); anything else counts as 1.
+    pub fn new(records: &'m mut [PageRecord], colours: u8) -> Self {
         let length = records.len().min(MAX_FRAMES);
         Self {
             records: records.get_mut(..length).unwrap_or_default(),
-            head: NONE,
-            tail: NONE,
-            free: 0,
+            free: free::FreeLists::new(colours),
         }
     }
 
@@ -102,10 +108,10 @@ impl<'m> Pages<'m> {
         self.records.is_empty()
     }
 
-    /// Frames on the free list.
+    /// Frames on the free lists.
     #[inline]
     pub const fn free_pages(&self) -> u64 {
-        self.free as u64
+        self.free.count as u64
     }
 
     /// What is known of a frame, if there is such a frame.
@@ -119,33 +125,6 @@ impl<'m> Pages<'m> {
     fn update(&mut self, page: PageNumber, change: impl FnOnce(&mut PageRecord)) {
         if let Some(record) = self.records.get_mut(page.index()) {
             change(record);
-        }
-    }
-
-    /// The record of a frame that `who` owns.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`], [`Error::NotYours`].
-    #[inline(always)]
-    fn owned(&self, page: PageNumber, who: Owner) -> Result<&PageRecord, Error> {
-        match self.record(page) {
-            None => Err(Error::OutOfRange),
-            Some(record) if record.owner != who => Err(Error::NotYours),
-            Some(record) => Ok(record),
-        }
-    }
-
-    /// Whether `page` may become something else: a plain frame of `who` that nothing refers to.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`], [`Error::NotYours`], [`Error::WrongType`], [`Error::InUse`].
-    #[inline(always)]
-    fn spare(&self, page: PageNumber, who: Owner) -> Result<(), Error> {
-        let record = self.owned(page, who)?;
-        match record.kind {
-            FrameType::Plain if record.references == 0 => Ok(()),
-            FrameType::Plain => Err(Error::InUse),
-            _ => Err(Error::WrongType),
         }
     }
 }

@@ -1,64 +1,134 @@
 //! Mappings of pages: leaf entries, and what leads from a frame to them.
 
-use exopi_abi::page::{INSERT_BOUND, INSERT_EXECUTABLE_BOUND, Owner, REMOVE_BOUND};
-use exopi_abi::{Access, Error, PageNumber, PageSource, Progress, VirtAddr};
+use exopi_abi::page::{
+    ALLOC_BOUND, INSERT_BOUND, INSERT_EXECUTABLE_BOUND, Owner, PageRecord, REMOVE_BOUND,
+    SUPERPAGE_PAGES,
+};
+use exopi_abi::{Access, Error, PageNumber, PageSelect, Progress, VirtAddr};
+use exopi_cap::Epochs;
 
-use crate::space::{Purpose, mappable};
+use crate::flush::Touched;
+use crate::right::{Claim, Credit, Drawn, Source};
+use crate::space::{Table, bindable};
 use crate::{Hardware, Index, Link, Pages, Slot, Space, pte};
-
-/// A level-3 table that a walk has found.
-#[derive(Clone, Copy)]
-pub(crate) struct Leaf {
-    pub(crate) table: PageNumber,
-    pub(crate) links: PageNumber,
-}
 
 /// Proof that an entry may name a frame.
 pub(crate) struct Bind {
-    slot: Slot,
-    links: PageNumber,
-    page: PageNumber,
+    pub(crate) slot: Slot,
+    pub(crate) links: PageNumber,
+    pub(crate) page: PageNumber,
+    /// The frame is not of the space's owner.
+    pub(crate) foreign: bool,
 }
 
 /// Proof that an entry may be cleared.
-struct Unbind {
-    slot: Slot,
-    links: PageNumber,
-    page: PageNumber,
+pub(crate) struct Unbind {
+    pub(crate) slot: Slot,
+    pub(crate) links: PageNumber,
+    pub(crate) page: PageNumber,
+    /// The frame is not of the space's owner.
+    pub(crate) foreign: bool,
 }
 
 impl Pages<'_> {
     /// Makes mappings as the row `insert_pte` of the call table says: [`INSERT_BOUND`] at most, or
-    /// [`INSERT_EXECUTABLE_BOUND`] if they are executable. Pages are the space's owner's.
+    /// [`INSERT_EXECUTABLE_BOUND`] if they are executable, or [`ALLOC_BOUND`] if the pages are new; those are
+    /// charged to `credit`, each that is done.
     ///
     /// # Errors
-    /// In the order in which they are looked for: [`Error::BadCount`]; of a page [`Error::BadAddress`]
-    /// beyond what programs map, [`Error::NoTable`], [`Error::OutOfRange`], [`Error::NotYours`],
-    /// [`Error::WrongType`], [`Error::Occupied`].
+    /// In the order in which they are looked for. By capability: [`Error::WrongKind`], [`Error::MissingRight`],
+    /// [`Error::TimeLimited`]. Then [`Error::BadCount`]; of a page [`Error::BadAddress`] beyond what programs
+    /// map, [`Error::NoTable`], [`Error::Occupied`] by a superpage; [`Error::OutOfRange`],
+    /// [`Error::NotYours`] or [`Error::Stale`], [`Error::WrongType`], [`Error::Leaving`],
+    /// [`Error::LimitReached`], or of a new page those of [`Pages::alloc`]; [`Error::Occupied`].
+    #[expect(clippy::too_many_arguments, reason = "they are the row's")]
     pub fn insert_pte<H: Hardware>(
         &mut self,
         hw: &mut H,
+        epochs: &mut Epochs,
+        credit: Credit,
         space: &Space,
         at: VirtAddr,
-        source: PageSource,
+        source: Source,
         count: u64,
         access: Access,
     ) -> Progress {
-        let PageSource::Owned(first) = source;
-        // The same twice, so that the inner loop of the usual case is one without a call in it.
-        let progress = if access.contains(Access::EXECUTE) {
-            by_table(
-                at,
-                count.min(INSERT_EXECUTABLE_BOUND),
-                |at, done, length| {
-                    self.insert_run(hw, space, at, after(first, done), length, access)
-                },
-            )
-        } else {
-            by_table(at, count.min(INSERT_BOUND), |at, done, length| {
-                self.insert_run(hw, space, at, after(first, done), length, access)
-            })
+        let (first, right) = match source {
+            Source::Run(first, right) => (first, right),
+            Source::New(which) => {
+                return self.insert_new(hw, epochs, credit, space, at, which, count, access);
+            }
         };
+        let claim = match Claim::to_map(right, access) {
+            Ok(claim) => claim,
+            Err(error) => return Progress::refused(error),
+        };
+        let executable = access.contains(Access::EXECUTE);
+        let bound = if executable {
+            INSERT_EXECUTABLE_BOUND
+        } else {
+            INSERT_BOUND
+        };
+        let blank = pte::page(PageNumber::new(0), access);
+        let progress = by_table(at, count.min(bound), |at, done, length| {
+            self.insert_run(hw, space, at, length, |pages, hw, table, offset, index| {
+                let page = after(first, done + offset);
+                let bind = pages.check_bind(hw, table, index, page, claim, space)?;
+                if executable {
+                    hw.sync_code(page);
+                }
+                pages.commit_bind(hw, bind, blank | page.address());
+                Ok(())
+            })
+        });
+        if progress.done > 0 {
+            hw.publish();
+        }
+        progress
+    }
+
+    /// The same for pages that are allocated on the way.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "they are the row's")]
+    fn insert_new<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        epochs: &mut Epochs,
+        credit: Credit,
+        space: &Space,
+        at: VirtAddr,
+        which: PageSelect,
+        count: u64,
+        access: Access,
+    ) -> Progress {
+        let mut drawn = Drawn::new(epochs);
+        let foreign = credit.owner != space.owner();
+        let progress = by_table(at, count.min(ALLOC_BOUND), |at, done, length| {
+            self.insert_run(hw, space, at, length, |pages, hw, found, offset, index| {
+                let alloc = pages.check_alloc(credit, which, done + offset)?;
+                if pte::is_valid(hw.entry(found.table, index)) {
+                    return Err(Error::Occupied);
+                }
+                let stamp = drawn.stamp()?;
+                let (page, zero) = (alloc.page, alloc.zero);
+                let bind = Bind {
+                    slot: Slot::new(found.table, index),
+                    links: found.links,
+                    page,
+                    foreign,
+                };
+                pages.commit_alloc(hw, alloc, credit.owner, stamp);
+                if access.contains(Access::EXECUTE) {
+                    hw.sync_code(page);
+                }
+                if zero {
+                    // Nobody may see what was there before.
+                    hw.publish();
+                }
+                pages.commit_bind(hw, bind, pte::page(page, access));
+                Ok(())
+            })
+        });
         if progress.done > 0 {
             hw.publish();
         }
@@ -69,8 +139,8 @@ impl Pages<'_> {
     ///
     /// # Errors
     /// In the order in which they are looked for: [`Error::BadCount`]; of a page [`Error::BadAddress`]
-    /// beyond what programs map, [`Error::NoTable`], [`Error::Vacant`], [`Error::WrongType`] for a
-    /// u-area.
+    /// beyond what programs map, [`Error::NoTable`], [`Error::Misaligned`] for a part of a superpage,
+    /// [`Error::Vacant`], [`Error::WrongType`] for a u-area.
     pub fn remove_pte<H: Hardware>(
         &mut self,
         hw: &mut H,
@@ -78,51 +148,48 @@ impl Pages<'_> {
         at: VirtAddr,
         count: u64,
     ) -> Progress {
-        let progress = by_table(at, count.min(REMOVE_BOUND), |at, _, length| {
-            self.remove_run(hw, space, at, length)
-        });
+        let mut touched = Touched::from(at);
+        let progress =
+            by_mapping(
+                at,
+                count,
+                REMOVE_BOUND,
+                &mut touched,
+                |at, length, left| match self.table3(hw, space, at) {
+                    Ok(found) => Part::Pages(self.remove_run(hw, space, found, at, length)),
+                    Err(Error::Occupied) => {
+                        Part::Superpage(self.remove_superpage(hw, space, at, left))
+                    }
+                    Err(error) => Part::Pages(Progress::refused(error)),
+                },
+            );
         // Records say already that the frames are not mapped; whoever holds `self` next finds it true.
-        if progress.done > 0 {
-            hw.before_invalidate();
-            for offset in 0..progress.done {
-                if let Some(at) = at.plus(offset) {
-                    hw.invalidate_page(space.asid(), at);
-                }
-            }
-            hw.complete();
-        }
+        touched.forget(hw, space);
         progress
     }
 
-    /// Maps `length` pages at `at`, all below one level-3 table.
+    /// Makes up to `length` entries from `at` on by `insert`, all in one level-3 table, without a barrier. `insert`
+    /// gets how many came before, and the place.
     #[inline(always)]
     fn insert_run<H: Hardware>(
         &mut self,
         hw: &mut H,
         space: &Space,
         at: VirtAddr,
-        first: PageNumber,
         length: u64,
-        access: Access,
+        mut insert: impl FnMut(&mut Self, &mut H, &Table, u64, Index) -> Result<(), Error>,
     ) -> Progress {
-        let leaf = match self.leaf(hw, space, at) {
-            Ok(leaf) => leaf,
+        let found = match self.table3(hw, space, at) {
+            Ok(found) => found,
             Err(error) => return Progress::refused(error),
         };
         let start = Index::in_table3(at).get() as u64;
         let progress = run(
             length,
             #[inline(always)]
-            |offset| {
-                let index = Index::truncate(start + offset);
-                let page = after(first, offset);
-                let bind =
-                    self.check_bind(hw, &leaf, index, page, space.owner(), Purpose::Memory)?;
-                self.commit_bind(hw, bind, access);
-                Ok(())
-            },
+            |offset| insert(self, hw, &found, offset, Index::truncate(start + offset)),
         );
-        self.count_entries(leaf.table, progress.done as u32);
+        self.count_entries(found.table, progress.done as u32);
         progress
     }
 
@@ -132,61 +199,72 @@ impl Pages<'_> {
         &mut self,
         hw: &mut H,
         space: &Space,
+        found: Table,
         at: VirtAddr,
         length: u64,
     ) -> Progress {
-        let leaf = match self.leaf(hw, space, at) {
-            Ok(leaf) => leaf,
-            Err(error) => return Progress::refused(error),
-        };
         let start = Index::in_table3(at).get() as u64;
         let progress = run(
             length,
             #[inline(always)]
             |offset| {
-                let unbind = self.check_unbind(hw, &leaf, Index::truncate(start + offset))?;
+                let index = Index::truncate(start + offset);
+                let unbind = self.check_unbind(hw, &found, index, space.owner())?;
+                hw.set_entry(found.table, index, pte::INVALID);
                 self.commit_unbind(hw, unbind);
                 Ok(())
             },
         );
-        self.discount_entries(leaf.table, progress.done as u32);
+        self.discount_entries(found.table, progress.done as u32);
         progress
     }
 
-    /// Whether the entry `index` of `leaf` may name `page` for `purpose`, by `who` owning it.
+    /// Whether the entry `index` of a table may name `page`, by `claim`.
     #[inline(always)]
-    pub(crate) fn check_bind<H: Hardware>(
+    fn check_bind<H: Hardware>(
         &self,
         hw: &H,
-        leaf: &Leaf,
+        found: &Table,
         index: Index,
         page: PageNumber,
-        who: Owner,
-        purpose: Purpose,
+        claim: Claim,
+        space: &Space,
     ) -> Result<Bind, Error> {
-        mappable(self.owned(page, who)?, purpose)?;
-        if pte::is_valid(hw.entry(leaf.table, index)) {
-            return Err(Error::Occupied);
+        let record = self.plain(page, claim)?;
+        let foreign = record.owner != space.owner();
+        let vacant = !pte::is_valid(hw.entry(found.table, index));
+        if bindable(record) && (!foreign || has_room(record)) && vacant {
+            Ok(Bind {
+                slot: Slot::new(found.table, index),
+                links: found.links,
+                page,
+                foreign,
+            })
+        } else {
+            Err(unbindable(record, foreign))
         }
-        Ok(Bind {
-            slot: Slot::new(leaf.table, index),
-            links: leaf.links,
-            page,
-        })
     }
 
     /// Makes the entry and puts it at the head of the frame's list. Its table's count is the caller's.
     ///
-    /// A frame's references cannot overflow: fewer than 2^22 level-3 tables with 512 entries each make
-    /// fewer than 2^31.
+    /// A frame's references cannot overflow: fewer than 2^23 tables with 512 entries each make fewer than
+    /// 2^32. Nor can others' do, which its owner's limit bounds.
     #[inline(always)]
-    pub(crate) fn commit_bind<H: Hardware>(&mut self, hw: &mut H, bind: Bind, access: Access) {
+    pub(crate) fn commit_bind<H: Hardware>(&mut self, hw: &mut H, bind: Bind, entry: u64) {
         let Some(record) = self.records.get_mut(bind.page.index()) else {
             return;
         };
         let next = Slot::from_word(record.first);
         record.first = bind.slot.word();
         record.references += 1;
+        record.foreign += u16::from(bind.foreign);
+        self.link_first(hw, &bind, next);
+        hw.set_entry(bind.slot.table(), bind.slot.index(), entry);
+    }
+
+    /// Puts a new entry before `next`, the first on its list so far.
+    #[inline(always)]
+    pub(crate) fn link_first<H: Hardware>(&self, hw: &mut H, bind: &Bind, next: Slot) {
         let link = Link {
             next,
             previous: Slot::NONE,
@@ -195,54 +273,60 @@ impl Pages<'_> {
         if !next.is_none() {
             self.relink(hw, next, |link| link.previous = bind.slot);
         }
-        if access.contains(Access::EXECUTE) {
-            hw.sync_code(bind.page);
-        }
-        let entry = pte::page(bind.page, access);
-        hw.set_entry(bind.slot.table(), bind.slot.index(), entry);
     }
 
     #[inline(always)]
-    fn check_unbind<H: Hardware>(
+    pub(crate) fn check_unbind<H: Hardware>(
         &self,
         hw: &H,
-        leaf: &Leaf,
+        found: &Table,
         index: Index,
+        owner: Owner,
     ) -> Result<Unbind, Error> {
-        let entry = hw.entry(leaf.table, index);
+        let entry = hw.entry(found.table, index);
         if !pte::is_valid(entry) {
             return Err(Error::Vacant);
         }
         let page = pte::frame(entry);
-        let record = self.record(page).ok_or(Error::WrongType)?;
         // What a program could not have mapped it cannot unmap: the u-area.
-        mappable(record, Purpose::Memory)?;
-        Ok(Unbind {
-            slot: Slot::new(leaf.table, index),
-            links: leaf.links,
-            page,
-        })
+        match self.record(page) {
+            Some(record) if !pte::bound_access(entry).is_empty() => Ok(Unbind {
+                slot: Slot::new(found.table, index),
+                links: found.links,
+                page,
+                foreign: record.owner != owner,
+            }),
+            _ => Err(Error::WrongType),
+        }
     }
 
-    /// Clears the entry and takes it off the frame's list. Its table's count is the caller's.
+    /// Takes an entry that was cleared off the list of the frame that it named. Its table's count is the caller's.
     #[inline(always)]
-    fn commit_unbind<H: Hardware>(&mut self, hw: &mut H, unbind: Unbind) {
-        let index = unbind.slot.index();
-        hw.set_entry(unbind.slot.table(), index, pte::INVALID);
-        let Link { next, previous } = hw.link(unbind.links, index);
+    pub(crate) fn commit_unbind<H: Hardware>(&mut self, hw: &mut H, unbind: Unbind) {
+        let Link { next, previous } = self.unlink(hw, &unbind);
         self.update(unbind.page, |record| {
             record.references -= 1;
+            record.foreign -= u16::from(unbind.foreign);
             if previous.is_none() {
                 record.first = next.word();
             }
         });
-        if !previous.is_none() {
-            self.relink(hw, previous, |link| link.next = next);
+    }
+
+    /// Takes an entry out of its list, and tells what its neighbours were. If it was the first, the record is the
+    /// caller's.
+    #[inline(always)]
+    pub(crate) fn unlink<H: Hardware>(&self, hw: &mut H, unbind: &Unbind) -> Link {
+        let index = unbind.slot.index();
+        let link = hw.link(unbind.links, index);
+        if !link.previous.is_none() {
+            self.relink(hw, link.previous, |other| other.next = link.next);
         }
-        if !next.is_none() {
-            self.relink(hw, next, |link| link.previous = previous);
+        if !link.next.is_none() {
+            self.relink(hw, link.next, |other| other.previous = link.previous);
         }
         hw.set_link(unbind.links, index, Link::EMPTY);
+        link
     }
 
     /// Changes the link of an entry in whatever table.
@@ -268,6 +352,32 @@ impl Pages<'_> {
     }
 }
 
+/// Whether others may refer to a frame once more.
+#[inline(always)]
+pub(crate) const fn has_room(record: &PageRecord) -> bool {
+    record.foreign < record.stamp.limit()
+}
+
+/// Why an entry may not name a plain frame that it was asked for with right.
+#[cold]
+pub(crate) fn unbindable(record: &PageRecord, foreign: bool) -> Error {
+    if !bindable(record) {
+        Error::Leaving
+    } else if foreign && !has_room(record) {
+        Error::LimitReached
+    } else {
+        Error::Occupied
+    }
+}
+
+/// What was done of a stretch of address space below one entry of a level-2 table.
+pub(crate) enum Part {
+    /// So many pages, and why no more.
+    Pages(Progress),
+    /// All of it, one superpage, unless that was refused.
+    Superpage(Result<(), Error>),
+}
+
 /// Splits `count` pages of address space from `at` on at the borders of level-3 tables. `run` gets the
 /// address, how many pages came before and how many follow in the same table.
 #[inline(always)]
@@ -279,39 +389,84 @@ fn by_table(
     if count == 0 {
         return Progress::refused(Error::BadCount);
     }
-    let mut done = 0;
-    while done < count {
-        let Some(at) = at.plus(done) else {
-            return Progress {
-                done,
-                stopped: Some(Error::BadAddress),
-            };
-        };
+    let (mut at, mut done) = (at, 0);
+    loop {
         let length = (Index::COUNT - Index::in_table3(at).get()) as u64;
         let part = run(at, done, length.min(count - done));
         done += part.done;
-        if part.stopped.is_some() {
+        if part.stopped.is_some() || done >= count {
             return Progress {
                 done,
                 stopped: part.stopped,
             };
         }
+        at = match at.plus(part.done) {
+            Some(at) => at,
+            None => {
+                return Progress {
+                    done,
+                    stopped: Some(Error::BadAddress),
+                };
+            }
+        };
     }
-    Progress {
-        done,
-        stopped: None,
+}
+
+/// Splits `count` pages of address space from `at` on at the borders of level-3 tables, up to `bound` mappings,
+/// where a superpage is one. `part` gets the address, how many pages it may do in the same stretch, and how many
+/// are left of the range.
+#[inline(always)]
+pub(crate) fn by_mapping(
+    at: VirtAddr,
+    count: u64,
+    bound: u64,
+    touched: &mut Touched,
+    mut part: impl FnMut(VirtAddr, u64, u64) -> Part,
+) -> Progress {
+    if count == 0 {
+        return Progress::refused(Error::BadCount);
+    }
+    let (mut at, mut done) = (at, 0);
+    loop {
+        let left = count - done;
+        let stretch = (Index::COUNT - Index::in_table3(at).get()) as u64;
+        let (pages, stopped) = match part(at, stretch.min(left).min(bound - touched.mappings), left)
+        {
+            Part::Pages(progress) => {
+                touched.mappings += progress.done;
+                (progress.done, progress.stopped)
+            }
+            Part::Superpage(Ok(())) => {
+                touched.add_superpage();
+                (SUPERPAGE_PAGES, None)
+            }
+            Part::Superpage(Err(error)) => (0, Some(error)),
+        };
+        done += pages;
+        if stopped.is_some() || done >= count || touched.mappings >= bound {
+            return Progress { done, stopped };
+        }
+        at = match at.plus(pages) {
+            Some(at) => at,
+            None => {
+                return Progress {
+                    done,
+                    stopped: Some(Error::BadAddress),
+                };
+            }
+        };
     }
 }
 
 /// The frame `offset` after `first`. Where numbers end it would go on with 0, but a range never gets
 /// there: it stops at the first frame beyond the array.
 #[inline(always)]
-const fn after(first: PageNumber, offset: u64) -> PageNumber {
+pub(crate) const fn after(first: PageNumber, offset: u64) -> PageNumber {
     PageNumber::new(first.get().wrapping_add(offset as u32))
 }
 
 /// Carries out `item` for 0, 1, ... up to `length` or the first refusal.
 #[inline(always)]
-fn run(length: u64, item: impl FnMut(u64) -> Result<(), Error>) -> Progress {
+pub(crate) fn run(length: u64, item: impl FnMut(u64) -> Result<(), Error>) -> Progress {
     crate::batch(length, length, item)
 }

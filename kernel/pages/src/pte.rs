@@ -3,11 +3,21 @@
 //! ```text
 //!   page of EL0    63..59  58..55    54   53   47..12  11  10  9..8  7..6  4..2    1..0
 //!                  0       software  UXN  PXN  frame   nG  AF  SH    AP    AttrIn  11
-//!   table          59: PXNTable                47..12 frame                        11
+//!   superpage      the same                                                        01
+//!   table          59: PXNTable, and what a page has that EL0 reads                11
+//!   note           63..1: the libOS's                                              00
 //! ```
 //!
-//! The software bits hold the [`Access`] that the entry was bound with. All RAM is Normal write-back: the
-//! memory type belongs to a frame, never to a mapping.
+//! The software bits hold the [`Access`] that the entry was bound with; none in a u-area's entry, which
+//! programs neither change nor remove. All RAM is Normal write-back: the memory type belongs to a frame, never
+//! to a mapping.
+//!
+//! The root names itself at [`Index::OWN`](crate::Index::OWN), so that walks there come out a level early and
+//! take an entry that names a table for one that names a page. So it is one, too: of bits that a table entry
+//! leaves to software (D8.3, "Table descriptor format": 58..51 and 11..2 are ignored) it has those with
+//! which a page can be read by EL0, and written or executed by nobody. A superpage's entry is no page's: at
+//! level 3 its type is reserved and faults. Nor is what the kernel has at [`Index::LAST`](crate::Index::LAST), which EL0
+//! has no access to in a page's place.
 
 use exopi_abi::{Access, PageNumber};
 
@@ -97,9 +107,27 @@ pub const fn frame(entry: u64) -> PageNumber {
     PageNumber::new(((entry & FRAME) >> FRAME_SHIFT) as u32)
 }
 
-/// A level-3 entry that lets EL0 have `access` to a frame of RAM. EL1 never executes what it maps.
+/// Whether a valid entry of level 1 or 2 leads to a table. One of level 2 that does not is a superpage.
 #[inline(always)]
-pub const fn page(frame: PageNumber, access: Access) -> u64 {
+pub const fn is_table(entry: u64) -> bool {
+    entry & (VALID | TABLE_OR_PAGE) == VALID | TABLE_OR_PAGE
+}
+
+/// What all of EL0's entries have. EL1 never executes what they map.
+const USER: u64 = VALID
+    | (Memory::Normal as u64) << ATTRIBUTE_SHIFT
+    | AP_EL0
+    | INNER_SHAREABLE
+    | ACCESSED
+    | NOT_GLOBAL
+    | PXN;
+
+/// The bits that tell what EL0 may do now.
+const PERMISSIONS: u64 = AP_READ_ONLY | UXN;
+
+/// [`PERMISSIONS`] for `access`.
+#[inline(always)]
+const fn permissions(access: Access) -> u64 {
     let write = if access.contains(Access::WRITE) {
         0
     } else {
@@ -110,31 +138,63 @@ pub const fn page(frame: PageNumber, access: Access) -> u64 {
     } else {
         UXN
     };
-    VALID
-        | TABLE_OR_PAGE
-        | (Memory::Normal as u64) << ATTRIBUTE_SHIFT
-        | AP_EL0
-        | write
-        | INNER_SHAREABLE
-        | ACCESSED
-        | NOT_GLOBAL
-        | frame.address()
-        | PXN
-        | execute
-        | (access.bits() as u64) << SOFTWARE_SHIFT
+    write | execute
 }
 
-/// The access that a [`page`] entry was bound with.
+#[inline(always)]
+const fn bound(access: Access) -> u64 {
+    (access.bits() as u64) << SOFTWARE_SHIFT
+}
+
+/// A level-2 entry that lets EL0 have `access` to the 512 frames of RAM from `first` on, a multiple of 512.
+#[inline(always)]
+pub const fn superpage(first: PageNumber, access: Access) -> u64 {
+    USER | first.address() | permissions(access) | bound(access)
+}
+
+/// A level-3 entry that lets EL0 have `access` to a frame of RAM.
+#[inline(always)]
+pub const fn page(frame: PageNumber, access: Access) -> u64 {
+    superpage(frame, access) | TABLE_OR_PAGE
+}
+
+/// A level-3 entry for an environment's u-area: readable and writable, and not for programs to change.
+#[inline(always)]
+pub const fn uarea(frame: PageNumber) -> u64 {
+    USER | TABLE_OR_PAGE | frame.address() | permissions(Access::READ.union(Access::WRITE))
+}
+
+/// The access that a [`page`] or [`superpage`] entry was bound with; empty in a [`uarea`]'s.
 #[inline(always)]
 pub const fn bound_access(entry: u64) -> Access {
     Access::from_bits_truncate((entry >> SOFTWARE_SHIFT) as u8)
 }
 
-/// A level-1 or level-2 entry of a space that leads to `table`. PXNTable is set, so that nothing below is
-/// ever executed at EL1, whatever a page entry says; other restrictions are left to the page entries.
+/// Whether EL0 may fetch instructions through the entry as it is now.
+#[inline(always)]
+pub const fn is_executable(entry: u64) -> bool {
+    entry & UXN == 0
+}
+
+/// What [`page`] and [`superpage`] entries must have of which the permissions are to become `access`: that they
+/// are valid, and bound with it.
+#[inline(always)]
+pub const fn needed(access: Access) -> u64 {
+    VALID | bound(access)
+}
+
+/// The entry with other permissions: nothing else changes.
+#[inline(always)]
+pub const fn with_access(entry: u64, access: Access) -> u64 {
+    entry & !PERMISSIONS | permissions(access)
+}
+
+/// A level-1 or level-2 entry of a space that leads to `table`, and in a page's place lets EL0 read it (see the
+/// module). PXNTable is set, so that nothing below is ever executed at EL1, whatever a page entry says;
+/// other restrictions are left to the page entries. A page entry's bit 59 is ignored (PBHA is not enabled).
 #[inline(always)]
 pub const fn table(table: PageNumber) -> u64 {
-    VALID | TABLE_OR_PAGE | table.address() | PXN_TABLE
+    USER | TABLE_OR_PAGE | table.address() | permissions(Access::READ) | PXN_TABLE
 }
 
 /// A level-1 or level-2 entry of the kernel's half that leads to the table at physical address `table`.
@@ -181,7 +241,10 @@ mod tests {
         assert_eq!(execute, 0x02a0_0000_1234_5fc3);
         let all = page(frame, Access::all());
         assert_eq!(all, 0x03a0_0000_1234_5f43);
-        assert_eq!(table(frame), 0x0800_0000_1234_5003);
+        assert_eq!(uarea(frame), 0x0060_0000_1234_5f43);
+        assert_eq!(table(frame), 0x0860_0000_1234_5fc3);
+        let frame = PageNumber::new(0x12200);
+        assert_eq!(superpage(frame, Access::READ), 0x00e0_0000_1220_0fc1);
         assert_eq!(MAIR, 0x44_04ff);
         let device = kernel_block(0x3f00_0000, Memory::Device, KernelAccess::ReadWrite);
         assert_eq!(device, 0x0060_0000_3f00_0705);

@@ -3,20 +3,23 @@
 //! ```text
 //!   38        30 29        21 20        12 11      0
 //!   | root      | level 2    | level 3    | offset  |
-//!     512 GiB     1 GiB        2 MiB, with a page of links
+//!     512 GiB     1 GiB        2 MiB, each with a page of links
+//!
+//!   root[0..510]  level-2 tables      root[510]  the root itself      root[511]  the exposed region
 //! ```
 //!
-//! A space is no more than its root, its ASID and the owner of its tables. The last entry of the root is
-//! the kernel's: no [`VirtAddr`] reaches it.
+//! A space is no more than its root, its ASID and the owner of its tables. The last two entries of the root are
+//! the kernel's: no [`VirtAddr`] reaches them.
 
-use exopi_abi::page::{FrameType, NONE, Owner, PageRecord};
-use exopi_abi::{Access, Error, PageNumber, VirtAddr};
+use exopi_abi::page::{FrameType, NONE, Owner, PageRecord, SUPERPAGE_PAGES};
+use exopi_abi::{Error, PageNumber, VirtAddr};
 
-use crate::mappings::Leaf;
+use crate::right::Claim;
 use crate::{Hardware, Index, Pages, Slot, pte};
 
-/// An address space. Made by [`Pages::make_root`] alone, and so names a root.
-#[derive(Debug, PartialEq, Eq)]
+/// An address space. Made by [`Pages::make_root`] and told by [`Pages::space`] alone, and so names a root: as long as
+/// [`Pages::clear_space`] has not taken that away. Who keeps one keeps it no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     root: PageNumber,
     asid: u16,
@@ -36,7 +39,7 @@ impl Space {
         self.asid
     }
 
-    /// To whom its tables belong, and whose pages are mapped by ownership.
+    /// To whom its tables belong.
     #[inline(always)]
     pub const fn owner(&self) -> Owner {
         self.owner
@@ -52,46 +55,42 @@ impl Space {
 /// Where a frame is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mapping {
-    /// The entry that names it.
+    /// The entry that names it, or the first frame of the superpage that it is in.
     pub slot: Slot,
     /// ASID of the space.
     pub asid: u16,
-    /// The address there.
+    /// The address there of the page or of the superpage.
     pub at: VirtAddr,
+    /// Whether it is a superpage.
+    pub superpage: bool,
 }
 
-/// What a leaf entry is wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// A program's memory.
-    Memory,
-    /// An environment's u-area: the page becomes one, with this entry as the only one.
-    UArea,
+/// All that is known of a leaf entry from its slot.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) mapping: Mapping,
+    /// Whose space it is in.
+    pub(crate) owner: Owner,
 }
 
-/// Whether an entry may name a frame at EL0: the one place that decides it from the frame's type.
-///
-/// # Errors
-/// [`Error::WrongType`], [`Error::InUse`].
+/// A table that a walk has found.
+#[derive(Clone, Copy)]
+pub(crate) struct Table {
+    pub(crate) table: PageNumber,
+    pub(crate) links: PageNumber,
+}
+
+/// Whether leaf entries may be made that name a frame at EL0: the one place that decides it from the frame's type
+/// and state, for pages, superpages and u-areas.
 #[inline(always)]
-pub(crate) const fn mappable(record: &PageRecord, purpose: Purpose) -> Result<(), Error> {
-    match (record.kind, purpose) {
-        (FrameType::Plain, Purpose::Memory) => Ok(()),
-        (FrameType::Plain, Purpose::UArea) if record.references == 0 => Ok(()),
-        (FrameType::Plain, Purpose::UArea) => Err(Error::InUse),
-        _ => Err(Error::WrongType),
-    }
-}
-
-/// Proof that a page may become a root.
-struct MakeRoot {
-    page: PageNumber,
+pub(crate) const fn bindable(record: &PageRecord) -> bool {
+    matches!(record.kind, FrameType::Plain) && record.leaving == 0
 }
 
 impl Pages<'_> {
     /// Makes `page`, a plain page of `who` that nothing refers to, the root of a new space of `who`, empty
-    /// but for `exposed`: the descriptor that leads to the kernel's exposed region. No other space may
-    /// have `asid`, and no TLB hold anything of it.
+    /// but for `exposed`, the descriptor that leads to the kernel's exposed region, and for itself. No other
+    /// space may have `asid`, and no TLB hold anything of it.
     ///
     /// # Errors
     /// In the order in which they are looked for: [`Error::OutOfRange`], [`Error::NotYours`],
@@ -104,91 +103,96 @@ impl Pages<'_> {
         asid: u16,
         exposed: u64,
     ) -> Result<Space, Error> {
-        let token = self.check_make_root(who, page)?;
-        Ok(self.commit_make_root(hw, who, token, asid, exposed))
-    }
-
-    /// Makes `page`, a plain page of the space's owner that nothing refers to, a u-area, readable and
-    /// writable at `at`, with the contents that it has. It stays there: no `remove_pte` takes it away.
-    ///
-    /// # Errors
-    /// In the order in which they are looked for: [`Error::NoTable`], [`Error::OutOfRange`],
-    /// [`Error::NotYours`], [`Error::WrongType`], [`Error::InUse`], [`Error::Occupied`].
-    pub fn make_uarea<H: Hardware>(
-        &mut self,
-        hw: &mut H,
-        space: &Space,
-        at: VirtAddr,
-        page: PageNumber,
-    ) -> Result<(), Error> {
-        let leaf = self.leaf(hw, space, at)?;
-        let index = Index::in_table3(at);
-        let bind = self.check_bind(hw, &leaf, index, page, space.owner, Purpose::UArea)?;
-        self.update(page, |record| record.kind = FrameType::UArea);
-        self.commit_bind(hw, bind, Access::READ | Access::WRITE);
-        self.count_entries(leaf.table, 1);
+        self.spare(page, Claim::owner(who))?;
+        hw.zero(page);
+        self.retype(page, FrameType::Root, 0, u32::from(asid));
+        // A walk that sees an entry must see the zeros around it.
         hw.publish();
-        Ok(())
-    }
-
-    /// Every mapping of a frame, found through the links: the latest first. At most as many as the
-    /// record has references.
-    pub fn mappings<H: Hardware>(&self, hw: &H, page: PageNumber) -> impl Iterator<Item = Mapping> {
-        let head = self.record(page).filter(|record| record.references > 0);
-        let mut slot = head.map_or(Slot::NONE, |record| Slot::from_word(record.first));
-        let mut left = head.map_or(0, |record| record.references);
-        core::iter::from_fn(move || {
-            if slot.is_none() || left == 0 {
-                return None;
-            }
-            let mapping = self.place(slot)?;
-            let links = self.links_of(slot.table())?;
-            slot = hw.link(links, slot.index()).next;
-            left -= 1;
-            Some(mapping)
-        })
-    }
-
-    /// Where a level-3 entry is, found upwards through the records.
-    fn place(&self, slot: Slot) -> Option<Mapping> {
-        let links = self.record(self.links_of(slot.table())?)?;
-        let in_table2 = Slot::from_word(links.second);
-        let in_root = Slot::from_word(self.record(in_table2.table())?.second);
-        let root = self.record(in_root.table())?;
-        let number =
-            (in_root.index().get() << 9 | in_table2.index().get()) << 9 | slot.index().get();
-        Some(Mapping {
-            slot,
-            asid: root.second as u16,
-            at: VirtAddr::new((number as u64) << 12)?,
-        })
-    }
-
-    fn check_make_root(&self, who: Owner, page: PageNumber) -> Result<MakeRoot, Error> {
-        self.spare(page, who).map(|()| MakeRoot { page })
-    }
-
-    fn commit_make_root<H: Hardware>(
-        &mut self,
-        hw: &mut H,
-        who: Owner,
-        token: MakeRoot,
-        asid: u16,
-        exposed: u64,
-    ) -> Space {
-        hw.zero(token.page);
-        self.update(token.page, |record| {
-            record.kind = FrameType::Root;
-            record.first = 0;
-            record.second = u32::from(asid);
-        });
-        hw.set_entry(token.page, Index::LAST, exposed);
+        hw.set_entry(page, Index::LAST, exposed);
+        hw.set_entry(page, Index::OWN, pte::table(page));
         hw.publish();
-        Space {
-            root: token.page,
+        Ok(Space {
+            root: page,
             asid,
             owner: who,
+        })
+    }
+
+    /// The space whose root is in `root`, if there is one.
+    #[inline]
+    pub fn space(&self, root: PageNumber) -> Option<Space> {
+        match self.record(root) {
+            Some(record) if record.kind == FrameType::Root => Some(Space {
+                root,
+                asid: record.second as u16,
+                owner: record.owner,
+            }),
+            _ => None,
         }
+    }
+
+    /// Every mapping of a frame, found through the links: those as a page first, the latest first, and then
+    /// those of superpages that it is in.
+    pub fn mappings<H: Hardware>(&self, hw: &H, page: PageNumber) -> impl Iterator<Item = Mapping> {
+        let lists = [self.slots(page), self.superpages(page)];
+        lists.into_iter().flat_map(move |mut slot| {
+            core::iter::from_fn(move || {
+                let place = self.place(slot)?;
+                let links = self.links_of(slot.table())?;
+                slot = hw.link(links, slot.index()).next;
+                Some(place.mapping)
+            })
+        })
+    }
+
+    /// The first entry that maps a frame as a page.
+    #[inline(always)]
+    pub(crate) fn slots(&self, page: PageNumber) -> Slot {
+        match self.record(page) {
+            Some(record) if is_memory(record) => Slot::from_word(record.first),
+            _ => Slot::NONE,
+        }
+    }
+
+    /// The first entry that maps a superpage that a frame is in.
+    #[inline(always)]
+    pub(crate) fn superpages(&self, page: PageNumber) -> Slot {
+        match self.record(superpage_of(page)) {
+            Some(record) if is_memory(record) => Slot::from_word(record.second),
+            _ => Slot::NONE,
+        }
+    }
+
+    /// Where a leaf entry is, found upwards through the records; `None` for no slot.
+    pub(crate) fn place(&self, slot: Slot) -> Option<Place> {
+        if slot.is_none() {
+            return None;
+        }
+        let superpage = self.record(slot.table())?.kind == FrameType::Table2;
+        let in_table2 = if superpage {
+            slot
+        } else {
+            self.parent_of(slot.table())?
+        };
+        let in_root = self.parent_of(in_table2.table())?;
+        let root = self.record(in_root.table())?;
+        let last = if superpage { 0 } else { slot.index().get() };
+        let number = (in_root.index().get() << 9 | in_table2.index().get()) << 9 | last;
+        Some(Place {
+            mapping: Mapping {
+                slot,
+                asid: root.second as u16,
+                at: VirtAddr::new((number as u64) << 12)?,
+                superpage,
+            },
+            owner: root.owner,
+        })
+    }
+
+    /// The entry that names a table.
+    fn parent_of(&self, table: PageNumber) -> Option<Slot> {
+        let links = self.record(self.links_of(table)?)?;
+        Some(Slot::from_word(links.second))
     }
 
     /// The level-2 table that covers `at`.
@@ -211,38 +215,51 @@ impl Pages<'_> {
     /// The level-3 table that covers `at`.
     ///
     /// # Errors
-    /// [`Error::NoTable`].
+    /// [`Error::NoTable`]; [`Error::Occupied`] if there is a superpage instead.
     #[inline(always)]
-    pub(crate) fn leaf<H: Hardware>(
+    pub(crate) fn table3<H: Hardware>(
         &self,
         hw: &H,
         space: &Space,
         at: VirtAddr,
-    ) -> Result<Leaf, Error> {
+    ) -> Result<Table, Error> {
         let entry = hw.entry(self.table2(hw, space, at)?, Index::in_table2(at));
-        if !pte::is_valid(entry) {
-            return Err(Error::NoTable);
+        if pte::is_table(entry) {
+            self.with_links(pte::frame(entry))
+        } else if pte::is_valid(entry) {
+            Err(Error::Occupied)
+        } else {
+            Err(Error::NoTable)
         }
-        let table = pte::frame(entry);
-        // A level-3 table always has links.
-        let links = self.links_of(table).ok_or(Error::NoTable)?;
-        Ok(Leaf { table, links })
     }
 
-    /// The links of a level-3 table.
+    /// A table and its links, which every table has.
+    ///
+    /// # Errors
+    /// [`Error::NoTable`] for a frame beyond the array, which no entry names.
+    #[inline(always)]
+    pub(crate) fn with_links(&self, table: PageNumber) -> Result<Table, Error> {
+        let links = self.links_of(table).ok_or(Error::NoTable)?;
+        Ok(Table { table, links })
+    }
+
+    /// The links of a table.
     #[inline(always)]
     pub(crate) fn links_of(&self, table: PageNumber) -> Option<PageNumber> {
         self.record(table)
             .map(|record| PageNumber::new(record.second))
     }
-
-    /// Makes a frame that nothing refers to any more plain again.
-    #[inline(always)]
-    pub(crate) fn make_plain(&mut self, page: PageNumber) {
-        self.update(page, |record| {
-            record.kind = FrameType::Plain;
-            record.first = NONE;
-            record.second = 0;
-        });
-    }
 }
+
+/// Whether `first` and `second` of a record lead to mappings.
+const fn is_memory(record: &PageRecord) -> bool {
+    matches!(record.kind, FrameType::Plain | FrameType::UArea)
+}
+
+/// The first frame of the 512 that a superpage with `page` in it maps.
+#[inline(always)]
+pub(crate) const fn superpage_of(page: PageNumber) -> PageNumber {
+    PageNumber::new(page.get() & !(SUPERPAGE_PAGES as u32 - 1))
+}
+
+const _: () = assert!(Slot::NONE.word() == NONE);

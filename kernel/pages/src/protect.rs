@@ -1,0 +1,120 @@
+//! Changes to entries that are there: what EL0 may do through them, and notes where nothing is mapped.
+
+use exopi_abi::page::{INSERT_EXECUTABLE_BOUND, PROTECT_BOUND};
+use exopi_abi::{Access, Error, Note, Progress, VirtAddr};
+
+use crate::flush::Touched;
+use crate::mappings::{Part, by_mapping, run};
+use crate::space::Table;
+use crate::{Hardware, Index, Pages, Space, pte};
+
+impl Pages<'_> {
+    /// Changes permissions as the row `protect_pte` of the call table says: of [`PROTECT_BOUND`] mappings at
+    /// most, or [`INSERT_EXECUTABLE_BOUND`] if they are to be executable.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::BadCount`]; of a page [`Error::BadAddress`]
+    /// beyond what programs map, [`Error::NoTable`], [`Error::Misaligned`] for a part of a superpage,
+    /// [`Error::Vacant`], [`Error::WrongType`] for a u-area, [`Error::MissingRight`] beyond what it was bound
+    /// with.
+    pub fn protect_pte<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        space: &Space,
+        at: VirtAddr,
+        count: u64,
+        access: Access,
+    ) -> Progress {
+        let bound = if access.contains(Access::EXECUTE) {
+            INSERT_EXECUTABLE_BOUND
+        } else {
+            PROTECT_BOUND
+        };
+        let mut touched = Touched::from(at);
+        let progress = by_mapping(
+            at,
+            count,
+            bound,
+            &mut touched,
+            |at, length, left| match self.table3(hw, space, at) {
+                Ok(found) => Part::Pages(protect_run(hw, &found, at, length, access)),
+                Err(Error::Occupied) => {
+                    Part::Superpage(self.protect_superpage(hw, space, at, left, access))
+                }
+                Err(error) => Part::Pages(Progress::refused(error)),
+            },
+        );
+        touched.forget(hw, space);
+        progress
+    }
+
+    /// Writes a note as the row `pte_note` of the call table says.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::NoTable`], [`Error::Occupied`].
+    pub fn note<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        space: &Space,
+        at: VirtAddr,
+        note: Note,
+    ) -> Result<(), Error> {
+        let found = self.table3(hw, space, at)?;
+        let index = Index::in_table3(at);
+        if pte::is_valid(hw.entry(found.table, index)) {
+            return Err(Error::Occupied);
+        }
+        hw.set_entry(found.table, index, note.entry());
+        // Nothing caches it; the space's other cores read it in their tables when they do.
+        hw.publish();
+        Ok(())
+    }
+}
+
+/// Changes `length` entries from `at` on, all in one level-3 table, without invalidating anything.
+#[inline(always)]
+fn protect_run<H: Hardware>(
+    hw: &mut H,
+    found: &Table,
+    at: VirtAddr,
+    length: u64,
+    access: Access,
+) -> Progress {
+    let start = Index::in_table3(at).get() as u64;
+    let executable = access.contains(Access::EXECUTE);
+    run(
+        length,
+        #[inline(always)]
+        |offset| {
+            let index = Index::truncate(start + offset);
+            let entry = hw.entry(found.table, index);
+            check_protect(entry, access)?;
+            if executable {
+                hw.sync_code(pte::frame(entry));
+            }
+            hw.set_entry(found.table, index, pte::with_access(entry, access));
+            Ok(())
+        },
+    )
+}
+
+/// Whether an entry was bound with `access`.
+#[inline(always)]
+pub(crate) fn check_protect(entry: u64, access: Access) -> Result<(), Error> {
+    if pte::needed(access) & !entry == 0 {
+        Ok(())
+    } else {
+        Err(unprotectable(entry))
+    }
+}
+
+#[cold]
+fn unprotectable(entry: u64) -> Error {
+    if !pte::is_valid(entry) {
+        Error::Vacant
+    } else if pte::bound_access(entry).is_empty() {
+        Error::WrongType
+    } else {
+        Error::MissingRight
+    }
+}
