@@ -26,9 +26,15 @@ pub(crate) struct Made<'a> {
     pub(crate) before: &'a dyn Fn(u64) -> Option<Words>,
     /// The same after it.
     pub(crate) after: &'a dyn Fn(u64) -> Option<Words>,
-    /// The pages that entries at an address in a space name, after the call: index of the space, address.
+    /// The page that the entry at an address in a space names, after the call: index of the space, address.
     pub(crate) entry: &'a dyn Fn(u16, u64) -> Option<u32>,
+    /// Pages that the page array has shown as free before the call, and does not any more.
+    pub(crate) fresh: Vec<u32>,
 }
+
+/// A page that was allocated and mapped by one operation of a batch and unmapped by a later one. Its owner
+/// is not known until somebody uses it.
+const NOBODY_KNOWS: u32 = u32::MAX;
 
 /// Pages in a superpage.
 const SUPERPAGE: u64 = 512;
@@ -49,6 +55,15 @@ impl Oracle {
         let Some(call) = Call::from_number(made.number) else {
             return if whole { Err("an unknown call was carried out".into()) } else { Ok(()) };
         };
+        match call {
+            Call::page_alloc => {}
+            Call::insert_pte | Call::pte_batch => {
+                let pages = made.fresh.iter();
+                pages.copied().try_for_each(|page| self.take(page, facts.bound))?;
+            }
+            _ if made.fresh.is_empty() => {}
+            _ => return Err(format!("{call:?} has allocated {:?}", made.fresh)),
+        }
         match call {
             Call::pte_batch => self.batch(&caller, made),
             _ if !whole && done == 0 => Ok(()),
@@ -77,7 +92,7 @@ impl Oracle {
             }
             Call::insert_pte | Call::remove_pte | Call::protect_pte | Call::insert_superpage => {
                 let [space, arguments @ ..] = made.words;
-                self.mapping(&caller, call, space, arguments, done, made.entry)
+                self.mapping(&caller, call, space, arguments, done, made)
             }
             Call::pte_note => self.space_of(&caller, made.words[0], SpaceRights::MAP).map(drop),
             Call::table_insert | Call::table_remove => self.table(&caller, call, made),
@@ -101,7 +116,7 @@ impl Oracle {
                     | Call::remove_pte
                     | Call::protect_pte
                     | Call::insert_superpage),
-                ) => self.mapping(caller, call, made.words[0], operation.arguments, done, made.entry)?,
+                ) => self.mapping(caller, call, made.words[0], operation.arguments, done, made)?,
                 _ => return Err(format!("a batch has carried out {operation:?}")),
             }
         }
@@ -138,14 +153,15 @@ impl Oracle {
             return Err(format!("page {:#x} was allocated instead", made.reply.value));
         }
         // Of several from free lists only the first is told: who looks at the page array knows the others.
-        let told = if exact { done } else { done.min(1) };
-        for offset in 0..told {
-            self.take((made.reply.value + offset) as u32, caller.facts.bound)?;
+        if made.fresh.len() as u64 != done || !made.fresh.contains(&(made.reply.value as u32)) {
+            return Err(format!("{done} pages were allocated: {:?}", made.fresh));
         }
-        for page in self.unseen(caller.facts.bound, done - told) {
-            self.take(page, caller.facts.bound)?;
+        let run = made.reply.value..made.reply.value + done;
+        if exact && made.fresh.iter().any(|page| !run.contains(&u64::from(*page))) {
+            return Err(format!("{:?} were allocated instead", made.fresh));
         }
-        Ok(())
+        let pages = made.fresh.iter();
+        pages.copied().try_for_each(|page| self.take(page, caller.facts.bound))
     }
 
     fn give_back(&mut self, pages: &[u32]) -> Verdict {
@@ -211,7 +227,7 @@ impl Oracle {
         space: u64,
         arguments: [u64; 5],
         done: u64,
-        entry: &dyn Fn(u16, u64) -> Option<u32>,
+        made: &Made<'_>,
     ) -> Verdict {
         let name = self.space_of(caller, space, SpaceRights::MAP)?;
         if self.spaces[&name].dying {
@@ -226,7 +242,7 @@ impl Oracle {
                     return Err(format!("mapped with {access:?}"));
                 }
                 let pages = if first >> 56 >= 2 {
-                    self.new_pages(caller, name, at, done, entry)?
+                    Self::new_pages(name, first - (2 << 56), at, done, made)
                 } else {
                     let rights = PageRights::from_bits_truncate(access.bits().into());
                     self.may_use(caller, [first, second], done * step, rights, true)?
@@ -245,29 +261,30 @@ impl Oracle {
         }
     }
 
-    /// Pages that were allocated on the way: the caller's now.
+    /// Pages that were allocated on the way, in the order of the addresses.
     fn new_pages(
-        &mut self,
-        caller: &Caller<'_>,
         space: ObjectName,
+        select: u64,
         at: u64,
         done: u64,
-        entry: &dyn Fn(u16, u64) -> Option<u32>,
-    ) -> Verdict<Vec<u32>> {
+        made: &Made<'_>,
+    ) -> Vec<u32> {
+        let (entry, fresh) = (made.entry, &made.fresh);
         let mut pages = Vec::new();
         for offset in 0..done {
             // Later operations of a batch may have taken it away again.
-            let Some(page) = entry(space.index, at + offset * PAGE_SIZE) else {
-                continue;
+            let told = if select >> 56 == 0 {
+                Some((select + offset) as u32)
+            } else {
+                entry(space.index, at + offset * PAGE_SIZE)
             };
-            self.take(page, caller.facts.bound)?;
-            pages.push(page);
+            pages.push(told.filter(|page| fresh.contains(page)).unwrap_or(NOBODY_KNOWS));
         }
-        Ok(pages)
+        pages
     }
 
     fn bound(&mut self, space: ObjectName, at: u64, page: u32, access: Access, step: u64) -> Verdict {
-        if !self.pages[page as usize].plain && !self.is_let_go(page) {
+        if page != NOBODY_KNOWS && !self.pages[page as usize].plain && !self.is_let_go(page) {
             return Err(format!("page {page} is no memory and was mapped"));
         }
         let begins = step == 1 || u64::from(page) % SUPERPAGE == 0;

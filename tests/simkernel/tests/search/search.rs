@@ -1,0 +1,453 @@
+//! The search: environments, steps, and what is checked after each.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use exopi_abi::capability::{CAPABILITY_WORDS, Kind};
+use exopi_abi::domain::ObjectName;
+use exopi_abi::layout::{FIRST_UAREA, table_entry};
+use exopi_abi::page::FrameType;
+use exopi_abi::{Call, Operation, PageNumber, Reply};
+use exopi_sequence::stage::{OPERATIONS, SLOTS, STORE, operation_status, operations_address, slot_address};
+use exopi_sequence::{Chooser, Edit, Names, Purpose, Random, Step, World, learn};
+use exopi_simkernel::el0::Use;
+use exopi_simkernel::{Board, Kernel, SimulatedWorld, Storage};
+
+use super::oracle::{Made, Oracle, Reach, Verdict, Words};
+
+/// Who is on the board.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    /// For the message of a failure.
+    name: &'static str,
+    /// Frames of the board.
+    frames: u32,
+    /// Pages that each environment but the first has beside its space's.
+    pages: &'static [u32],
+    /// How often, in a thousand steps, a capability is handed to another environment.
+    handed: u64,
+    /// Steps in all.
+    steps: u64,
+    /// Steps before everything begins anew.
+    life: u64,
+}
+
+impl Scenario {
+    pub(crate) const ONE_PAGE: Self = Self {
+        name: "one_page_reaches_no_other",
+        frames: 44,
+        pages: &[1, 4],
+        handed: 0,
+        steps: 250_000,
+        life: 400,
+    };
+    pub(crate) const SHARING: Self = Self {
+        name: "three_that_share",
+        frames: 52,
+        pages: &[4, 4],
+        handed: 40,
+        steps: 300_000,
+        life: 600,
+    };
+    pub(crate) const STRANGERS: Self = Self {
+        name: "two_strangers",
+        frames: 36,
+        pages: &[6],
+        handed: 2,
+        steps: 200_000,
+        life: 300,
+    };
+    pub(crate) const WANT: Self = Self {
+        name: "four_in_want",
+        frames: 50,
+        pages: &[2, 2, 2],
+        handed: 25,
+        steps: 250_000,
+        life: 500,
+    };
+    pub(crate) const SUPERPAGES: Self = Self {
+        name: "superpages",
+        frames: 1600,
+        pages: &[6],
+        handed: 30,
+        steps: 20_000,
+        life: 250,
+    };
+}
+
+/// Runs a scenario: many lives from one seed.
+///
+/// # Panics
+/// Something was found. Says how to see it again.
+pub(crate) fn search(scenario: Scenario) {
+    let seed = number("EXOPI_SEED").unwrap_or(20);
+    let steps = number("EXOPI_STEPS").unwrap_or(scenario.steps);
+    let mut done = 0;
+    let mut tally = BTreeMap::new();
+    for life in seed.. {
+        if done >= steps {
+            break;
+        }
+        let mut at = 0;
+        let found = catch_unwind(AssertUnwindSafe(|| live(&scenario, life, &mut at, &mut tally)));
+        let what = match found {
+            Ok(Ok(())) => {
+                done += at;
+                continue;
+            }
+            Ok(Err(what)) => what,
+            Err(_) => "a panic, told above".into(),
+        };
+        panic!(
+            "step {at} of a life, after {done} steps: {what}\nto see it again: EXOPI_SEED={life} \
+             EXOPI_STEPS=1 cargo test -p exopi-simkernel --test search {}",
+            scenario.name
+        );
+    }
+    if std::env::var_os("EXOPI_TALLY").is_some() {
+        println!("{done} steps; carried out and refused, by call:");
+        for (call, [good, bad]) in tally {
+            println!("{call:>20} {good:8} {bad:8}");
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+}
+
+type Tally = BTreeMap<&'static str, [u64; 2]>;
+
+/// One life: from boot on, until everybody is gone or it has lasted long enough.
+fn live(scenario: &Scenario, seed: u64, at: &mut u64, tally: &mut Tally) -> Verdict {
+    let board = Board {
+        frames: scenario.frames,
+        colours: 2,
+        key: [seed, !seed],
+        ..Board::SMALL
+    };
+    let mut storage = Storage::new(&board);
+    let mut life = Life::new(Kernel::boot(&board, &mut storage), scenario.pages)?;
+    let mut random = Random::new(seed);
+    let mut chooser = Chooser::new(random.word(), Purpose::Search);
+    while *at < scenario.life {
+        *at += 1;
+        if !life.choose_core(&mut random)? {
+            return Ok(());
+        }
+        if random.below(1000) < scenario.handed {
+            life.hand_over(&mut random);
+        }
+        let step = chooser.step(&SimulatedWorld(&life.kernel), &life.names);
+        let trace = std::env::var_os("EXOPI_TRACE").is_some();
+        if trace {
+            println!("{at}: {:?} {step:x?}", life.kernel.running());
+        }
+        let reply = life.step(&step, random.below(16) == 0)?;
+        if trace {
+            println!("{at}: {reply:x?}");
+        }
+        if let (Step::Call { number, .. }, Some(reply)) = (step, reply)
+            && let Some(call) = Call::from_number(number)
+        {
+            let good = reply.error().is_none() || reply.status >> 16 > 0;
+            tally.entry(call.name()).or_default()[usize::from(!good)] += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A kernel, those who run on it, and what is known of them.
+struct Life<'m> {
+    kernel: Kernel<'m>,
+    oracle: Oracle,
+    names: Names,
+}
+
+impl<'m> Life<'m> {
+    /// Boots, and has the first environment make the others, each with an account of its own and on a core
+    /// of its own, with calls that are judged like any other.
+    fn new(kernel: Kernel<'m>, pages: &[u32]) -> Verdict<Self> {
+        let mut oracle = Oracle::new(kernel.domains().pages.len());
+        let mut names = Names::new();
+        let first = kernel.first();
+        oracle.boot(first.account, first.space, first.environment);
+        for page in first.tables {
+            oracle.boot_table(first.space, page.get());
+        }
+        oracle.boot_uarea(first.environment, FIRST_UAREA, first.uarea.get());
+        let store = first.store.get();
+        oracle.boot_mapping(first.space, STORE, store, exopi_abi::Access::READ | exopi_abi::Access::WRITE);
+        names.add(Kind::Account, first.account);
+        names.add(Kind::Space, first.space);
+        names.add(Kind::Environment, first.environment);
+        let mut life = Self {
+            kernel,
+            oracle,
+            names,
+        };
+        for (core, pages) in (1..).zip(pages) {
+            life.found(core, *pages)?;
+        }
+        life.name_pages();
+        Ok(life)
+    }
+
+    /// Everything that is not the kernel's or somebody's store is worth a name; of many pages, some.
+    fn name_pages(&mut self) {
+        let pages = &self.kernel.domains().pages;
+        let count = pages.len() as u32;
+        let stores: Vec<u32> = (0..8).filter_map(|core| self.kernel.frame_at(core, STORE)).collect();
+        for page in 0..count {
+            let near = |edge: u32| page.abs_diff(edge) < 3;
+            let chosen = count <= 64 || page < 40 || [512, 1024, 1536].into_iter().any(near);
+            if chosen && !stores.contains(&page) {
+                self.names.add_page(PageNumber::new(page));
+            }
+        }
+        // And one of the kernel's that is always there.
+        self.names.add_page(PageNumber::new(0));
+    }
+
+    /// An account, a space with a store, and an environment that runs on `core`.
+    fn found(&mut self, core: u8, pages: u32) -> Verdict {
+        let value = |reply: Reply| match reply.error() {
+            None => Ok(reply.value),
+            Some(error) => Err(format!("an environment cannot be made: {error}")),
+        };
+        let call = |life: &mut Self, call: Call, words: [u64; 6]| -> Verdict<u64> {
+            let step = Step::Call {
+                number: call.number(),
+                words,
+                operations: None,
+            };
+            value(life.step(&step, true)?.unwrap_or(Reply::success(0)))
+        };
+        // Root, two tables and their links for the store and as many for the u-area, the store, the u-area.
+        let needed = 1 + 4 + 4 + 2;
+        let allowance = u64::from(needed + pages);
+        let account = call(self, Call::account_create, [allowance, 2, 2, 1, 0, 0])?;
+        let owned = |word: u64| 1 << 56 | word & ((1 << 56) - 1);
+        call(self, Call::account_bind, [owned(account), 0, 0, 0, 0, 0])?;
+        let mut taken = Vec::new();
+        for _ in 0..needed {
+            taken.push(call(self, Call::page_alloc, [1 << 56, 1, 0, 0, 0, 0])?);
+        }
+        let mut page = taken.into_iter();
+        let mut page = || page.next().unwrap_or_default();
+        let space = call(self, Call::space_create, [page(), 0, 0, 0, 0, 0])?;
+        let space = owned(space);
+        for at in [STORE, FIRST_UAREA] {
+            for level in [2, 3] {
+                call(self, Call::table_insert, [space, at, level, page(), page(), 0])?;
+            }
+        }
+        call(self, Call::insert_pte, [space, STORE, page(), 0, 1, 3])?;
+        let environment = call(self, Call::env_create, [space, page(), FIRST_UAREA, 0, 0, 0])?;
+        call(self, Call::env_run, [owned(environment), core.into(), 0, 0, 0, 0])?;
+        call(self, Call::account_bind, [0; 6])?;
+        self.kernel.schedule();
+        Ok(())
+    }
+
+    /// Some core on which somebody runs; none if everybody is gone. Idle cores clear up now and then.
+    fn choose_core(&mut self, random: &mut Random) -> Verdict<bool> {
+        let cores = self.kernel.cores();
+        if random.below(20) == 0 {
+            self.kernel.sweep();
+            self.check()?;
+        }
+        let start = random.below(cores.into()) as u8;
+        let busy = (start..cores).chain(0..start).find(|core| self.kernel.is_busy(*core));
+        if let Some(core) = busy {
+            self.kernel.select(core);
+        }
+        Ok(busy.is_some())
+    }
+
+    /// Somebody hands the bytes of a capability to the one who runs here.
+    fn hand_over(&mut self, random: &mut Random) {
+        let here = self.kernel.core();
+        let other = random.below(self.kernel.cores().into()) as u8;
+        let slot = |random: &mut Random| slot_address(random.below(SLOTS as u64) as usize);
+        let (from, to) = (slot(random), slot(random));
+        if self.kernel.is_busy(other) {
+            self.kernel.select(other);
+            let words = self.words(from);
+            self.kernel.select(here);
+            if let Some(words) = words {
+                self.write_words(to, words);
+            }
+        }
+    }
+
+    /// The words at an address of the running environment's memory.
+    fn words(&self, at: u64) -> Option<Words> {
+        let mut words = [0; CAPABILITY_WORDS];
+        for (word, at) in words.iter_mut().zip((at..).step_by(8)) {
+            *word = self.kernel.load(at).ok()?;
+        }
+        Some(words)
+    }
+
+    fn write_words(&mut self, at: u64, words: Words) -> bool {
+        let places = (at..).step_by(8);
+        let mut pairs = places.zip(words);
+        pairs.all(|(at, word)| self.kernel.store(at, word).is_ok())
+    }
+
+    /// Makes a step, and checks everything. A call's reply. `closely`: also whether a refused call has left the
+    /// machine as it was.
+    fn step(&mut self, step: &Step, closely: bool) -> Verdict<Option<Reply>> {
+        let me = self.kernel.running();
+        let reply = match *step {
+            Step::Call {
+                number,
+                words,
+                operations,
+            } => Some(self.call(number, words, operations, closely)?),
+            Step::Load { at } => {
+                match self.kernel.load(at) {
+                    Ok(value) => self.oracle.loaded(me, at, value)?,
+                    Err(_) => self.oracle.faulted(me, at, Use::Load)?,
+                }
+                None
+            }
+            Step::Store { at, value } => {
+                match self.kernel.store(at, value) {
+                    Ok(()) => self.oracle.stored(me, at, value),
+                    Err(_) => self.oracle.faulted(me, at, Use::Store)?,
+                }
+                None
+            }
+            Step::Fetch { at } => {
+                if self.kernel.fetch(at).is_err() {
+                    self.oracle.faulted(me, at, Use::Fetch)?;
+                }
+                None
+            }
+            Step::Edit(edit) => {
+                self.edit(&edit);
+                None
+            }
+        };
+        if reply.is_some() {
+            self.check()?;
+        }
+        Ok(reply)
+    }
+
+    fn edit(&mut self, edit: &Edit) {
+        let (from, to) = (slot_address(edit.source()), slot_address(edit.target()));
+        let (Some(source), Some(target)) = (self.words(from), self.words(to)) else {
+            return;
+        };
+        if let Ok(words) = edit.apply(source, target)
+            && self.write_words(to, words)
+            && let Edit::Attenuate { restriction, .. } = edit
+        {
+            self.oracle.attenuated(&source, words, *restriction);
+        }
+    }
+
+    fn call(
+        &mut self,
+        number: u16,
+        words: [u64; 6],
+        operations: Option<[Operation; OPERATIONS]>,
+        closely: bool,
+    ) -> Verdict<Reply> {
+        for (index, operation) in operations.iter().flatten().enumerate() {
+            self.write_operation(index, operation);
+        }
+        let me = self.kernel.running();
+        let arguments = words.into_iter().chain(operations.iter().flatten().flat_map(|one| one.arguments));
+        let presented: BTreeMap<u64, Words> =
+            arguments.filter_map(|at| Some((at, self.words(at)?))).collect();
+        let before = self.kernel.snapshot();
+        let machine = closely.then(|| self.kernel.machine().clone());
+        let core = self.kernel.core();
+        let reply = self.kernel.call(number, words);
+        let after = self.kernel.snapshot();
+        let refused = reply.error().is_some() && reply.status >> 16 == 0;
+        let breaks = Call::from_number(number) == Some(Call::page_break);
+        // A call that is busy has asked for an interrupt, which has come.
+        let busy = reply.error() == Some(exopi_abi::Error::Busy);
+        if refused && !breaks && !busy {
+            if let Some(difference) = before.difference(&after) {
+                return Err(format!("a call refused with {reply:x?} has changed {difference}"));
+            }
+            if machine.is_some_and(|machine| !machine.same_memory(self.kernel.machine())) {
+                return Err(format!("a call refused with {reply:x?} has changed memory"));
+            }
+        }
+        let fresh = before.taken(&after);
+        learn(&mut self.names, &SimulatedWorld(&self.kernel), number, &words, reply);
+        let running = self.kernel.is_busy(core) && self.kernel.running() == me;
+        let operations = if running { self.operations(operations.is_some()) } else { Vec::new() };
+        let made = Made {
+            by: me,
+            number,
+            words,
+            reply,
+            operations,
+            before: &|at| presented.get(&at).copied(),
+            after: &|at| self.words(at),
+            entry: &|space, at| self.kernel.frame_in(space, at),
+            fresh,
+        };
+        self.oracle.call(&made)?;
+        self.forget(me, number, &words);
+        Ok(reply)
+    }
+
+    /// Pages in which the kernel may have written for the caller.
+    fn forget(&mut self, me: ObjectName, number: u16, words: &[u64; 6]) {
+        let written = match Call::from_number(number) {
+            Some(Call::cap_mint | Call::cap_narrow) => (words[4], 48),
+            Some(Call::env_read) => (words[2], words[3]),
+            Some(Call::console_read) => (words[0], words[1]),
+            Some(Call::pte_batch) => (words[1], words[2].saturating_mul(64)),
+            _ => return,
+        };
+        self.oracle.forget(me, written.0, written.1.min(4096));
+    }
+
+    fn write_operation(&mut self, index: usize, operation: &Operation) {
+        let [a, b, c, d, e] = operation.arguments;
+        let words = [operation.call, a, b, c, d, e, 0, 0];
+        let at = operations_address() + (index * size_of::<Operation>()) as u64;
+        for (at, word) in (at..).step_by(8).zip(words) {
+            // Without a store there is nothing to write to, and the call will say so.
+            let _ = self.kernel.store(at, word);
+        }
+    }
+
+    fn operations(&self, any: bool) -> Vec<Operation> {
+        let read = |at| self.kernel.load(at).unwrap_or_default();
+        let operation = |index: usize| {
+            let at = operations_address() + (index * size_of::<Operation>()) as u64;
+            Operation {
+                call: read(at),
+                arguments: core::array::from_fn(|word| read(at + 8 + 8 * word as u64)),
+                status: read(operation_status(index)),
+                value: read(operation_status(index) + 8),
+            }
+        };
+        (0..if any { OPERATIONS } else { 0 }).map(operation).collect()
+    }
+
+    /// All that must hold between two steps.
+    fn check(&self) -> Verdict {
+        self.kernel.check()?;
+        self.oracle.reach(self.kernel.translations().map(|(space, at, found)| Reach {
+            space,
+            at,
+            page: found.frame.get(),
+            pages: found.pages,
+            write: found.write,
+            execute: found.execute,
+        }))
+    }
+}
