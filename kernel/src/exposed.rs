@@ -1,10 +1,15 @@
 //! The exposed region: where its records lie, and how every space sees them.
 //!
 //! ```text
-//!   EXPOSED_BASE + 0x00_0000   header      a page of the image
-//!                + 0x00_1000   counters    a page of the image
-//!                + 0x20_0000   pages       the page array, 2 MiB blocks of RAM
+//!   EXPOSED_BASE + 0x00_0000   header        a page of the image
+//!                + 0x00_1000   counters      a page of the image
+//!                + 0x00_2000   accounts      pages of RAM
+//!                + 0x01_2000   spaces        pages of RAM
+//!                + 0x01_a000   environments  pages of RAM
+//!                + 0x20_0000   pages         the page array, 2 MiB blocks of RAM
 //! ```
+//!
+//! What lies in RAM is zero at boot, which describes what belongs to the kernel, or nothing.
 #![expect(
     unsafe_code,
     reason = "records that the kernel writes while EL0 reads them"
@@ -14,7 +19,11 @@ use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use exopi_abi::exposed::{CoreCounters, Header, MAGIC, Machine, Section};
+use exopi_abi::domain::{
+    AccountRecord, EnvironmentRecord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES, SpaceRecord,
+};
+use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
+use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
 use exopi_abi::{VERSION, layout};
 use exopi_pages::pte::{self, KernelAccess, Memory};
@@ -26,8 +35,31 @@ use crate::arch::mmu::{self, Table};
 
 pub use exopi_abi::exposed::MAX_CORES;
 
+/// The section of `count` records of type `T` from `offset` on.
+const fn section<T>(offset: u64, count: usize) -> Section {
+    Section {
+        offset,
+        count: count as u64,
+        stride: size_of::<T>() as u64,
+    }
+}
+
+/// Where a section ends, and the next one may begin.
+const fn end(section: Section) -> u64 {
+    (section.offset + section.count * section.stride).next_multiple_of(PAGE_SIZE)
+}
+
+const COUNTERS_SECTION: Section = section::<CoreCounters>(PAGE_SIZE, MAX_CORES);
+/// What the domains' records take begins here in the region, page for page as it lies in RAM.
+const DOMAINS_OFFSET: u64 = end(COUNTERS_SECTION);
+const ACCOUNTS: Section = section::<AccountRecord>(DOMAINS_OFFSET, MAX_ACCOUNTS);
+const SPACES: Section = section::<SpaceRecord>(end(ACCOUNTS), MAX_SPACES);
+const ENVIRONMENTS: Section = section::<EnvironmentRecord>(end(SPACES), MAX_ENVIRONMENTS);
+/// Bytes of RAM that the records of accounts, spaces and environments take: whole pages.
+pub const DOMAINS_BYTES: u64 = end(ENVIRONMENTS) - DOMAINS_OFFSET;
 /// Where the page array begins in the region.
-const PAGES_OFFSET: u64 = 0x20_0000;
+const PAGES_OFFSET: u64 = BLOCK;
+const _: () = assert!(DOMAINS_OFFSET + DOMAINS_BYTES <= PAGES_OFFSET);
 /// Bytes of a block: the page array is mapped, and so allocated, in whole ones.
 pub const BLOCK: u64 = 1 << 21;
 
@@ -44,19 +76,22 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
     machine: Machine {
         cores: 0,
         board_revision: 0,
+        colours: 0,
+        cache_bytes: 0,
+        cache_line: 0,
+        boot_id: 0,
         ticks_per_second: 0,
         entry_ticks: 0,
         first_el0_ticks: 0,
     },
-    counters: Section {
-        offset: layout::PAGE_SIZE,
-        count: MAX_CORES as u64,
-        stride: size_of::<CoreCounters>() as u64,
-    },
-    pages: Section {
-        offset: PAGES_OFFSET,
-        count: 0,
-        stride: size_of::<PageRecord>() as u64,
+    counters: COUNTERS_SECTION,
+    accounts: ACCOUNTS,
+    spaces: SPACES,
+    environments: ENVIRONMENTS,
+    pages: section::<PageRecord>(PAGES_OFFSET, 0),
+    archive: File {
+        first_page: 0,
+        bytes: 0,
     },
     free_pages: AtomicU64::new(0),
     longest_hold_ticks: AtomicU64::new(0),
@@ -137,23 +172,73 @@ pub fn note_hold(ticks: u64) {
     }
 }
 
-/// Lays the region out over the page array at physical `array`, whole blocks, for `count` frames. Only
-/// while core 0 boots.
-pub fn init(array: Range<u64>, count: usize) {
+/// Where the records in RAM lie: physical addresses, whole pages and whole blocks, all zero.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// [`DOMAINS_BYTES`].
+    pub domains: Range<u64>,
+    /// The page array.
+    pub pages: Range<u64>,
+    /// How many frames it describes.
+    pub frames: usize,
+}
+
+/// The records that lie in RAM, for the kernel to write.
+#[derive(Debug)]
+pub struct Records {
+    /// Accounts.
+    pub accounts: &'static mut [AccountRecord],
+    /// Spaces.
+    pub spaces: &'static mut [SpaceRecord],
+    /// Environments.
+    pub environments: &'static mut [EnvironmentRecord],
+    /// Frames.
+    pub pages: &'static mut [PageRecord],
+}
+
+/// Shows everybody what lies at `places`, and where `archive` is. Once, while core 0 boots.
+///
+/// # Safety
+/// The places are RAM in the linear window, all zero, aligned and long enough, and nobody else's for good.
+pub unsafe fn init(places: &Places, archive: File) -> Records {
     // SAFETY: as in `describe`.
-    unsafe { (*HEADER.0.get()).pages.count = count as u64 };
-    let of_image = |address: usize| {
-        let physical = mmu::physical_of_image(address);
-        pte::kernel_page(physical, Memory::Normal, KernelAccess::Exposed)
-    };
-    LEVEL_3.set(0, of_image(HEADER.0.get() as usize));
-    LEVEL_3.set(1, of_image(COUNTERS.0.get() as usize));
+    let header = unsafe { &mut *HEADER.0.get() };
+    header.pages.count = places.frames as u64;
+    header.archive = archive;
+    let page = |physical| pte::kernel_page(physical, Memory::Normal, KernelAccess::Exposed);
+    LEVEL_3.set(0, page(mmu::physical_of_image(HEADER.0.get() as usize)));
+    LEVEL_3.set(1, page(mmu::physical_of_image(COUNTERS.0.get() as usize)));
+    let first = (DOMAINS_OFFSET / PAGE_SIZE) as usize;
+    for (index, physical) in places.domains.clone().step_by(PAGE_SIZE as usize).enumerate() {
+        LEVEL_3.set(first + index, page(physical));
+    }
     LEVEL_2.set(0, LEVEL_3.descriptor());
     let first = (PAGES_OFFSET / BLOCK) as usize;
-    for (index, block) in array.step_by(BLOCK as usize).enumerate() {
+    for (index, block) in places.pages.clone().step_by(BLOCK as usize).enumerate() {
         let descriptor = pte::kernel_block(block, Memory::Normal, KernelAccess::Exposed);
         LEVEL_2.set(first + index, descriptor);
     }
+    let domain = |section: Section| places.domains.start + (section.offset - DOMAINS_OFFSET);
+    // SAFETY: the caller's: each slice lies in its place, and none in another's. Zeros are records of nothing,
+    // and `PageRecord::KERNEL`.
+    unsafe {
+        Records {
+            accounts: records(domain(ACCOUNTS), MAX_ACCOUNTS),
+            spaces: records(domain(SPACES), MAX_SPACES),
+            environments: records(domain(ENVIRONMENTS), MAX_ENVIRONMENTS),
+            pages: records(places.pages.start, places.frames),
+        }
+    }
+}
+
+/// The `count` records at `physical`.
+///
+/// # Safety
+/// They lie in RAM in the linear window, hold values of their type, and nobody else looks at them but EL0,
+/// which reads.
+unsafe fn records<T>(physical: u64, count: usize) -> &'static mut [T] {
+    // SAFETY: the caller's.
+    unsafe { core::slice::from_raw_parts_mut(mmu::linear(physical) as *mut T, count) }
 }
 
 /// What the last entry of every root holds.

@@ -1,28 +1,18 @@
 //! The kernel's state, behind its one lock.
 //!
-//! Calls decode their arguments and copy from user memory first, then take the lock: the guard *is* the
+//! Calls decode their arguments, read user memory and verify seals first, then take the lock: the guard *is* the
 //! right to change anything that is shared. The lock is fair, so no core waits for more than the others
 //! before it; how long it was ever held is exposed.
 
 use core::ops::{Deref, DerefMut};
 
-use exopi_pages::Pages;
+use exopi_domains::Domains;
 use spin::RelaxStrategy;
 use spin::mutex::TicketMutex;
 use spin::mutex::ticket::TicketMutexGuard;
 
 use crate::arch::{smp, timer};
-use crate::environment::Environment;
-use crate::exposed;
-
-/// All that cores share and change.
-#[derive(Debug)]
-pub struct Kernel {
-    /// Frames: what they are and whose.
-    pub pages: Pages<'static>,
-    /// The first environment, once it is made; there are no others yet.
-    pub first: Option<Environment>,
-}
+use crate::{exposed, interrupts};
 
 /// How a core waits for the lock.
 struct Relax;
@@ -33,55 +23,57 @@ impl RelaxStrategy for Relax {
     }
 }
 
-static KERNEL: TicketMutex<Kernel, Relax> = TicketMutex::new(Kernel {
-    pages: Pages::none(),
-    first: None,
-});
+static DOMAINS: TicketMutex<Domains<'static>, Relax> = TicketMutex::new(Domains::none());
 
 /// Puts in what boot has made.
-pub fn init(pages: Pages<'static>, first: Environment) {
-    *KERNEL.lock() = Kernel {
-        pages,
-        first: Some(first),
-    };
+pub fn init(domains: Domains<'static>) {
+    *DOMAINS.lock() = domains;
 }
 
 /// The kernel's state, for as long as this lives.
+///
+/// What others are to see or hear of a change happens when it ends, whatever the change was: the number of free
+/// pages is shown, and cores are interrupted that have somebody else to run, or something to deliver.
 #[derive(Debug)]
 pub struct Guard {
-    kernel: TicketMutexGuard<'static, Kernel, Relax>,
+    domains: TicketMutexGuard<'static, Domains<'static>, Relax>,
     since: u64,
 }
 
 /// Waits for the lock.
 #[inline(always)]
 pub fn lock() -> Guard {
-    let kernel = KERNEL.lock();
+    let domains = DOMAINS.lock();
     Guard {
-        kernel,
+        domains,
         since: timer::now(),
     }
 }
 
 impl Deref for Guard {
-    type Target = Kernel;
+    type Target = Domains<'static>;
 
     #[inline(always)]
-    fn deref(&self) -> &Kernel {
-        &self.kernel
+    fn deref(&self) -> &Domains<'static> {
+        &self.domains
     }
 }
 
 impl DerefMut for Guard {
     #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Kernel {
-        &mut self.kernel
+    fn deref_mut(&mut self) -> &mut Domains<'static> {
+        &mut self.domains
     }
 }
 
 impl Drop for Guard {
     #[inline(always)]
     fn drop(&mut self) {
+        exposed::set_free_pages(self.domains.pages.free_pages());
+        let wanted = self.domains.take_interrupts();
+        if wanted != 0 {
+            interrupts::reschedule(wanted);
+        }
         exposed::note_hold(timer::now() - self.since);
     }
 }

@@ -2,6 +2,8 @@
 
 /// The boot image was refused (`EX_DATAERR` of `sysexits.h`).
 pub const BAD_IMAGE: u64 = 65;
+/// The random generator gave no key for the seals of capabilities (`EX_UNAVAILABLE`).
+pub const NO_KEY: u64 = 69;
 /// The kernel took an exception that it has no use for, or found itself wrong (`EX_SOFTWARE`).
 pub const KERNEL_FAILURE: u64 = 70;
 /// The first environment was suspended by a fault, and nobody is left to run (`EX_OSERR`).

@@ -37,6 +37,16 @@ pub struct Section {
     pub stride: u64,
 }
 
+/// Whole pages of memory that hold a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct File {
+    /// The first page's number; the others follow it.
+    pub first_page: u64,
+    /// Bytes of the file, from the first page's begin on.
+    pub bytes: u64,
+}
+
 /// The machine, as found at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -82,6 +92,9 @@ pub struct Header {
     pub environments: Section,
     /// Records of [`PageRecord`].
     pub pages: Section,
+    /// The boot image's archive of programs ([`boot`](crate::boot)). At boot its pages are the first account's,
+    /// which may map them, and free them when it has read them.
+    pub archive: File,
     /// Pages on the free list.
     pub free_pages: AtomicU64,
     /// Longest time that the kernel lock was held, in ticks.
@@ -105,11 +118,13 @@ pub enum Event {
     SpaceSwitch = 3,
     /// Device register accesses.
     DeviceAccess = 4,
+    /// TLB invalidations of a whole space, broadcast.
+    TlbiSpace = 5,
 }
 
 impl Event {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
     /// All, with names as the benchmark table prints them.
     pub const ALL: [(Event, &'static str); Event::COUNT] = [
         (Event::Exception, "exceptions"),
@@ -117,6 +132,7 @@ impl Event {
         (Event::Barrier, "barriers"),
         (Event::SpaceSwitch, "ttbr"),
         (Event::DeviceAccess, "mmio"),
+        (Event::TlbiSpace, "tlbi_space"),
     ];
 }
 

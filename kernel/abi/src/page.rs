@@ -142,6 +142,10 @@ pub const SUPERPAGE_BOUND: u64 = 2;
 pub const BREAK_BOUND: u64 = 64;
 /// Most pages that one `page_break`, `page_retire`, `page_give` or `page_limit` goes through.
 pub const RECORD_BOUND: u64 = 256;
+/// Most operations that one `pte_batch` carries out.
+pub const BATCH_BOUND: u64 = 16;
+/// When the progress of a batch's operations adds up to this, it begins no other one.
+pub const BATCH_MAPPINGS: u64 = 128;
 /// Most pages for which one `cap_mint` makes a capability: each has its record looked at.
 pub const MINT_BOUND: u64 = 1024;
 /// Pages in a superpage, which begins at a multiple of as many.

@@ -893,4 +893,4 @@ impl Outcome for Allocation {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

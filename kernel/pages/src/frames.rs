@@ -28,7 +28,49 @@ pub(crate) struct Alloc {
     any: bool,
 }
 
+/// The record of a plain frame that nothing refers to.
+#[inline(always)]
+const fn plain(owner: Owner, stamp: Stamp) -> PageRecord {
+    PageRecord {
+        owner,
+        stamp,
+        references: 0,
+        foreign: 0,
+        kind: FrameType::Plain,
+        leaving: 0,
+        first: NONE,
+        second: NONE,
+    }
+}
+
 impl Pages<'_> {
+    /// Hands frames of the kernel's to `owner` as they are, contents and all: what boot has loaded for somebody.
+    /// `count` frames from `first` on, in ascending order, with one epoch for all.
+    ///
+    /// Stops at the first frame that is not the kernel's ([`Error::Taken`]) or that does not exist
+    /// ([`Error::OutOfRange`]), or when there is no epoch left ([`Error::Exhausted`]). Has no bound: for boot
+    /// alone, which charges them to the account.
+    pub fn adopt(
+        &mut self,
+        epochs: &mut Epochs,
+        owner: Owner,
+        first: PageNumber,
+        count: u64,
+    ) -> Progress {
+        let mut drawn = Drawn::new(epochs);
+        batch(count, count, |done| {
+            let page = first.plus(done).ok_or(Error::OutOfRange)?;
+            match self.record(page) {
+                None => return Err(Error::OutOfRange),
+                Some(record) if record.kind != FrameType::Kernel => return Err(Error::Taken),
+                Some(_) => {}
+            }
+            let stamp = drawn.stamp()?;
+            self.update(page, |record| *record = plain(owner, stamp));
+            Ok(())
+        })
+    }
+
     /// Allocates as the row `page_alloc` of the call table says: [`ALLOC_BOUND`] pages at most, charged to
     /// `credit`, and zeroed if they hold what another owner has left.
     ///
@@ -232,16 +274,7 @@ impl Pages<'_> {
             return;
         };
         let (next, previous) = (record.first, record.second);
-        *record = PageRecord {
-            owner,
-            stamp,
-            references: 0,
-            foreign: 0,
-            kind: FrameType::Plain,
-            leaving: 0,
-            first: NONE,
-            second: NONE,
-        };
+        *record = plain(owner, stamp);
         self.take_free(alloc.page, next, previous);
         if alloc.any {
             self.free.turn = (self.free.colour(alloc.page) + 1) & self.free.mask;

@@ -3,7 +3,9 @@
 //! ```text
 //!   0        page 0: spin table, ATAGs             kernel's
 //!            free
-//!   image    the kernel, and its archive behind    kernel's
+//!   image    the kernel                            kernel's
+//!   archive  the programs behind it                the first account's
+//!   domains  records of accounts and the like      kernel's, exposed
 //!            free, up to a multiple of 2 MiB
 //!   array    the page array, whole blocks          kernel's, exposed
 //!            free, to the end of RAM
@@ -15,6 +17,8 @@ use core::ops::Range;
 use exopi_abi::PageNumber;
 use exopi_abi::boot::{ARCHIVE_HEADER_BYTES, ArchiveHeader, BootError};
 use exopi_abi::layout::PAGE_SIZE;
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
+use exopi_abi::exposed::File;
 use exopi_abi::page::PageRecord;
 use exopi_bsp::traits::MemoryRange;
 use exopi_pages::Pages;
@@ -54,44 +58,81 @@ pub(super) fn archive(memory: &MemoryRange) -> Result<&'static [u8], BootError> 
 /// The first bytes behind the image.
 fn behind_image(length: u64) -> &'static [u8] {
     // SAFETY: RAM, mapped by `map`. It is a header that is looked at once, before anything is written;
-    // or the archive, whose frames stay the kernel's and are never written.
+    // or the archive, which nobody can write before the kernel has read it for the last time, and the first
+    // environment runs.
     unsafe { core::slice::from_raw_parts(mmu::linear(image_end()) as *const u8, length as usize) }
 }
 
-/// Makes the page array: all frames of RAM, those that the kernel has no use for on the free list. The
-/// archive behind the image is `archive_bytes` long.
+/// Zeroes whole pages that nothing uses yet.
+fn zero(range: &Range<u64>) {
+    for page in range.clone().step_by(PAGE_SIZE as usize) {
+        // SAFETY: RAM that nothing uses yet, in the linear window.
+        unsafe { cache::zero_page(mmu::linear(page)) };
+    }
+}
+
+/// What memory was made into.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// All frames of RAM, those on the free lists that the kernel has no use for.
+    pub pages: Pages<'static>,
+    /// Where the archive lies, whose frames are the kernel's so far.
+    pub archive: File,
+    /// Records of no account.
+    pub accounts: &'static mut [AccountRecord],
+    /// Records of no space.
+    pub spaces: &'static mut [SpaceRecord],
+    /// Records of no environment.
+    pub environments: &'static mut [EnvironmentRecord],
+}
+
+/// Makes the page array and the records of domains, and shows them. The archive behind the image is
+/// `archive_bytes` long; frames have this many colours.
 ///
 /// # Errors
 /// [`Refusal::TooLarge`] if there is no room for the array.
 pub(super) fn describe(
     memory: &MemoryRange,
     archive_bytes: u64,
-) -> Result<Pages<'static>, Refusal> {
+    colours: u8,
+) -> Result<Memory, Refusal> {
     let ram_end = mmu::mapped_end(end(memory)) / PAGE_SIZE * PAGE_SIZE;
     let frames = (ram_end / PAGE_SIZE) as usize;
-    let kept_end = (image_end() + archive_bytes).next_multiple_of(PAGE_SIZE);
-    let array_start = kept_end.next_multiple_of(exposed::BLOCK);
+    let domains_start = (image_end() + archive_bytes).next_multiple_of(PAGE_SIZE);
+    let domains = domains_start..domains_start + exposed::DOMAINS_BYTES;
+    let array_start = domains.end.next_multiple_of(exposed::BLOCK);
     let array_bytes = ((frames * size_of::<PageRecord>()) as u64).next_multiple_of(exposed::BLOCK);
     let array = array_start..array_start + array_bytes;
     if array.end > ram_end {
         return Err(Refusal::TooLarge);
     }
-    for page in array.clone().step_by(PAGE_SIZE as usize) {
-        // SAFETY: RAM that nothing uses yet, in the linear window.
-        unsafe { cache::zero_page(mmu::linear(page)) };
-    }
-    let records = mmu::linear(array.start) as *mut PageRecord;
-    // SAFETY: the array is RAM in the linear window, page-aligned, long enough, and nobody else's: its
-    // frames are the kernel's for good. Zeros are `PageRecord::KERNEL`. EL0 sees it read-only.
-    let records = unsafe { core::slice::from_raw_parts_mut(records, frames) };
-    let mut pages = Pages::new(records);
+    zero(&domains);
+    zero(&array);
+    let archive = File {
+        first_page: image_end() / PAGE_SIZE,
+        bytes: archive_bytes,
+    };
+    let places = exposed::Places {
+        domains,
+        pages: array,
+        frames,
+    };
+    // SAFETY: both places are RAM in the linear window, zeroed just now, page-aligned, and nobody else's: their
+    // frames are the kernel's for good.
+    let records = unsafe { exposed::init(&places, archive) };
+    let mut pages = Pages::new(records.pages, colours);
     let image_start = mmu::physical_of_image(mmu::image().start);
-    // Page 0 stays: see `PageNumber`'s `Option`, and the spin table.
+    // Page 0 stays: the spin table is there.
     add_free(&mut pages, memory.start.max(PAGE_SIZE)..image_start);
-    add_free(&mut pages, kept_end..array.start);
-    add_free(&mut pages, array.end..ram_end);
-    exposed::init(array, frames);
-    Ok(pages)
+    add_free(&mut pages, places.domains.end..places.pages.start);
+    add_free(&mut pages, places.pages.end..ram_end);
+    Ok(Memory {
+        pages,
+        archive,
+        accounts: records.accounts,
+        spaces: records.spaces,
+        environments: records.environments,
+    })
 }
 
 fn add_free(pages: &mut Pages<'static>, range: Range<u64>) {

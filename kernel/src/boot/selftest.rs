@@ -1,18 +1,53 @@
-//! Failures on purpose, for the tests of the kernel's last words: boot argument `selftest=...`, in
-//! builds with feature `selftest` alone.
+//! Failures on purpose, for the tests of the kernel's last words, and a key that is no secret, for runs that are to
+//! be compared: boot argument `selftest=...`, in builds with feature `selftest` alone.
 #![expect(unsafe_code, reason = "fails on purpose")]
 
 use core::fmt;
 use core::hint::black_box;
 
+use exopi_bsp::boards::Generator;
+use exopi_bsp::traits::{DeviceError, Random};
+
+use super::random::{self, Drawn};
 use crate::arch::mmu;
 
-/// Does what the boot argument `selftest=` asks for, if there is one.
-pub(super) fn run(arguments: &[u8]) {
-    let asked = arguments
+/// What the boot argument `selftest=` asks for, if there is one.
+fn asked(arguments: &[u8]) -> Option<&[u8]> {
+    arguments
         .split(u8::is_ascii_whitespace)
-        .find_map(|word| word.strip_prefix(b"selftest="));
-    match asked {
+        .find_map(|word| word.strip_prefix(b"selftest="))
+}
+
+/// A generator that never answers.
+struct Silent;
+
+impl Random for Silent {
+    fn init(&mut self) {}
+
+    fn try_next(&mut self) -> Result<u32, DeviceError> {
+        Err(DeviceError::TimedOut)
+    }
+}
+
+/// Draws as [`random::draw`] does, unless the boot arguments ask for something else.
+pub(super) fn draw(
+    generator: &mut Generator,
+    patience: u64,
+    arguments: &[u8],
+) -> Result<Drawn, DeviceError> {
+    match asked(arguments) {
+        Some(b"fixed-key") => Ok(Drawn {
+            key: [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908],
+            boot_id: 0,
+        }),
+        Some(b"no-generator") => random::draw(&mut Silent, 0),
+        _ => random::draw(generator, patience),
+    }
+}
+
+/// Fails as the boot arguments ask for.
+pub(super) fn run(arguments: &[u8]) {
+    match asked(arguments) {
         Some(b"stack-overflow") => {
             black_box(overflow_the_stack(black_box(1)));
         }

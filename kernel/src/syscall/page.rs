@@ -1,23 +1,39 @@
-//! Calls on pages.
+//! Calls on page frames.
 
-use exopi_abi::{Allocation, PageNumber, PageSelect, Progress};
+use exopi_abi::page::Owner;
+use exopi_abi::{Allocation, Breaking, Error, PageNumber, PageRun, PageSelect, Progress};
+use exopi_domains::Subject;
 
+use super::presented::with_run;
 use crate::arch::tables::Processor;
-use crate::environment::FIRST_OWNER;
-use crate::{exposed, kernel};
+use crate::kernel::lock;
 
-pub(super) fn alloc(which: PageSelect, count: u64) -> Allocation {
-    let mut kernel = kernel::lock();
-    let allocation = kernel
-        .pages
-        .alloc(&mut Processor, FIRST_OWNER, which, count);
-    exposed::set_free_pages(kernel.pages.free_pages());
-    allocation
+pub(super) fn alloc(by: &Subject, which: PageSelect, count: u64) -> Allocation {
+    lock().page_alloc(&mut Processor, by, which, count)
 }
 
-pub(super) fn free(first: PageNumber, count: u64) -> Progress {
-    let mut kernel = kernel::lock();
-    let progress = kernel.pages.free(FIRST_OWNER, first, count);
-    exposed::set_free_pages(kernel.pages.free_pages());
-    progress
+pub(super) fn free(by: &Subject, pages: PageRun<'_>, count: u64) -> Progress {
+    with_run(by, pages, |first, right| lock().page_free(by, right, first, count))
+}
+
+pub(super) fn give(by: &Subject, first: PageNumber, count: u64, to: Owner) -> Progress {
+    lock().page_give(by, first, count, to)
+}
+
+pub(super) fn accept(by: &Subject, count: u32) -> Result<(), Error> {
+    lock().page_accept(by, count)
+}
+
+pub(super) fn retire(by: &Subject, pages: PageRun<'_>, count: u64) -> Progress {
+    with_run(by, pages, |first, right| lock().page_retire(by, right, first, count))
+}
+
+pub(super) fn break_all(by: &Subject, pages: PageRun<'_>, count: u64) -> Breaking {
+    with_run(by, pages, |first, right| {
+        lock().page_break(&mut Processor, by, right, first, count)
+    })
+}
+
+pub(super) fn limit(by: &Subject, first: PageNumber, count: u64, limit: u16) -> Progress {
+    lock().page_limit(by, first, count, limit)
 }

@@ -1,21 +1,36 @@
 //! Reading the exposed region: what the kernel shows to everybody, without a call.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use exopi_abi::exposed::Section;
 pub use exopi_abi::exposed::{CoreCounters, Event, Header, MAGIC, Machine};
 
+use crate::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
 use crate::page::PageRecord;
-use crate::{Call, PageNumber, layout};
+use crate::{Call, PageNumber};
+
+/// Where the region begins.
+#[cfg(target_os = "none")]
+const fn base() -> Option<u64> {
+    Some(crate::layout::EXPOSED_BASE)
+}
+
+/// Where a test has put a region.
+#[cfg(not(target_os = "none"))]
+fn base() -> Option<u64> {
+    Some(crate::host::exposed()).filter(|at| *at != 0)
+}
 
 /// The region's header.
 ///
-/// Off target there is no such region: nothing of this module may be called there.
+/// # Panics
+/// Off target, if no test shows this thread a region (`host::expose`).
 #[expect(unsafe_code, reason = "the region is at a fixed address")]
 pub fn header() -> &'static Header {
+    let at = base().expect("no region is shown to this thread");
     // SAFETY: the kernel maps the region in every space at this address, read-only and for ever;
     // `abi` gives its form. What changes is atomic.
-    unsafe { &*(layout::EXPOSED_BASE as *const Header) }
+    unsafe { &*(at as *const Header) }
 }
 
 /// The machine, as found at boot.
@@ -23,7 +38,7 @@ pub fn machine() -> Machine {
     header().machine
 }
 
-/// Pages on the free list.
+/// Pages on the free lists.
 pub fn free_pages() -> u64 {
     header().free_pages.load(Ordering::Relaxed)
 }
@@ -34,26 +49,99 @@ pub fn page_count() -> u64 {
 }
 
 /// Address of record `index` of a section, if there is such a record.
-fn record(section: Section, index: u64) -> Option<u64> {
-    (index < section.count).then(|| layout::EXPOSED_BASE + section.offset + index * section.stride)
+fn place(section: Section, index: u64) -> Option<u64> {
+    (index < section.count).then(|| base().unwrap_or(0) + section.offset + index * section.stride)
 }
 
-/// What the kernel knows of a page. It may be half changed if another core changes it just now.
+/// How often a record is read again that is just being changed, before it is taken as it is.
+const TRIES: usize = 16;
+
+/// Record `index` of a section as it was at one moment: read until two readings in a row agree. A record that
+/// keeps changing for a long time is given as it was read last.
+///
+/// # Safety
+/// The section's records must be of type `T`.
 #[expect(
     unsafe_code,
     reason = "a raw read of a record that the kernel may change meanwhile"
 )]
+unsafe fn record<T: Copy + PartialEq>(section: Section, index: u64) -> Option<T> {
+    let at = place(section, index)? as *const T;
+    let read = || {
+        // SAFETY: the record is inside the region, of this type, and the kernel writes only valid
+        // values to it. Volatile, because it changes under the reader.
+        let record = unsafe { at.read_volatile() };
+        compiler_fence(Ordering::SeqCst);
+        record
+    };
+    let mut last = read();
+    for _ in 0..TRIES {
+        let again = read();
+        if again == last {
+            break;
+        }
+        last = again;
+    }
+    Some(last)
+}
+
+/// What the kernel knows of a page.
+#[expect(unsafe_code, reason = "the type of a section's records is promised")]
 pub fn page(number: PageNumber) -> Option<PageRecord> {
-    let at = record(header().pages, number.get().into())? as *const PageRecord;
-    // SAFETY: the record is inside the region, and the kernel writes only valid types and words to
-    // it. Volatile, because it changes under the reader.
-    Some(unsafe { at.read_volatile() })
+    // SAFETY: they are what `abi` says of the section.
+    unsafe { record(header().pages, number.get().into()) }
+}
+
+/// All pages, with their records.
+pub fn pages() -> impl Iterator<Item = (PageNumber, PageRecord)> {
+    let count = u32::try_from(page_count()).unwrap_or(u32::MAX);
+    (0..count)
+        .map(PageNumber::new)
+        .filter_map(|number| Some((number, page(number)?)))
+}
+
+macro_rules! objects {
+    ($( $(#[doc = $doc:literal])+ $one:ident, $all:ident, $at:ident: $record:ty, $section:ident; )+) => { $(
+        $(#[doc = $doc])+
+        ///
+        /// `None` if it is gone, or never was.
+        pub fn $one(name: ObjectName) -> Option<$record> {
+            $at(name.index).filter(|record| record.epoch == name.epoch.bits())
+        }
+
+        /// The record at an index, whatever lives there; all zero if nothing does.
+        #[expect(unsafe_code, reason = "the type of a section's records is promised")]
+        pub fn $at(index: u16) -> Option<$record> {
+            // SAFETY: they are what `abi` says of the section.
+            unsafe { record(header().$section, index.into()) }
+        }
+
+        /// All that there are now, with their names.
+        pub fn $all() -> impl Iterator<Item = (ObjectName, $record)> {
+            let count = u16::try_from(header().$section.count).unwrap_or(u16::MAX);
+            (0..count).filter_map(|index| {
+                let record = $at(index)?;
+                let epoch = crate::capability::Epoch::from_low_bits(record.epoch);
+                let name = ObjectName { index, epoch };
+                (record.epoch != 0).then_some((name, record))
+            })
+        }
+    )+ };
+}
+
+objects! {
+    /// The record of an account.
+    account, accounts, account_at: AccountRecord, accounts;
+    /// The record of a space.
+    space, spaces, space_at: SpaceRecord, spaces;
+    /// The record of an environment.
+    environment, environments, environment_at: EnvironmentRecord, environments;
 }
 
 /// The counters of a core.
 #[expect(unsafe_code, reason = "a place in the region becomes a reference")]
 pub fn counters(core: usize) -> Option<&'static CoreCounters> {
-    let at = record(header().counters, core as u64)? as *const CoreCounters;
+    let at = place(header().counters, core as u64)? as *const CoreCounters;
     // SAFETY: the record is inside the region; all its words are atomic.
     Some(unsafe { &*at })
 }

@@ -5,12 +5,13 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use linked_list_allocator::Heap;
 use spin::Mutex;
 
 use crate::layout::PAGE_SIZE;
-use crate::{Access, Error, VirtAddr, exposed, memory};
+use crate::{Access, Error, VirtAddr, exposed, local, memory, wait};
 
 /// Where the heap begins: far above any program, far below the first environment's stack.
 pub const START: u64 = 0x10_0000_0000;
@@ -28,10 +29,14 @@ struct Growing {
 
 /// The allocator behind `alloc`.
 ///
-/// An allocation by an upcall handler that has interrupted the allocator is refused: it would wait
-/// for itself. So is one that no page is left for; `alloc` makes a panic of both.
+/// Environments of one space share it, and wait for each other. An allocation by an upcall handler that has
+/// interrupted the allocator is refused: it would wait for itself. So is one that no page is left for;
+/// `alloc` makes a panic of both.
 #[derive(Debug)]
 pub struct Allocator {
+    /// Address of the u-area of the environment that is inside; 0 for none. Who gets in here finds the state
+    /// unlocked.
+    inside: AtomicU64,
     state: Mutex<Growing>,
 }
 
@@ -45,6 +50,7 @@ impl core::fmt::Debug for Growing {
 
 #[cfg_attr(target_os = "none", global_allocator)]
 static HEAP: Allocator = Allocator {
+    inside: AtomicU64::new(0),
     state: Mutex::new(Growing {
         heap: Heap::empty(),
         pages: 0,
@@ -53,7 +59,29 @@ static HEAP: Allocator = Allocator {
 
 /// Pages that the heap has taken so far, without the tables over them.
 pub fn pages() -> u64 {
-    HEAP.state.lock().pages
+    HEAP.with(|state| state.pages).unwrap_or(0)
+}
+
+impl Allocator {
+    /// Works on the state when it is this environment's turn; not at all if this environment is inside already, as an
+    /// upcall's handler finds it.
+    fn with<T>(&self, work: impl FnOnce(&mut Growing) -> T) -> Option<T> {
+        let me = local::uarea() as u64;
+        let mut turn = 0;
+        while let Err(holder) =
+            self.inside
+                .compare_exchange_weak(0, me, Ordering::Acquire, Ordering::Relaxed)
+        {
+            if holder == me {
+                return None;
+            }
+            turn += 1;
+            wait::pause(turn);
+        }
+        let done = work(&mut self.state.lock());
+        self.inside.store(0, Ordering::Release);
+        Some(done)
+    }
 }
 
 impl Growing {
@@ -101,11 +129,7 @@ impl Growing {
 // refusal is a null pointer, never a panic.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match self
-            .state
-            .try_lock()
-            .and_then(|mut state| state.allocate(layout))
-        {
+        match self.with(|state| state.allocate(layout)).flatten() {
             Some(found) => found.as_ptr(),
             None => ptr::null_mut(),
         }
@@ -114,9 +138,9 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         // A handler that frees while it interrupts the allocator loses the memory, which is better
         // than waiting for ever.
-        if let (Some(mut state), Some(memory)) = (self.state.try_lock(), NonNull::new(memory)) {
+        if let Some(memory) = NonNull::new(memory) {
             // SAFETY: the caller says that it came from here with this layout.
-            unsafe { state.heap.deallocate(memory, layout) };
+            let _lost = self.with(|state| unsafe { state.heap.deallocate(memory, layout) });
         }
     }
 }

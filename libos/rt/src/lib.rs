@@ -17,9 +17,12 @@
 //! * [`entry!`], [`args()`], [`exit()`]: begin, boot arguments and end.
 //! * [`print!`], [`println!`]: the console. A panic is printed there too.
 //! * [`heap`]: the global allocator, so that `alloc` works.
-//! * [`memory`]: pages, tables and mappings with the steps of the bare calls put together.
-//! * [`upcall`]: handling one's own faults in Rust.
-//! * [`exposed`], [`time`]: reading what kernel and processor show.
+//! * [`memory`]: pages, tables and mappings of one's own with the steps of the bare calls put together.
+//! * [`pages`], [`space`], [`environment`], [`account`]: the same for whatever one may name, by typed handles.
+//! * [`cap`]: capabilities, typed, narrowed and granted with no call.
+//! * [`upcall`]: handling one's own faults, and what happens elsewhere, in Rust.
+//! * [`exposed`], [`tables`], [`time`]: reading what kernel and processor show.
+//! * [`local`]: what each environment has for itself.
 //!
 //! All of [`exopi_abi`] is here too, the bare calls as [`stubs`]. Off target everything compiles, so that
 //! `cargo test` and `cargo clippy` work anywhere; calls go to a simulated kernel there, if one is
@@ -29,18 +32,29 @@
 
 pub use exopi_abi::*;
 
+pub mod account;
 pub mod args;
 #[cfg(target_os = "none")]
 mod bytes;
+pub mod cap;
 pub mod console;
+pub mod environment;
 pub mod exposed;
+pub mod handle;
 pub mod heap;
+pub mod local;
 pub mod memory;
+pub mod pages;
+pub mod space;
 pub mod start;
+pub mod tables;
 pub mod time;
 pub mod upcall;
+mod wait;
 
 pub use args::{Args, args};
+pub use cap::Cap;
+pub use handle::{Account, Environment, Space};
 pub use start::{ExitCode, exit};
 
 /// Makes a function `fn() -> ExitCode` the program's first.

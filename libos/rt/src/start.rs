@@ -1,6 +1,6 @@
 //! A program's begin and its end: first Rust code, exit, panic.
 
-use crate::{args, stubs};
+use crate::{args, environment, stubs};
 
 /// How a program ended: the machine's exit status, 0 for success. A program has 0 to 62 for its own
 /// use (see [`exopi_abi::exit`] for what the kernel uses).
@@ -37,12 +37,10 @@ impl std::process::Termination for ExitCode {
 
 /// Ends the program and, as it is the first environment's, the machine.
 ///
-/// If the program has no right to stop the machine it stands still instead.
+/// Who has no right to stop the machine ends alone: the calling environment is destroyed.
 pub fn exit(status: impl Into<ExitCode>) -> ! {
     let _refused = stubs::board_exit(status.into().get().into());
-    loop {
-        crate::time::relax();
-    }
+    environment::leave()
 }
 
 /// The first Rust code, which [`entry!`](crate::entry) calls: notes the arguments and runs `main`.
@@ -65,11 +63,11 @@ pub unsafe fn run(arguments: *const u8, length: usize, main: fn() -> ExitCode) -
 #[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    use core::sync::atomic::{AtomicBool, Ordering};
+    use core::sync::atomic::Ordering;
 
     // A panic while a panic is printed must not print again.
-    static PANICKING: AtomicBool = AtomicBool::new(false);
-    if !PANICKING.swap(true, Ordering::Relaxed) {
+    let panicking = &crate::local::own().panicking;
+    if panicking.swap(1, Ordering::Relaxed) == 0 {
         crate::println!("{info}");
     }
     exit(ExitCode::PANICKED)

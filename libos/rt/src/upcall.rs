@@ -1,31 +1,41 @@
-//! Fault upcalls: a program handles its own exceptions, `svc #0` among them.
+//! Upcalls: a program handles its own exceptions, `svc #0` among them, and hears of what happens elsewhere.
 //!
-//! The kernel leaves the interrupted state in the u-area's frame and enters the program at a place of
-//! its choice. Here that is a trampoline, which makes of it a Rust function:
+//! The kernel leaves the interrupted state in the u-area's frame of the class and enters the program at a
+//! place of its choice. Here that is a trampoline, one for all classes, which makes of it a Rust function:
 //!
 //! ```text
-//!   exception --> kernel: frame := x0..x30, SP, PC, PSTATE --> trampoline: save v0..v31, FPCR, FPSR
-//!                                                                |
-//!   interrupted code <-- resume(Fault) <-- restore FP <-- handler(&mut Fault) on its own stack
+//!   event --> kernel: frame := x0..x30, SP, PC, PSTATE --> trampoline: save v0..v31, FPCR, FPSR
+//!                                                            |
+//!   interrupted code <-- resume(class) <-- restore FP <-- handler(&mut frame) on its own stack
 //! ```
 //!
-//! A fault inside a handler suspends the environment: there is one frame. A program with handlers
-//! written in assembly sets its own entry with [`set_entry`] and needs none of this.
+//! * A *fault* is the program's own doing. One inside a fault's handler suspends the environment: there is one
+//!   frame.
+//! * A *notice* comes between any two instructions, a fault's handler included. Where it must not come,
+//!   it is [`masked`] for a moment and comes afterwards. While its handler runs, others wait.
+//!
+//! Handlers belong to the environment that sets them. One that is made by [`Builder`](crate::environment::Builder)
+//! begins with those of the one that made it, on stacks of its own. A program with handlers written in
+//! assembly sets its own entries with [`set_entry`] and needs none of this.
 
 mod cause;
+mod mask;
 #[cfg(target_os = "none")]
 mod trampoline;
 
 pub use cause::{AbortKind, FaultCause};
+pub use mask::{Masked, mask, masked};
 
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::exit;
+use crate::local;
+pub use crate::local::uarea;
 use crate::start::ExitCode;
 use crate::uarea::{Entry, Frame, UArea, UpcallClass};
 
-/// What happens when a handler returns.
+/// What happens when a fault's handler returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// The interrupted code goes on, with the state as the handler has left it.
@@ -37,11 +47,12 @@ pub enum Action {
 /// A handler of faults. It runs on a stack of [`STACK_BYTES`] of its own; it must not fault.
 pub type Handler = fn(&mut Fault<'_>) -> Action;
 
-/// Size of the stack that handlers run on.
-pub const STACK_BYTES: usize = 32 * 1024;
+/// A handler of notices. It runs on a stack of [`STACK_BYTES`] of its own, between two instructions of
+/// whatever the environment was doing.
+pub type NoticeHandler = fn(&mut Notice<'_>);
 
-/// The handler in force; null for none.
-static HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// Size of the stack that handlers of a class run on.
+pub const STACK_BYTES: usize = 32 * 1024;
 
 /// An interrupted state, and why it was interrupted.
 ///
@@ -104,59 +115,95 @@ impl Fault<'_> {
     }
 }
 
-/// From now on `handler` handles the program's faults.
-#[cfg(target_os = "none")]
-#[expect(unsafe_code, reason = "the entry is where the kernel jumps to")]
-pub fn on_fault(handler: Handler) {
-    HANDLER.store(handler as *mut (), Ordering::Release);
-    // SAFETY: the trampoline keeps the contract of a handler, on a stack that only it uses.
-    unsafe { set_entry(trampoline::entry()) };
+/// An interrupted state, and what was to be told.
+///
+/// Changing it is as for [`Fault`]: safe code is interrupted without noticing, and goes on as it was unless
+/// the handler says otherwise, in whose hands that is.
+#[derive(Debug)]
+pub struct Notice<'a> {
+    frame: &'a mut Frame,
 }
 
-/// From now on `handler` handles the program's faults. Off target there are none.
-#[cfg(not(target_os = "none"))]
-pub fn on_fault(handler: Handler) {
-    HANDLER.store(handler as *mut (), Ordering::Release);
+impl Notice<'_> {
+    /// What has happened: bit n is notice n, as it was bound.
+    pub fn bits(&self) -> u32 {
+        self.frame.esr as u32
+    }
+
+    /// The whole frame.
+    pub fn frame(&mut self) -> &mut Frame {
+        self.frame
+    }
 }
 
-/// The entry of fault upcalls that is in force, to put it back later.
+/// From now on `handler` handles the calling environment's faults. Off target there are none.
+pub fn on_fault(handler: Handler) {
+    set_handler(UpcallClass::Fault, handler as *mut ());
+}
+
+/// From now on `handler` handles the calling environment's notices. Off target there are none.
+pub fn on_notice(handler: NoticeHandler) {
+    set_handler(UpcallClass::Notice, handler as *mut ());
+}
+
+/// `handler` is of the class's type.
+fn set_handler(class: UpcallClass, handler: *mut ()) {
+    // Before the entry: once there is one, there is a handler.
+    local::own().handlers[class as usize].store(handler, Ordering::Release);
+    #[cfg(target_os = "none")]
+    {
+        let entry = trampoline::entry(class);
+        #[expect(unsafe_code, reason = "the entry is where the kernel jumps to")]
+        // SAFETY: the trampoline keeps the contract of a handler, on a stack that only it uses.
+        unsafe {
+            set_entry(class, entry);
+        }
+    }
+}
+
+/// What an environment that is made by the calling one begins with: the handler of a class, as a word, and
+/// where its trampoline is.
+pub(crate) fn inherited(class: UpcallClass) -> Option<(u64, u64)> {
+    let handler = local::own().handlers[class as usize].load(Ordering::Acquire);
+    #[cfg(target_os = "none")]
+    let pc = trampoline::pc(class);
+    #[cfg(not(target_os = "none"))]
+    let pc = 0;
+    (!handler.is_null()).then_some((handler as u64, pc))
+}
+
+/// The entry of a class of upcalls that is in force for the calling environment, to put it back later.
 #[expect(
     unsafe_code,
     reason = "the u-area is at an address that a register tells"
 )]
-pub fn entry() -> Entry {
+pub fn entry(class: UpcallClass) -> Entry {
     // SAFETY: the field is readable, and only the program itself ever writes it.
-    unsafe { entry_place().read_volatile() }
+    unsafe { entry_place(class).read_volatile() }
 }
 
-/// Sets where fault upcalls enter the program, past everything in this module; a `pc` of 0 means
-/// that a fault suspends the environment.
+/// Sets where upcalls of a class enter the calling environment, past everything in this module; a `pc` of 0
+/// means that one suspends it.
 ///
 /// # Safety
 /// What is at `pc` must keep the contract of [`uarea`](crate::uarea), for the interrupted code and
 /// for the memory below `sp`.
 #[expect(unsafe_code, reason = "the entry is where the kernel jumps to")]
-pub unsafe fn set_entry(entry: Entry) {
+pub unsafe fn set_entry(class: UpcallClass, entry: Entry) {
     // SAFETY: the field is writable, and only the program itself ever reads it besides the kernel.
-    unsafe { entry_place().write_volatile(entry) };
+    unsafe { entry_place(class).write_volatile(entry) };
 }
 
-/// Where the u-area holds the entry of fault upcalls.
-fn entry_place() -> *mut Entry {
+/// Where the u-area holds the entry of a class.
+fn entry_place(class: UpcallClass) -> *mut Entry {
     uarea()
         .wrapping_byte_add(offset_of!(UArea, entries))
         .cast::<Entry>()
-        .wrapping_add(UpcallClass::Fault as usize)
+        .wrapping_add(class as usize)
 }
 
-/// The u-area.
-pub fn uarea() -> *mut UArea {
-    use aarch64_cpu::registers::{Readable, TPIDRRO_EL0};
-
-    TPIDRRO_EL0.get() as *mut UArea
-}
-
-/// What the trampoline calls: runs the handler on the frame.
+/// What the trampoline calls: runs the handler of a class, which is an [`UpcallClass`] by number, on the
+/// frame.
 #[cfg_attr(
     not(target_os = "none"),
     expect(dead_code, reason = "there are no upcalls")
@@ -165,22 +212,36 @@ pub fn uarea() -> *mut UArea {
     unsafe_code,
     reason = "the frame is at an address that a register tells"
 )]
-extern "C" fn handle() {
+extern "C" fn handle(class: u64) {
+    let class = match class {
+        0 => UpcallClass::Fault,
+        _ => UpcallClass::Notice,
+    };
     // SAFETY: the u-area is mapped, writable, and ours; while its frame is held the kernel does not
     // touch it, and this function is entered only with the frame held, so only once at a time.
-    let frame = unsafe { &mut (*uarea()).frames[UpcallClass::Fault as usize] };
-    let mut fault = Fault { frame };
-    let handler = HANDLER.load(Ordering::Acquire);
-    let action = if handler.is_null() {
-        Action::Abort
-    } else {
-        // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
-        let handler: Handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
-        handler(&mut fault)
-    };
-    if action == Action::Abort {
-        crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
-        exit(ExitCode::PANICKED);
+    let frame = unsafe { &mut (*uarea()).frames[class as usize] };
+    let handler = local::own().handlers[class as usize].load(Ordering::Acquire);
+    match class {
+        UpcallClass::Fault => {
+            let mut fault = Fault { frame };
+            let action = if handler.is_null() {
+                Action::Abort
+            } else {
+                // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
+                let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
+                handler(&mut fault)
+            };
+            if action == Action::Abort {
+                crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
+                exit(ExitCode::PANICKED);
+            }
+        }
+        UpcallClass::Notice if handler.is_null() => {}
+        UpcallClass::Notice => {
+            // SAFETY: only `on_notice` stores here, and what it stores is a `NoticeHandler`.
+            let handler = unsafe { core::mem::transmute::<*mut (), NoticeHandler>(handler) };
+            handler(&mut Notice { frame });
+        }
     }
 }
 

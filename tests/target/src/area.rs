@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::page::{FrameType, Owner, PageRecord};
 use exopi_rt::{
-    Access, Error, PageNumber, PageSelect, PageSource, Progress, Space, TableLevel, VirtAddr,
-    exposed, memory, stubs,
+    Access, Error, Object, PageNumber, PageRun, PageSelect, PageSource, Progress, TableLevel,
+    VirtAddr, exposed, memory, stubs,
 };
 
 use crate::harness::{Failure, Outcome};
@@ -81,7 +81,7 @@ pub(crate) fn give_run(first: PageNumber, count: u64) -> Outcome {
     let mut done = 0;
     while done < count {
         let next = first.plus(done).ok_or(Error::OutOfRange)?;
-        done += stubs::page_free(next, (count - done).min(64)).unless_stopped()?;
+        done += stubs::page_free(PageRun::Owned(next), (count - done).min(64)).unless_stopped()?;
     }
     Ok(())
 }
@@ -89,13 +89,13 @@ pub(crate) fn give_run(first: PageNumber, count: u64) -> Outcome {
 /// Maps pages. Nothing else of the program uses the addresses that cases map at.
 pub(crate) fn insert(at: VirtAddr, page: PageNumber, count: u64, access: Access) -> Progress {
     // SAFETY: the kernel maps over nothing.
-    unsafe { stubs::insert_pte(Space::Own, at, PageSource::Owned(page), count, access) }
+    unsafe { stubs::insert_pte(Object::Own, at, PageSource::owned(page), count, access) }
 }
 
 /// Removes mappings that a case has made.
 pub(crate) fn remove(at: VirtAddr, count: u64) -> Progress {
     // SAFETY: cases pass addresses that they have mapped, or that the kernel must refuse.
-    unsafe { stubs::remove_pte(Space::Own, at, count) }
+    unsafe { stubs::remove_pte(Object::Own, at, count) }
 }
 
 /// Inserts a table.
@@ -103,16 +103,16 @@ pub(crate) fn insert_table(
     at: VirtAddr,
     level: TableLevel,
     table: PageNumber,
-    links: Option<PageNumber>,
+    links: PageNumber,
 ) -> Result<(), Error> {
     // SAFETY: a table page is mapped nowhere, so no memory changes.
-    unsafe { stubs::table_insert(Space::Own, at, level, table, links) }
+    unsafe { stubs::table_insert(Object::Own, at, level, table, links) }
 }
 
 /// Removes a table, which the kernel does only if it is empty.
 pub(crate) fn remove_table(at: VirtAddr, level: TableLevel) -> Result<PageNumber, Error> {
     // SAFETY: an empty table maps nothing, so no memory changes.
-    unsafe { stubs::table_remove(Space::Own, at, level) }
+    unsafe { stubs::table_remove(Object::Own, at, level) }
 }
 
 /// The area, with its tables and what is mapped in it.
@@ -120,6 +120,8 @@ pub(crate) fn remove_table(at: VirtAddr, level: TableLevel) -> Result<PageNumber
 pub(crate) struct Area {
     /// Its level-2 table.
     pub(crate) level2: PageNumber,
+    /// The links of that.
+    pub(crate) links2: PageNumber,
     /// The level-3 table of its first 2 MiB.
     pub(crate) level3: PageNumber,
     /// The links of that.
@@ -132,15 +134,17 @@ impl Area {
     /// Puts the tables in place.
     pub(crate) fn new() -> Result<Self, Failure> {
         let at = place(AREA)?;
-        let [level2, level3, links] = [
+        let [level2, links2, level3, links] = [
+            memory::take_page()?,
             memory::take_page()?,
             memory::take_page()?,
             memory::take_page()?,
         ];
-        insert_table(at, TableLevel::Two, level2, None)?;
-        insert_table(at, TableLevel::Three, level3, Some(links))?;
+        insert_table(at, TableLevel::Two, level2, links2)?;
+        insert_table(at, TableLevel::Three, level3, links)?;
         Ok(Self {
             level2,
+            links2,
             level3,
             links,
             mapped: Vec::new(),
@@ -165,6 +169,14 @@ impl Area {
         insert(at, page, 1, access).unless_stopped()?;
         self.mapped.push((at, page));
         Ok(())
+    }
+
+    /// Page `index` is mapped no more, and becomes the case's to give back.
+    pub(crate) fn forget(&mut self, index: u64) -> Result<PageNumber, Failure> {
+        let at = place(Self::address(index))?;
+        let position = self.mapped.iter().position(|(mapped, _)| *mapped == at);
+        let position = position.ok_or_else(|| Failure::new("forgetting what is not mapped"))?;
+        Ok(self.mapped.swap_remove(position).1)
     }
 
     /// Removes the mapping of page `index`, which is the case's to give back then.
@@ -192,7 +204,7 @@ impl Area {
         if record(self.level3)?.kind == FrameType::Table3 {
             remove_table(at, TableLevel::Three)?;
             remove_table(at, TableLevel::Two)?;
-            for page in [self.level2, self.level3, self.links] {
+            for page in [self.level2, self.links2, self.level3, self.links] {
                 memory::give_page(page)?;
             }
         }

@@ -6,6 +6,7 @@
 //! * `harness`: cases, their selection, what is printed. A case that loses a page fails.
 //! * `catch`: faults, both those that a case provokes and those that end it.
 //! * `area`: pages mapped for a case, and given back after it.
+//! * `domain`: who this program is. `granted`: capabilities, genuine and not.
 //! * `machine`: calls with every register in view, by instructions written at run time.
 //! * `suites`: the cases.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -28,6 +29,10 @@ mod area;
 #[cfg(target_os = "none")]
 #[macro_use]
 mod catch;
+#[cfg(target_os = "none")]
+mod domain;
+#[cfg(target_os = "none")]
+mod granted;
 #[cfg(target_os = "none")]
 mod machine;
 #[cfg(target_os = "none")]

@@ -145,8 +145,8 @@ unsafe extern "C" fn counting() {
         "stp x8, x9, [x28]",
         "ldp x8, x9, [x27, #16]",
         "stp x8, x9, [x28, #16]",
-        "ldr x8, [x27, #32]",
-        "str x8, [x28, #32]",
+        "ldp x8, x9, [x27, #32]",
+        "stp x8, x9, [x28, #32]",
         "mrs x7, tpidrro_el0",
         "ldr x8, [x7, #{pc}]",
         // An `svc` has stepped already; `udf` has syndrome class 0.
@@ -163,21 +163,21 @@ unsafe extern "C" fn counting() {
     )
 }
 
-const _: () = assert!(Event::COUNT == 5, "`counting` copies five words");
+const _: () = assert!(Event::COUNT == 6, "`counting` copies six words");
 
 /// Runs `work` with fault upcalls going to `handler`, then to where they went before.
 fn with_entry<T>(handler: unsafe extern "C" fn(), work: impl FnOnce() -> T) -> T {
-    let before = upcall::entry();
+    let before = upcall::entry(UpcallClass::Fault);
     let entry = Entry {
         pc: handler as *const () as u64,
         // The handlers here use no stack.
         sp: 0,
     };
     // SAFETY: the handlers here touch nothing but the frame, and what x27 and x28 say.
-    unsafe { upcall::set_entry(entry) };
+    unsafe { upcall::set_entry(UpcallClass::Fault, entry) };
     let outcome = work();
     // SAFETY: it was in force before.
-    unsafe { upcall::set_entry(before) };
+    unsafe { upcall::set_entry(UpcallClass::Fault, before) };
     outcome
 }
 

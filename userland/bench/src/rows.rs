@@ -5,7 +5,7 @@
 use exopi_rt::page::{FrameType, Owner, PageRecord};
 use exopi_rt::registers::{Argument, Arguments, Reply};
 use exopi_rt::{
-    Access, Call, Error, PageNumber, PageSelect, PageSource, Space, VirtAddr, exposed, memory,
+    Access, Call, Error, Object, PageNumber, PageSelect, PageSource, VirtAddr, exposed, memory,
 };
 
 use crate::measure::{self, Sample};
@@ -98,9 +98,9 @@ pub(crate) fn prepare() -> Result<(), Error> {
 /// Maps `page` in the window.
 fn timed_map(at: VirtAddr, page: PageNumber) -> Result<Sample, Error> {
     let mut words = Arguments::new([0; 6]);
-    Space::Own.encode(&mut words);
+    Object::Own.encode(&mut words);
     at.encode(&mut words);
-    PageSource::Owned(page).encode(&mut words);
+    PageSource::owned(page).encode(&mut words);
     words.put(1);
     (Access::READ | Access::WRITE).encode(&mut words);
     // SAFETY: nothing is mapped there, and the kernel maps over nothing.
@@ -111,7 +111,7 @@ fn timed_map(at: VirtAddr, page: PageNumber) -> Result<Sample, Error> {
 /// Unmaps what is in the window.
 fn timed_unmap(at: VirtAddr) -> Result<Sample, Error> {
     let mut words = Arguments::new([0; 6]);
-    Space::Own.encode(&mut words);
+    Object::Own.encode(&mut words);
     at.encode(&mut words);
     words.put(1);
     // SAFETY: nobody uses the window.
@@ -161,7 +161,7 @@ fn page_alloc(name: &'static str) -> Result<Row, Error> {
 fn page_alloc_zeroed(name: &'static str) -> Result<Row, Error> {
     let me = owner()?;
     let mut numbers = 0..u32::try_from(exposed::page_count()).unwrap_or(u32::MAX);
-    let foreign = |record: PageRecord| record.kind == FrameType::Free && record.user != me;
+    let foreign = |record: PageRecord| record.kind == FrameType::Free && record.owner != me;
     Row::measured(name, || {
         let page = numbers
             .by_ref()

@@ -1,117 +1,32 @@
 //! The products of the table agree with each other.
 
-use std::boxed::Box;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::host::{Served, serve};
+use crate::layout;
+use crate::types::tests::words;
 
-type Seen = Rc<RefCell<Vec<String>>>;
+/// Calls that reached the kernel, with their registers.
+type Seen = Rc<RefCell<Vec<(Call, [u64; 6])>>>;
 
-/// Notes what reached it, and answers with something to tell the calls apart.
-struct Recorder(Seen);
-
-impl Recorder {
-    fn note(&self, text: String) {
-        self.0.borrow_mut().push(text);
-    }
-}
-
-impl Calls for Recorder {
-    fn null(&mut self) -> Result<u64, Error> {
-        self.note("null".into());
-        Ok(crate::VERSION)
-    }
-
-    fn page_alloc(&mut self, which: PageSelect, count: u64) -> Allocation {
-        self.note(format!("page_alloc {which:?} {count}"));
-        Allocation {
-            first: PageNumber::new(7),
-            progress: Progress {
-                done: 3,
-                stopped: Some(Error::Taken),
-            },
-        }
-    }
-
-    fn page_free(&mut self, first: PageNumber, count: u64) -> Progress {
-        self.note(format!("page_free {first:?} {count}"));
-        Progress {
-            done: count,
-            stopped: None,
-        }
-    }
-
-    fn table_insert(
-        &mut self,
-        space: Space,
-        at: VirtAddr,
-        level: TableLevel,
-        table: PageNumber,
-        links: Option<PageNumber>,
-    ) -> Result<(), Error> {
-        self.note(format!(
-            "table_insert {space:?} {at:?} {level:?} {table:?} {links:?}"
-        ));
-        Err(Error::Occupied)
-    }
-
-    fn table_remove(&mut self, _: Space, _: VirtAddr, _: TableLevel) -> Result<PageNumber, Error> {
-        Ok(PageNumber::new(9))
-    }
-
-    fn insert_pte(
-        &mut self,
-        space: Space,
-        at: VirtAddr,
-        source: PageSource,
-        count: u64,
-        access: Access,
-    ) -> Progress {
-        self.note(format!(
-            "insert_pte {space:?} {at:?} {source:?} {count} {access:?}"
-        ));
-        Progress {
-            done: 1,
-            stopped: None,
-        }
-    }
-
-    fn remove_pte(&mut self, _: Space, _: VirtAddr, _: u64) -> Progress {
-        Progress::refused(Error::Vacant)
-    }
-
-    fn resume(&mut self, _: UpcallClass) -> Result<(), Error> {
-        Err(Error::NoFrame)
-    }
-
-    fn console_write(&mut self, bytes: UserBytes<'_>) -> Progress {
-        Progress {
-            done: bytes.length(),
-            stopped: None,
-        }
-    }
-
-    fn console_read(&mut self, into: UserBytesMut<'_>) -> Progress {
-        Progress {
-            done: into.length(),
-            stopped: None,
-        }
-    }
-
-    fn board_exit(&mut self, _: u64) -> Result<(), Error> {
-        Err(Error::MissingRight)
-    }
-
-    fn board_reset(&mut self) -> Result<(), Error> {
-        Err(Error::MissingRight)
-    }
-}
-
-fn installed() -> Seen {
+/// A kernel that notes what reached it, and answers each call alike.
+fn recorder(reply: Reply) -> (Seen, Served<impl FnMut(Call, [u64; 6]) -> Reply>) {
     let seen = Seen::default();
-    crate::host::install(Some(Box::new(Recorder(seen.clone()))));
-    seen
+    let noted = seen.clone();
+    let answer = move |call, words| {
+        noted.borrow_mut().push((call, words));
+        reply
+    };
+    (seen, Served(answer))
+}
+
+/// Registers that a row's arguments take.
+fn taken(row: &Row) -> usize {
+    row.arguments.iter().map(|parameter| parameter.words).sum()
 }
 
 #[test]
@@ -125,37 +40,96 @@ fn numbers_and_names_agree() {
 }
 
 #[test]
-fn arguments_reach_the_handler_as_they_were_given() {
-    let seen = installed();
+fn arguments_reach_the_kernel_as_they_were_given_and_its_reply_comes_back() {
+    let (seen, mut served) = recorder(Reply {
+        status: 3 << 16 | Error::Taken as u64,
+        value: 7,
+    });
+    serve(move |call, words| dispatch(&mut served, call.number(), words));
     let given = stubs::page_alloc(PageSelect::Exact(PageNumber::new(5)), 4);
     assert_eq!((given.first.get(), given.progress.done), (7, 3));
     assert_eq!(given.progress.stopped, Some(Error::Taken));
-    assert_eq!(seen.borrow().as_slice(), ["page_alloc Exact(page 0x5) 4"]);
+    assert_eq!(
+        seen.borrow().as_slice(),
+        [(Call::page_alloc, [5, 4, 0, 0, 0, 0])]
+    );
     let mut buffer = [0; 5];
+    let into = buffer.as_mut_ptr() as u64;
     let read = stubs::console_read((&mut buffer[..]).into());
-    assert_eq!(read.unless_stopped(), Ok(5));
+    assert_eq!(read.done, 3);
+    let last = seen.borrow().last().copied();
+    assert_eq!(last, Some((Call::console_read, [into, 5, 0, 0, 0, 0])));
+    crate::host::install(None);
 }
 
 #[test]
-fn arguments_that_cannot_be_meant_never_reach_the_handler() {
-    let seen = installed();
-    let mut recorder = Recorder(seen.clone());
-    let mut refused = |number, from| dispatch(&mut recorder, number, from).error();
-    assert_eq!(refused(2, [1 << 60, 1, 0, 0, 0, 0]), Some(Error::Malformed));
-    assert_eq!(
-        refused(3, [1 << 40, 1, 0, 0, 0, 0]),
-        Some(Error::OutOfRange)
-    );
-    assert_eq!(refused(6, [0, 1, 5, 1, 1, 0]), Some(Error::BadAddress));
-    assert_eq!(
-        refused(6, [0, 0x1_0000, 5, 1, 2, 0]),
-        Some(Error::Malformed)
-    );
-    assert_eq!(
-        refused(9, [u64::MAX, 2, 0, 0, 0, 0]),
-        Some(Error::BadAddress)
-    );
-    assert_eq!(refused(0, [0; 6]), Some(Error::NoSuchCall));
-    assert_eq!(refused(999, [0; 6]), Some(Error::NoSuchCall));
+fn arguments_that_cannot_be_meant_never_reach_the_kernel() {
+    let (seen, mut served) = recorder(Reply::success(0));
+    let mut refused = |number, from| dispatch(&mut served, number, from).error();
+    for (call, words, error) in [
+        (Call::page_alloc, [3 << 56, 1, 0, 0, 0, 0], Error::Malformed),
+        (Call::page_free, [1 << 40, 0, 1, 0, 0, 0], Error::OutOfRange),
+        (Call::page_free, [5, 8, 1, 0, 0, 0], Error::Malformed),
+        (Call::insert_pte, [0, 1, 5, 0, 1, 1], Error::BadAddress),
+        (
+            Call::insert_pte,
+            [0, layout::USER_START, 5, 0, 1, 2],
+            Error::Malformed,
+        ),
+        (
+            Call::remove_pte,
+            [0, layout::TABLES_BASE, 1, 0, 0, 0],
+            Error::BadAddress,
+        ),
+        (
+            Call::console_write,
+            [u64::MAX, 2, 0, 0, 0, 0],
+            Error::BadAddress,
+        ),
+        (
+            Call::page_accept,
+            [1 << 32, 0, 0, 0, 0, 0],
+            Error::OutOfRange,
+        ),
+        (Call::env_stop, [4, 0, 0, 0, 0, 0], Error::BadAddress),
+        (Call::env_stop, [2 << 56, 0, 0, 0, 0, 0], Error::Malformed),
+    ] {
+        assert_eq!(refused(call.number(), words), Some(error), "{call:?}");
+    }
+    for number in [0, Call::ALL.len() as u16 + 1, 999, u16::MAX] {
+        assert_eq!(refused(number, [0; 6]), Some(Error::NoSuchCall));
+    }
     assert!(seen.borrow().is_empty());
+}
+
+/// Whether a row's arguments in these registers are either refused with an error that the row lists, or
+/// reach the kernel as values that encode to the same registers.
+fn decoded_or_refused(row: &Row, words: [u64; 6]) -> Result<(), TestCaseError> {
+    let (seen, mut served) = recorder(Reply::success(0));
+    let reply = dispatch(&mut served, row.call.number(), words);
+    match reply.error() {
+        Some(error) => {
+            let listed = |parameter: &Parameter| parameter.refusals.contains(&error);
+            prop_assert!(row.arguments.iter().any(listed), "{:?}: {error}", row.call);
+            prop_assert!(seen.borrow().is_empty(), "{:?} went on", row.call);
+        }
+        None => {
+            let mut expected = words;
+            expected[taken(row)..].fill(0);
+            let seen = seen.take();
+            prop_assert_eq!(seen, [(row.call, expected)]);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    /// The law of all arguments, over every row: no two register contents mean the same, and a kernel sees
+    /// nothing that a program has not said.
+    #[test]
+    fn each_row_decodes_what_encodes_to_the_same_registers(words in words()) {
+        for row in ROWS {
+            decoded_or_refused(row, words)?;
+        }
+    }
 }

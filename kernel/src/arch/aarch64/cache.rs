@@ -3,10 +3,52 @@
 
 use core::arch::asm;
 
+use aarch64_cpu::registers::{CCSIDR_EL1, CLIDR_EL1, CSSELR_EL1, Readable, Writeable};
+use exopi_abi::layout::PAGE_SIZE;
+use exopi_abi::page::MAX_COLOURS;
+
 use super::barrier;
 
 /// Bytes of a cache line of the Cortex-A53, first and second level (TRM, 6.1 and 7.1).
 pub const LINE: usize = 64;
+
+/// What the processor says of its caches.
+#[derive(Clone, Copy, Debug)]
+pub struct Geometry {
+    /// Bytes of the shortest line of any data cache.
+    pub line: u64,
+    /// Bytes of the last level.
+    pub bytes: u64,
+    /// How many pages lie side by side in a way of the last level, which all cores share: two pages compete for
+    /// its lines if their numbers are equal modulo this. A power of two, at most [`MAX_COLOURS`].
+    pub colours: u8,
+}
+
+impl Geometry {
+    /// Asks the core that runs this. On these boards all are alike.
+    pub fn find() -> Self {
+        let ctr: u64;
+        // SAFETY: `CTR_EL0` tells of the caches, and reading it has no other effect.
+        unsafe { asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack, preserves_flags)) };
+        // Its DminLine, bits 16 to 19: binary logarithm of words of four bytes (ARM DDI 0487, D24.2.34).
+        let line = 4 << (ctr >> 16 & 0xf);
+        // Three bits for each level, the first one lowest; 0 means that there is no such level (D24.2.27).
+        let levels = CLIDR_EL1.get();
+        let last = (0..7).rev().find(|level| levels >> (3 * level) & 7 != 0);
+        CSSELR_EL1.write(CSSELR_EL1::InD::Data + CSSELR_EL1::Level.val(last.unwrap_or(0)));
+        barrier::instructions();
+        let sets = CCSIDR_EL1.get_num_sets() + 1;
+        let ways = CCSIDR_EL1.get_associativity() + 1;
+        let way = sets << (CCSIDR_EL1.read(CCSIDR_EL1::LineSize) + 4);
+        let colours = (way / PAGE_SIZE).clamp(1, MAX_COLOURS as u64);
+        Self {
+            line,
+            bytes: way * ways,
+            // Rounded down: with sets that are no power of two, pages compete more than they need to.
+            colours: 1 << colours.ilog2(),
+        }
+    }
+}
 
 fn by_line(start: usize, length: usize, mut each: impl FnMut(usize)) {
     let mut line = start & !(LINE - 1);

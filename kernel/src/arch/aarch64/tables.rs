@@ -7,8 +7,8 @@ use core::arch::asm;
 
 use exopi_abi::exposed::Event;
 use exopi_abi::layout::PAGE_SIZE;
-use exopi_abi::{PageNumber, VirtAddr};
-use exopi_pages::{Hardware, Index, Link};
+use exopi_abi::PageNumber;
+use exopi_pages::{Hardware, Index, Link, UserPage};
 
 use super::core_data::count_event;
 use super::{barrier, cache, mmu};
@@ -26,7 +26,7 @@ fn word(page: PageNumber, index: Index) -> *mut u64 {
 /// What TLBI by address takes: ASID in bits 48 on, page of the address in bits 0 to 43
 /// (ARM DDI 0487, C5.5).
 #[inline(always)]
-fn tlbi_operand(asid: u16, at: VirtAddr) -> u64 {
+fn tlbi_operand(asid: u16, at: UserPage) -> u64 {
     u64::from(asid) << 48 | at.get() >> 12
 }
 
@@ -76,7 +76,7 @@ impl Hardware for Processor {
     }
 
     #[inline(always)]
-    fn invalidate_page(&mut self, asid: u16, at: VirtAddr) {
+    fn invalidate_page(&mut self, asid: u16, at: UserPage) {
         count_event(Event::TlbiPage);
         let operand = tlbi_operand(asid, at);
         // SAFETY: dropping TLB entries loses nothing; walks make them anew.
@@ -84,11 +84,19 @@ impl Hardware for Processor {
     }
 
     #[inline(always)]
-    fn invalidate_table(&mut self, asid: u16, at: VirtAddr) {
+    fn invalidate_table(&mut self, asid: u16, at: UserPage) {
         count_event(Event::TlbiPage);
         let operand = tlbi_operand(asid, at);
         // SAFETY: as above.
         unsafe { asm!("tlbi vae1is, {}", in(reg) operand, options(nostack, preserves_flags)) };
+    }
+
+    #[inline(always)]
+    fn invalidate_space(&mut self, asid: u16) {
+        count_event(Event::TlbiSpace);
+        let operand = u64::from(asid) << 48;
+        // SAFETY: as above.
+        unsafe { asm!("tlbi aside1is, {}", in(reg) operand, options(nostack, preserves_flags)) };
     }
 
     #[inline(always)]

@@ -1,35 +1,67 @@
-//! Where the kernel enters the program for a fault: from there to Rust and back.
+//! Where the kernel enters the program for an upcall: from there to Rust and back.
 #![expect(unsafe_code, reason = "an entry without a caller, in assembly")]
 
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
+use core::sync::atomic::Ordering;
 
 use crate::Call;
+use crate::local;
 use crate::uarea::{Entry, UpcallClass};
 
 use super::{STACK_BYTES, handle};
 
-/// The handlers' stack.
+/// The handlers' stacks of the program's first environment, by class. Others bring their own.
 #[repr(C, align(16))]
-struct Stack(UnsafeCell<[u8; STACK_BYTES]>);
+struct Stacks(UnsafeCell<[[u8; STACK_BYTES]; UpcallClass::COUNT]>);
 
-// SAFETY: Rust code never refers to its contents; it is only ever a stack pointer's.
-unsafe impl Sync for Stack {}
+// SAFETY: Rust code never refers to its contents; it is only ever stack pointers'.
+unsafe impl Sync for Stacks {}
 
-static STACK: Stack = Stack(UnsafeCell::new([0; STACK_BYTES]));
+static STACKS: Stacks = Stacks(UnsafeCell::new([[0; STACK_BYTES]; UpcallClass::COUNT]));
 
-/// The trampoline as the kernel wants to know it.
-pub(super) fn entry() -> Entry {
-    Entry {
-        pc: trampoline as *const () as u64,
-        sp: STACK.0.get() as u64 + STACK_BYTES as u64,
-    }
+/// The trampoline of a class as the kernel wants to know it, for the calling environment.
+pub(super) fn entry(class: UpcallClass) -> Entry {
+    let sp = match local::own().stacks[class as usize].load(Ordering::Relaxed) {
+        0 => STACKS.0.get() as u64 + (class as u64 + 1) * STACK_BYTES as u64,
+        sp => sp,
+    };
+    Entry { pc: pc(class), sp }
 }
 
-/// Saves what the frame does not hold and Rust may change (v0..v31, FPCR, FPSR), handles the fault,
-/// and goes on. The general registers are all in the frame.
+/// First instruction of a class's trampoline.
+pub(crate) fn pc(class: UpcallClass) -> u64 {
+    let entry = match class {
+        UpcallClass::Fault => fault,
+        UpcallClass::Notice => notice,
+    };
+    entry as *const () as u64
+}
+
 #[unsafe(naked)]
-unsafe extern "C" fn trampoline() {
+unsafe extern "C" fn fault() {
+    naked_asm!(
+        "mov x19, #{class}",
+        "b {upcall}",
+        class = const UpcallClass::Fault as u64,
+        upcall = sym upcall,
+    )
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn notice() {
+    naked_asm!(
+        "mov x19, #{class}",
+        "b {upcall}",
+        class = const UpcallClass::Notice as u64,
+        upcall = sym upcall,
+    )
+}
+
+/// Saves what the frame does not hold and Rust may change (v0..v31, FPCR, FPSR), handles the upcall of the
+/// class in x19, and goes on. The general registers are all in the frame, so x19 is free to carry it through.
+#[unsafe(naked)]
+unsafe extern "C" fn upcall() {
     naked_asm!(
         "sub sp, sp, #(33 * 16)",
         "stp q0, q1, [sp, #16]",
@@ -55,6 +87,7 @@ unsafe extern "C" fn trampoline() {
         "msr fpcr, xzr",
         "mov x29, xzr",
         "mov x30, xzr",
+        "mov x0, x19",
         "bl {handle}",
         "ldp x0, x1, [sp]",
         "msr fpcr, x0",
@@ -75,12 +108,11 @@ unsafe extern "C" fn trampoline() {
         "ldp q26, q27, [sp, #432]",
         "ldp q28, q29, [sp, #464]",
         "ldp q30, q31, [sp, #496]",
-        "mov x0, #{class}",
+        "mov x0, x19",
         "svc #{resume}",
         // Back here only if the frame was not held: somebody jumped to this entry.
         "udf #0",
         handle = sym handle,
-        class = const UpcallClass::Fault as u64,
         resume = const Call::resume as u16,
     )
 }

@@ -1,7 +1,8 @@
 //! The exposed region says what is so.
 
+use exopi_rt::capability::Epoch;
 use exopi_rt::exposed::{self, MAGIC};
-use exopi_rt::page::{FrameType, NONE, Owner};
+use exopi_rt::page::{DEFAULT_LIMIT, FrameType, MAX_COLOURS, NONE, Owner};
 use exopi_rt::{Call, Error, PageNumber, TableLevel, VERSION, layout, memory, stubs, time};
 
 use crate::area::{AREA, all_pages, record};
@@ -16,7 +17,7 @@ pub(crate) const SUITE: Suite = Suite {
         ("machine", machine_is_sane),
         ("page_array_agrees_with_calls", page_array_agrees_with_calls),
         ("frames_add_up", frames_add_up),
-        ("free_list_is_linked", free_list_is_linked),
+        ("free_lists_are_linked", free_lists_are_linked),
         ("references_add_up", references_add_up),
         ("counters_count_up", counters_count_up),
         ("cannot_be_written", cannot_be_written),
@@ -52,14 +53,16 @@ fn page_array_agrees_with_calls() -> Outcome {
     let taken = record(page)?;
     check_eq!(taken.kind, FrameType::Plain);
     check!(taken.owner != Owner::NOBODY);
-    check_eq!(taken.user, taken.owner);
+    check!(taken.stamp.epoch() != Epoch::NONE);
+    check_eq!(taken.stamp.limit(), DEFAULT_LIMIT);
     check_eq!(taken.references, 0);
     memory::give_page(page)?;
     check_eq!(exposed::free_pages(), free);
     let given = record(page)?;
     check_eq!(given.kind, FrameType::Free);
-    check_eq!(given.owner, Owner::NOBODY);
-    check_eq!(given.user, taken.user);
+    check_eq!(given.charged_to(), Owner::NOBODY);
+    check_eq!(given.owner, taken.owner, "whose contents it holds");
+    check_eq!(given.stamp.epoch(), Epoch::NONE);
     Ok(())
 }
 
@@ -82,7 +85,7 @@ fn frames_add_up() -> Outcome {
             }
         };
         check_eq!(
-            record.owner != Owner::NOBODY,
+            record.charged_to() != Owner::NOBODY,
             has_owner,
             "{page:?} has an owner"
         );
@@ -92,13 +95,26 @@ fn frames_add_up() -> Outcome {
     Ok(())
 }
 
-/// Each free page's neighbours on the list name it, and the list has one begin and one end.
-fn free_list_is_linked() -> Outcome {
-    let (mut heads, mut tails) = (0, 0);
+/// Each free page's neighbours on its list name it and are of its colour, and each list that there is has
+/// one begin and one end.
+fn free_lists_are_linked() -> Outcome {
+    let colours = exposed::machine().colours as u32;
+    check!(
+        colours.is_power_of_two() && colours as usize <= MAX_COLOURS,
+        "{colours} colours"
+    );
+    let mut ends = [(0, 0); MAX_COLOURS];
     for (page, free) in all_pages().filter(|(_, record)| record.kind == FrameType::Free) {
+        let colour = page.get() % colours;
+        let (heads, tails) = &mut ends[colour as usize];
         match free.first {
-            NONE => tails += 1,
+            NONE => *tails += 1,
             next => {
+                check_eq!(
+                    next % colours,
+                    colour,
+                    "the colour of what follows {page:?}"
+                );
                 let next = record(PageNumber::new(next))?;
                 check_eq!(next.kind, FrameType::Free, "what follows {page:?}");
                 check_eq!(
@@ -108,26 +124,37 @@ fn free_list_is_linked() -> Outcome {
                 );
             }
         }
-        heads += u64::from(free.second == NONE);
+        *heads += u64::from(free.second == NONE);
     }
-    check_eq!((heads, tails), (1, 1), "begins and ends");
+    for (colour, ends) in ends.into_iter().enumerate() {
+        check!(
+            matches!(ends, (0, 0) | (1, 1)),
+            "begins and ends of colour {colour}: {ends:?}"
+        );
+    }
     Ok(())
 }
 
-/// A frame's references are the entries that name it.
+/// A frame's references are the entries that name it: those of level-3 tables, and those of level-2 tables
+/// that name no table.
 fn references_add_up() -> Outcome {
-    let (mut named, mut entries) = (0, 0);
+    let (mut named, mut pages, mut entries, mut tables) = (0, 0, 0, 0);
     for (_, record) in all_pages() {
         match record.kind {
             FrameType::Plain | FrameType::UArea => named += u64::from(record.references),
-            FrameType::Table3 => entries += u64::from(record.first),
+            FrameType::Table3 => {
+                tables += 1;
+                pages += u64::from(record.first);
+            }
+            FrameType::Table2 => entries += u64::from(record.first),
             _ => {}
         }
     }
+    check!(entries >= tables, "{entries} entries name {tables} tables");
     check_eq!(
         named,
-        entries,
-        "references to pages, against entries of level-3 tables,"
+        pages + entries - tables,
+        "references to pages, against entries,"
     );
     Ok(())
 }
@@ -200,7 +227,7 @@ fn nothing_else_is_there() -> Outcome {
         check!(catch::read(address).is_err(), "{address:#x} is readable");
     }
     // Not even with all words right is a call about such an address.
-    for address in [layout::EXPOSED_BASE, behind] {
+    for address in [layout::TABLES_BASE, layout::EXPOSED_BASE, behind] {
         machine::write_stub(0, Call::remove_pte.number())?;
         machine::publish_stubs()?;
         let mut registers = Registers::with_arguments([0, address, 1, 0, 0, 0]);

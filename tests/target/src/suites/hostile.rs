@@ -70,7 +70,7 @@ impl Fixture {
     fn new() -> Result<Self, Failure> {
         let area = Area::new()?;
         let [table, links] = [memory::take_page()?, memory::take_page()?];
-        insert_table(place(AREA + LEVEL3)?, TableLevel::Three, table, Some(links))?;
+        insert_table(place(AREA + LEVEL3)?, TableLevel::Three, table, links)?;
         // In the middle of free pages, so that some follow.
         let around = free_run(OWNED + 4)?;
         let row = take_run(OWNED + 4)?;
@@ -175,10 +175,10 @@ impl Fixture {
         let page = |offset| u64::from(self.row.get()) + offset;
         match call {
             Call::page_alloc => [page(OWNED), 1, 0, 0, 0, 0],
-            Call::page_free => [page(2), 1, 0, 0, 0, 0],
+            Call::page_free => [page(2), 0, 1, 0, 0, 0],
             Call::table_insert => [0, AREA + 2 * LEVEL3, 3, page(6), page(7), 0],
             Call::table_remove => [0, AREA + LEVEL3, 3, 0, 0, 0],
-            Call::insert_pte => [0, AREA + 2 * PAGE_SIZE, page(2), 1, 3, 0],
+            Call::insert_pte => [0, AREA + 2 * PAGE_SIZE, page(2), 0, 1, 3],
             Call::remove_pte => [0, AREA, 1, 0, 0, 0],
             Call::console_write | Call::console_read => [AREA, 0, 0, 0, 0, 0],
             _ => [0; 6],
@@ -200,12 +200,7 @@ impl Fixture {
             Call::table_remove => {
                 check_eq!(value, u64::from(self.table.get()), "the table");
                 let at = address(words[1])?;
-                Ok(insert_table(
-                    at,
-                    TableLevel::Three,
-                    self.table,
-                    Some(self.links),
-                )?)
+                Ok(insert_table(at, TableLevel::Three, self.table, self.links)?)
             }
             Call::insert_pte => {
                 let at = address(words[1])?;
@@ -296,7 +291,7 @@ fn without_list(record: PageRecord) -> PageRecord {
         exopi_rt::page::FrameType::Free => PageRecord {
             first: 0,
             second: 0,
-            user: exopi_rt::page::Owner::NOBODY,
+            owner: exopi_rt::page::Owner::NOBODY,
             ..record
         },
         _ => record,

@@ -224,7 +224,7 @@ fn only_own_plain_pages() -> Outcome {
             continue;
         }
         seen[kind] = true;
-        let expected = if record.owner == me {
+        let expected = if record.charged_to() == me {
             Error::WrongType
         } else {
             Error::NotYours
@@ -302,7 +302,7 @@ fn ranges_cross_tables() -> Outcome {
     check_eq!(insert(at, first, 6, RW), stopped(3, Error::NoTable));
     check_eq!(remove(at, 6), stopped(3, Error::NoTable));
     let [table, links] = [memory::take_page()?, memory::take_page()?];
-    insert_table(border, TableLevel::Three, table, Some(links))?;
+    insert_table(border, TableLevel::Three, table, links)?;
     check_eq!(insert(at, first, 6, RW), done(6));
     for index in 509..515 {
         write(Area::address(index), index as u8)?;

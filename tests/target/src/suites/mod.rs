@@ -1,15 +1,21 @@
 //! The suites, and what must be there before they run.
 
+mod accounts;
+mod batches;
 mod calls;
+mod capabilities;
 mod console;
 mod exposed;
+mod giving;
 mod hostile;
 mod isolation;
 mod mapping;
 mod memory;
 mod pages;
+mod superpages;
 mod tables;
 mod upcalls;
+mod window;
 
 use exopi_rt::println;
 
@@ -25,6 +31,12 @@ pub(crate) const SUITES: &[Suite] = &[
     pages::SUITE,
     mapping::SUITE,
     tables::SUITE,
+    window::SUITE,
+    superpages::SUITE,
+    batches::SUITE,
+    capabilities::SUITE,
+    accounts::SUITE,
+    giving::SUITE,
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,

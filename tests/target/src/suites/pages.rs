@@ -3,7 +3,8 @@
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::page::{ALLOC_BOUND, FREE_BOUND, FrameType, Owner};
 use exopi_rt::{
-    Access, Allocation, Error, PageNumber, PageSelect, Progress, args, exposed, memory, stubs,
+    Access, Allocation, Error, PageNumber, PageRun, PageSelect, Progress, args, exposed, memory,
+    stubs,
 };
 
 use crate::area::{Area, RW, all_pages, free_run, give_run, owner, record, take_run};
@@ -36,7 +37,7 @@ fn exact(first: PageNumber, count: u64) -> Allocation {
 
 /// Gives pages back.
 fn free(first: PageNumber, count: u64) -> Progress {
-    stubs::page_free(first, count)
+    stubs::page_free(PageRun::Owned(first), count)
 }
 
 const fn done(done: u64) -> Progress {
@@ -156,7 +157,7 @@ fn free_what_is_not_plain() -> Outcome {
     let area = Area::new()?;
     let me = owner()?;
     let mut found = 0;
-    for (page, record) in all_pages().filter(|(_, record)| record.owner == me) {
+    for (page, record) in all_pages().filter(|(_, record)| record.charged_to() == me) {
         if record.kind == FrameType::Plain {
             continue;
         }
@@ -218,10 +219,10 @@ fn own_contents_stay() -> Outcome {
 fn foreign_pages_change_hands() -> Outcome {
     let me = owner()?;
     let pages = all_pages()
-        .filter(|(_, record)| record.kind == FrameType::Free && record.user == Owner::NOBODY);
+        .filter(|(_, record)| record.kind == FrameType::Free && record.owner == Owner::NOBODY);
     for (page, _) in pages.step_by(1000).take(100) {
         check_zeroed(page)?;
-        check_eq!(record(page)?.user, me);
+        check_eq!(record(page)?.owner, me);
     }
     Ok(())
 }
@@ -236,7 +237,7 @@ fn foreign_contents_are_zeroed() -> Outcome {
     };
     let page = PageNumber::new(number);
     check_eq!(record(page)?.kind, FrameType::Free);
-    check_eq!(record(page)?.user, Owner::NOBODY);
+    check_eq!(record(page)?.owner, Owner::NOBODY);
     check_zeroed(page)
 }
 

@@ -1,5 +1,6 @@
 //! Page tables are built from the program's pages, in their order, and come back as they went.
 
+use exopi_rt::capability::Epoch;
 use exopi_rt::layout::{EXPOSED_BASE, FIRST_UAREA, PAGE_SIZE};
 use exopi_rt::page::FrameType;
 use exopi_rt::{Error, PageNumber, Progress, TableLevel, memory};
@@ -8,14 +9,14 @@ use crate::area::{
     AREA, Area, RW, all_pages, insert, insert_table, owner, place, record, remove, remove_table,
 };
 use crate::catch;
-use crate::harness::{Outcome, Suite};
+use crate::harness::{Failure, Outcome, Suite};
 
 pub(crate) const SUITE: Suite = Suite {
     name: "tables",
     cases: &[
         ("levels_in_order", levels_in_order),
         ("records_tell_tables", records_tell_tables),
-        ("links_belong_to_level_three", links_belong_to_level_three),
+        ("links_are_another_page", links_are_another_page),
         ("occupied_and_vacant_places", occupied_and_vacant_places),
         ("tables_in_use_stay", tables_in_use_stay),
         ("only_own_unused_plain_pages", only_own_unused_plain_pages),
@@ -35,24 +36,22 @@ fn levels_in_order() -> Outcome {
         memory::take_page()?,
         memory::take_page()?,
         memory::take_page()?,
+        memory::take_page()?,
     ];
-    let [level2, level3, links] = pages;
+    let [level2, links2, level3, links] = pages;
     let no_table = Progress::refused(Error::NoTable);
     check_eq!(insert(at, links, 1, RW), no_table);
     check_eq!(remove(at, 1), no_table);
-    check_eq!(
-        insert_table(at, THREE, level3, Some(links)),
-        Err(Error::NoTable)
-    );
+    check_eq!(insert_table(at, THREE, level3, links), Err(Error::NoTable));
     check_eq!(remove_table(at, THREE), Err(Error::NoTable));
     check_eq!(remove_table(at, TWO), Err(Error::Vacant));
     for page in pages {
         check_eq!(record(page)?.kind, FrameType::Plain);
     }
-    insert_table(at, TWO, level2, None)?;
+    insert_table(at, TWO, level2, links2)?;
     check_eq!(insert(at, links, 1, RW), no_table);
     check_eq!(remove_table(at, THREE), Err(Error::Vacant));
-    insert_table(at, THREE, level3, Some(links))?;
+    insert_table(at, THREE, level3, links)?;
     check_eq!(remove_table(at, TWO), Err(Error::NotEmpty));
     check_eq!(remove_table(at, THREE), Ok(level3));
     check_eq!(remove_table(at, TWO), Ok(level2));
@@ -65,8 +64,9 @@ fn levels_in_order() -> Outcome {
 fn records_tell_tables() -> Outcome {
     let area = Area::new()?;
     let me = owner()?;
-    let [level2, level3, links] = [
+    let [level2, links2, level3, links] = [
         record(area.level2)?,
+        record(area.links2)?,
         record(area.level3)?,
         record(area.links)?,
     ];
@@ -78,31 +78,36 @@ fn records_tell_tables() -> Outcome {
         (level3.kind, level3.owner, level3.first),
         (FrameType::Table3, me, 0)
     );
+    check_eq!(level2.second, area.links2.get());
     check_eq!(level3.second, area.links.get());
-    check_eq!(
-        (links.kind, links.owner, links.first),
-        (FrameType::Links, me, area.level3.get())
-    );
+    for (links, table) in [(links2, area.level2), (links, area.level3)] {
+        check_eq!(
+            (links.kind, links.owner, links.first),
+            (FrameType::Links, me, table.get())
+        );
+        check_eq!(links.stamp.epoch(), Epoch::NONE, "a capability for links");
+    }
+    // The entries that name the tables, as slots.
+    let parent =
+        all_pages().find(|(_, record)| record.kind == FrameType::Root && record.owner == me);
+    let root = parent.ok_or_else(|| Failure::new("no root"))?.0;
+    let slot = |table: PageNumber, index: u64| table.get() << 9 | index as u32;
+    check_eq!(links2.second, slot(root, AREA / TWO.span()));
+    check_eq!(links.second, slot(area.level2, 0));
     area.close()
 }
 
-fn links_belong_to_level_three() -> Outcome {
+/// A table and its links are two pages.
+fn links_are_another_page() -> Outcome {
     let area = Area::new()?;
-    let at = place(Area::address(512))?;
-    let next = place(AREA + TWO.span())?;
-    let [one, two] = [memory::take_page()?, memory::take_page()?];
-    for (at, level, table, links) in [
-        (at, THREE, one, None),
-        (at, THREE, one, Some(one)),
-        (next, TWO, one, Some(two)),
-    ] {
-        let outcome = insert_table(at, level, table, links);
-        check!(outcome.is_err(), "level {level:?} with links {links:?}");
+    let one = memory::take_page()?;
+    for (address, level) in [(Area::address(512), THREE), (AREA + TWO.span(), TWO)] {
+        let outcome = insert_table(place(address)?, level, one, one);
+        check!(outcome.is_err(), "level {level:?} with itself as links");
         check_eq!(record(one)?.kind, FrameType::Plain);
-        check_eq!(record(two)?.kind, FrameType::Plain);
+        check_eq!(record(one)?.references, 0);
     }
     memory::give_page(one)?;
-    memory::give_page(two)?;
     area.close()
 }
 
@@ -112,11 +117,8 @@ fn occupied_and_vacant_places() -> Outcome {
     // Anywhere in what the tables cover.
     for address in [AREA, Area::address(511)] {
         let at = place(address)?;
-        check_eq!(
-            insert_table(at, THREE, one, Some(two)),
-            Err(Error::Occupied)
-        );
-        check_eq!(insert_table(at, TWO, one, None), Err(Error::Occupied));
+        check_eq!(insert_table(at, THREE, one, two), Err(Error::Occupied));
+        check_eq!(insert_table(at, TWO, one, two), Err(Error::Occupied));
     }
     check_eq!(
         remove_table(place(Area::address(512))?, THREE),
@@ -148,10 +150,9 @@ fn only_own_unused_plain_pages() -> Outcome {
     let good = memory::take_page()?;
     let freed = memory::take_page()?;
     memory::give_page(freed)?;
-    // Not page 0, which as links would mean none.
     let other = |kind| {
         all_pages()
-            .find(|(page, record)| record.kind == kind && page.get() > 0)
+            .find(|(_, record)| record.kind == kind)
             .map_or(PageNumber::MAX, |(page, _)| page)
     };
     let at = place(Area::address(512))?;
@@ -167,9 +168,10 @@ fn only_own_unused_plain_pages() -> Outcome {
         (other(FrameType::Root), &[Error::WrongType]),
     ] {
         for outcome in [
-            insert_table(at, THREE, bad, Some(good)),
-            insert_table(at, THREE, good, Some(bad)),
-            insert_table(next, TWO, bad, None),
+            insert_table(at, THREE, bad, good),
+            insert_table(at, THREE, good, bad),
+            insert_table(next, TWO, bad, good),
+            insert_table(next, TWO, good, bad),
         ] {
             let refused = outcome.is_err_and(|error| errors.contains(&error));
             check!(refused, "{bad:?} as a table gives {outcome:?}");
@@ -192,7 +194,7 @@ fn pages_come_back_zeroed() -> Outcome {
         area.unmap(index)?;
     }
     let at = place(Area::address(512))?;
-    insert_table(at, THREE, pages[0], Some(pages[1]))?;
+    insert_table(at, THREE, pages[0], pages[1])?;
     // Nothing that was in the page counts as an entry.
     check!(catch::read(at.get()).is_err());
     let other = memory::take_page()?;

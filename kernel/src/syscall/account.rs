@@ -1,0 +1,22 @@
+//! Calls on accounts.
+
+use exopi_abi::domain::ObjectName;
+use exopi_abi::{Error, Progress};
+use exopi_domains::{Subject, Target};
+
+use crate::arch::tables::Processor;
+use crate::kernel::lock;
+
+pub(super) fn create(
+    by: &Subject,
+    pages: u32,
+    environments: u32,
+    spaces: u32,
+    accounts: u32,
+) -> Result<ObjectName, Error> {
+    lock().account_create(by, pages, environments, spaces, accounts)
+}
+
+pub(super) fn destroy(by: &Subject, account: Target<'_>) -> Progress {
+    lock().account_destroy(&mut Processor, by, account)
+}

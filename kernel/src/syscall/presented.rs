@@ -1,0 +1,83 @@
+//! The rights by which a call names things: capabilities are read and verified here, before the lock is taken.
+//!
+//! What belongs to the caller needs no proof but its record, and costs nothing here.
+
+use exopi_abi::registers::Outcome;
+use exopi_abi::{Error, Object, PageNumber, PageRun, PageSource, UserCapability};
+use exopi_cap::Verified;
+use exopi_domains::{Subject, Target};
+use exopi_pages::{Right, Source};
+
+use crate::seals;
+
+/// Reads a capability that `by` presents, and verifies it. One function for all calls: it is by far their longest
+/// part.
+#[inline(never)]
+pub(super) fn verify(by: &Subject, capability: UserCapability<'_>) -> Result<Verified, Error> {
+    seals::verify(capability, by.name.identity())
+}
+
+/// Makes `call` on `object`, or says why its capability is refused.
+#[inline(always)]
+pub(super) fn with_object<R: Outcome>(
+    by: &Subject,
+    object: Object<'_>,
+    call: impl FnOnce(Target<'_>) -> R,
+) -> R {
+    let verified;
+    let target = match object {
+        Object::Own => Target::Own,
+        Object::Owned(name) => Target::Owned(name),
+        Object::Presented(capability) => match verify(by, capability) {
+            Ok(proof) => {
+                verified = proof;
+                Target::Verified(&verified)
+            }
+            Err(error) => return R::refused(error),
+        },
+    };
+    call(target)
+}
+
+/// Makes `call` on pages from a first one on, or says why their capability is refused.
+#[inline(always)]
+pub(super) fn with_run<R: Outcome>(
+    by: &Subject,
+    pages: PageRun<'_>,
+    call: impl FnOnce(PageNumber, Right<'_>) -> R,
+) -> R {
+    let verified;
+    let (first, right) = match pages {
+        PageRun::Owned(first) => (first, Right::Owner(by.owner)),
+        PageRun::Presented(first, capability) => match verify(by, capability) {
+            Ok(proof) => {
+                verified = proof;
+                (first, Right::Verified(&verified))
+            }
+            Err(error) => return R::refused(error),
+        },
+    };
+    call(first, right)
+}
+
+/// The same for pages that are to be mapped, which need not be there yet.
+#[inline(always)]
+pub(super) fn with_source<R: Outcome>(
+    by: &Subject,
+    source: PageSource<'_>,
+    call: impl FnOnce(Source<'_>) -> R,
+) -> R {
+    let verified;
+    let source = match source {
+        PageSource::New(which) => Source::New(which),
+        PageSource::Run(PageRun::Owned(first)) => Source::Run(first, Right::Owner(by.owner)),
+        PageSource::Run(PageRun::Presented(first, capability)) => match verify(by, capability) {
+            Ok(proof) => {
+                verified = proof;
+                Source::Run(first, Right::Verified(&verified))
+            }
+            Err(error) => return R::refused(error),
+        },
+    };
+    call(source)
+}
