@@ -4,6 +4,7 @@
 //! * [`World`]: what the one who makes the calls sees: exposed records, its own tables and memory.
 //! * [`Chooser`]: the next [`Step`], by what there is.
 //! * [`Names`] and [`Transcript`]: what came of it, told so that it is the same wherever the same was done.
+//! * [`replay`]: a sequence made and told in the same way on both.
 //! * [`stage`]: where arguments lie and where is mapped.
 //!
 //! State in, decision out: who makes the calls is not here. Nothing is allocated, since an allocation of the
@@ -14,6 +15,7 @@
 mod choose;
 mod names;
 mod random;
+pub mod replay;
 pub mod stage;
 mod step;
 mod transcript;
