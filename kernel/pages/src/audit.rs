@@ -1,45 +1,40 @@
 //! Recounts everything from the tables, sharing nothing with the operations. For tests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::vec::Vec;
 
-use exopi_abi::page::{FrameType, NONE, Owner, PageRecord};
+use exopi_abi::page::{FrameType, NONE, Owner, PageRecord, Stamp};
 use exopi_abi::{PageNumber, VirtAddr};
 
 use crate::{Hardware, Index, Pages, Slot, Space};
 
+mod scan;
+
+use scan::{Leaf, Scan};
+
 /// What was found wrong, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// The free list is not one list of all free frames, linked both ways, with the count that is kept.
+    /// The free lists are not one list of all free frames of each colour, linked both ways, with the count and
+    /// the set of colours that are kept.
     FreeList(PageNumber),
     /// A record has fields that its type does not allow.
     Record(PageNumber),
+    /// A frame that is not plain has a stamp, or two owners' frames have the same epoch.
+    Stamp(PageNumber),
     /// Frames are not free + the kernel's + the sum over owners.
     Frames,
-    /// An entry names a frame of a type that it must not name.
+    /// An entry names a frame of a type that it must not name, or allows what it must not allow.
     Entry(Slot),
-    /// An entry or link that is not in use is not zero.
+    /// A link that is not in use is not zero.
     Residue(Slot),
     /// A table's count of entries is wrong.
     EntryCount(PageNumber),
     /// A table, its links or a root is not named exactly once, or by another than its record says.
     Table(PageNumber),
-    /// References are not the entries that name the frame.
+    /// References, or those of others among them, are not the entries that name the frame.
     References(PageNumber),
-    /// A frame's list is not the entries that name it.
+    /// A frame's lists are not the entries that name it.
     List(PageNumber),
-}
-
-/// What a scan of all tables has found.
-#[derive(Default)]
-struct Scan {
-    /// Tables, links and roots.
-    tables: BTreeSet<PageNumber>,
-    /// Leaf entries by the frame that they name.
-    leaves: BTreeMap<PageNumber, Vec<Slot>>,
-    /// Links by level-3 table.
-    links: BTreeMap<PageNumber, PageNumber>,
 }
 
 impl Pages<'_> {
@@ -52,7 +47,7 @@ impl Pages<'_> {
         hw: &H,
         spaces: &[&Space],
     ) -> Result<(), Violation> {
-        self.check_free_list()?;
+        self.check_free_lists()?;
         self.check_records()?;
         let mut scan = Scan::default();
         for space in spaces {
@@ -66,7 +61,9 @@ impl Pages<'_> {
             if table != scan.tables.contains(&page) {
                 return Err(Violation::Table(page));
             }
-            self.check_references(hw, page, record, &scan)?;
+            if matches!(record.kind, FrameType::Plain | FrameType::UArea) {
+                self.check_references(hw, page, record, &scan)?;
+            }
         }
         Ok(())
     }
@@ -75,50 +72,71 @@ impl Pages<'_> {
         (0..).map(PageNumber::new).zip(self.records.iter())
     }
 
-    fn check_free_list(&self) -> Result<(), Violation> {
+    fn check_free_lists(&self) -> Result<(), Violation> {
         let mut seen = BTreeSet::new();
-        let (mut at, mut previous) = (self.head, NONE);
-        while at != NONE {
-            let page = PageNumber::new(at);
-            match self.record(page) {
-                Some(record) if record.kind == FrameType::Free && record.second == previous => {
-                    if !seen.insert(page) {
-                        return Err(Violation::FreeList(page));
+        for (colour, list) in (0u32..).zip(self.free.lists) {
+            let (mut at, mut previous) = (list.head, NONE);
+            while at != NONE {
+                let page = PageNumber::new(at);
+                match self.record(page) {
+                    Some(record)
+                        if record.kind == FrameType::Free
+                            && record.second == previous
+                            && at % (self.free.mask + 1) == colour
+                            && seen.insert(page) =>
+                    {
+                        (previous, at) = (at, record.first);
                     }
-                    (previous, at) = (at, record.first);
+                    _ => return Err(Violation::FreeList(page)),
                 }
-                _ => return Err(Violation::FreeList(page)),
+            }
+            let filled = self.free.filled >> colour & 1 == 1;
+            if previous != list.tail || filled != (list.head != NONE) {
+                return Err(Violation::FreeList(PageNumber::new(previous)));
             }
         }
         let free = self.numbered().filter(|(_, r)| r.kind == FrameType::Free);
-        if previous != self.tail || seen.len() != self.free as usize || free.count() != seen.len() {
-            return Err(Violation::FreeList(PageNumber::new(previous)));
+        if seen.len() != self.free.count as usize || free.count() != seen.len() {
+            return Err(Violation::FreeList(PageNumber::new(NONE)));
         }
         Ok(())
     }
 
     fn check_records(&self) -> Result<(), Violation> {
         let mut owned: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut stamped: BTreeMap<u64, Owner> = BTreeMap::new();
         let (mut kernel, mut free) = (0, 0);
         for (page, record) in self.numbered() {
-            let nobody = record.owner == Owner::NOBODY;
-            let unreferenced = record.references == 0;
+            let bare = record.references == 0 && record.foreign == 0 && record.leaving == 0;
             let fine = match record.kind {
                 FrameType::Kernel => *record == PageRecord::KERNEL,
-                FrameType::Free => nobody && unreferenced,
-                FrameType::Plain => (record.first == NONE) == unreferenced && record.second == 0,
-                FrameType::UArea => record.references == 1 && record.second == 0,
-                _ => unreferenced,
+                FrameType::Plain => {
+                    let head = page.get().is_multiple_of(512);
+                    record.leaving <= 1 && (head || record.second == NONE)
+                }
+                FrameType::UArea => {
+                    record.references == 1 && record.leaving == 0 && record.second == NONE
+                }
+                _ => bare,
             };
+            if !fine {
+                return Err(Violation::Record(page));
+            }
             match record.kind {
                 FrameType::Kernel => kernel += 1,
                 FrameType::Free => free += 1,
-                // Whoever owns a frame has been its last user since it was allocated.
-                _ if nobody || record.user != record.owner => return Err(Violation::Record(page)),
-                _ => *owned.entry(record.owner.word()).or_default() += 1,
+                _ if record.owner == Owner::NOBODY => return Err(Violation::Record(page)),
+                _ => *owned.entry(record.charged_to().word()).or_default() += 1,
             }
-            if !fine || record.reserved != [0; 3] {
-                return Err(Violation::Record(page));
+            if record.kind != FrameType::Plain {
+                if record.stamp != Stamp::NONE {
+                    return Err(Violation::Stamp(page));
+                }
+            } else if record.stamp.epoch() != Stamp::NONE.epoch() {
+                let epoch = record.stamp.epoch().bits();
+                if *stamped.entry(epoch).or_insert(record.owner) != record.owner {
+                    return Err(Violation::Stamp(page));
+                }
             }
         }
         if kernel + free + owned.values().sum::<usize>() != self.len()
@@ -129,108 +147,6 @@ impl Pages<'_> {
         Ok(())
     }
 
-    fn scan_space<H: Hardware>(
-        &self,
-        hw: &H,
-        space: &Space,
-        scan: &mut Scan,
-    ) -> Result<(), Violation> {
-        let root = space.root();
-        let record = self.record(root).ok_or(Violation::Table(root))?;
-        let fits = record.kind == FrameType::Root
-            && record.second == u32::from(space.asid())
-            && record.owner == space.owner();
-        if !fits || !scan.tables.insert(root) {
-            return Err(Violation::Table(root));
-        }
-        let tables2 = self.scan_table(hw, root, 511)?;
-        for (slot, table2) in tables2 {
-            self.named_once(table2, FrameType::Table2, slot.word(), scan)?;
-            for (slot, table3) in self.scan_table(hw, table2, 512)? {
-                let links = self.record(table3).map_or(NONE, |record| record.second);
-                self.named_once(table3, FrameType::Table3, links, scan)?;
-                let links = PageNumber::new(links);
-                self.named_once(links, FrameType::Links, slot.word(), scan)?;
-                if self.record(links).map(|r| r.first) != Some(table3.get()) {
-                    return Err(Violation::Table(links));
-                }
-                scan.links.insert(table3, links);
-                self.scan_leaves(hw, table3, links, scan)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The first `count` entries of a table: slots in use, and the frames that they name.
-    fn scan_table<H: Hardware>(
-        &self,
-        hw: &H,
-        table: PageNumber,
-        count: u64,
-    ) -> Result<Vec<(Slot, PageNumber)>, Violation> {
-        let mut found = Vec::new();
-        for index in (0..count).map(Index::truncate) {
-            let slot = Slot::new(table, index);
-            match hw.entry(table, index) {
-                0 => {}
-                entry if entry & 0b11 == 0b11 => {
-                    let frame = (entry >> 12) & 0xf_ffff_ffff;
-                    found.push((slot, PageNumber::new(frame as u32)));
-                }
-                _ => return Err(Violation::Residue(slot)),
-            }
-        }
-        match self.record(table) {
-            Some(record) if record.first as usize == found.len() => Ok(found),
-            _ => Err(Violation::EntryCount(table)),
-        }
-    }
-
-    fn scan_leaves<H: Hardware>(
-        &self,
-        hw: &H,
-        table: PageNumber,
-        links: PageNumber,
-        scan: &mut Scan,
-    ) -> Result<(), Violation> {
-        for (slot, frame) in self.scan_table(hw, table, 512)? {
-            let entry = hw.entry(table, slot.index());
-            let (writable, executable) = (entry >> 7 & 1 == 0, entry >> 54 & 1 == 0);
-            let fine = match self.record(frame).map(|record| record.kind) {
-                Some(FrameType::Plain) => true,
-                Some(FrameType::UArea) => writable && !executable,
-                _ => false,
-            };
-            if !fine {
-                return Err(Violation::Entry(slot));
-            }
-            scan.leaves.entry(frame).or_default().push(slot);
-        }
-        for index in (0..512).map(Index::truncate) {
-            if hw.entry(table, index) == 0 && hw.link(links, index).word() != 0 {
-                return Err(Violation::Residue(Slot::new(table, index)));
-            }
-        }
-        Ok(())
-    }
-
-    fn named_once(
-        &self,
-        table: PageNumber,
-        kind: FrameType,
-        second: u32,
-        scan: &mut Scan,
-    ) -> Result<(), Violation> {
-        match self.record(table) {
-            Some(record)
-                if record.kind == kind && record.second == second && scan.tables.insert(table) =>
-            {
-                Ok(())
-            }
-            _ => Err(Violation::Table(table)),
-        }
-    }
-
     fn check_references<H: Hardware>(
         &self,
         hw: &H,
@@ -238,17 +154,31 @@ impl Pages<'_> {
         record: &PageRecord,
         scan: &Scan,
     ) -> Result<(), Violation> {
-        let named = scan.leaves.get(&page).map_or(&[][..], Vec::as_slice);
-        if record.references as usize != named.len() {
+        let pages = scan.pages.get(&page).map_or(&[][..], |leaves| leaves);
+        let superpages = scan.superpages.get(&page).map_or(&[][..], |leaves| leaves);
+        let all = || pages.iter().chain(superpages);
+        let foreign = all().filter(|leaf| leaf.owner != record.owner).count();
+        if record.references as usize != all().count() || usize::from(record.foreign) != foreign {
             return Err(Violation::References(page));
         }
+        self.check_list(hw, page, record.first, pages, scan)?;
+        self.check_list(hw, page, record.second, superpages, scan)?;
+        let block = PageNumber::new(page.get() & !511);
+        let over = scan.superpages.get(&block).map_or(&[][..], |leaves| leaves);
+        self.check_places(hw, page, pages.iter().chain(over), scan)
+    }
+
+    /// Whether a list holds these entries and no others.
+    fn check_list<H: Hardware>(
+        &self,
+        hw: &H,
+        page: PageNumber,
+        head: u32,
+        leaves: &[Leaf],
+        scan: &Scan,
+    ) -> Result<(), Violation> {
         let mut listed = BTreeSet::new();
-        let mut previous = Slot::NONE;
-        let mut slot = if named.is_empty() {
-            Slot::NONE
-        } else {
-            Slot::from_word(record.first)
-        };
+        let (mut slot, mut previous) = (Slot::from_word(head), Slot::NONE);
         while slot != Slot::NONE {
             let links = scan.links.get(&slot.table());
             let link = hw.link(*links.ok_or(Violation::List(page))?, slot.index());
@@ -257,40 +187,43 @@ impl Pages<'_> {
             }
             (previous, slot) = (slot, link.next);
         }
-        if named.iter().copied().collect::<BTreeSet<Slot>>() != listed {
-            return Err(Violation::List(page));
+        if leaves.iter().map(|leaf| leaf.slot).collect::<BTreeSet<_>>() == listed {
+            Ok(())
+        } else {
+            Err(Violation::List(page))
         }
-        self.check_places(hw, page, scan, &listed)
     }
 
-    /// Whether [`Pages::mappings`] tells an address and ASID that lead to each entry.
-    fn check_places<H: Hardware>(
+    /// Whether [`Pages::mappings`] tells an address and ASID that lead to each of these entries, and no others.
+    fn check_places<'l, H: Hardware>(
         &self,
         hw: &H,
         page: PageNumber,
+        leaves: impl Iterator<Item = &'l Leaf>,
         scan: &Scan,
-        listed: &BTreeSet<Slot>,
     ) -> Result<(), Violation> {
         let mut places = BTreeSet::new();
         for mapping in self.mappings(hw, page) {
-            let root = self.numbered().find(|(page, record)| {
-                record.kind == FrameType::Root
-                    && record.second == u32::from(mapping.asid)
-                    && scan.tables.contains(page)
+            let root = scan.tables.iter().find(|page| {
+                let record = self.record(**page);
+                record.is_some_and(|record| {
+                    record.kind == FrameType::Root && record.second == u32::from(mapping.asid)
+                })
             });
-            let root = root.ok_or(Violation::List(page))?.0;
+            let mut table = *root.ok_or(Violation::List(page))?;
             let at: VirtAddr = mapping.at;
-            let mut table = root;
-            for shift in [30, 21] {
+            let shifts: &[u32] = if mapping.superpage { &[30] } else { &[30, 21] };
+            for shift in shifts {
                 let entry = hw.entry(table, Index::truncate(at.get() >> shift));
                 table = PageNumber::new((entry >> 12) as u32);
             }
-            if mapping.slot != Slot::new(table, Index::truncate(at.get() >> 12)) {
+            let shift = if mapping.superpage { 21 } else { 12 };
+            if mapping.slot != Slot::new(table, Index::truncate(at.get() >> shift)) {
                 return Err(Violation::List(page));
             }
             places.insert(mapping.slot);
         }
-        if places == *listed {
+        if places == leaves.map(|leaf| leaf.slot).collect() {
             Ok(())
         } else {
             Err(Violation::List(page))

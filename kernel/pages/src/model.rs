@@ -4,11 +4,12 @@
 //! Whenever something changes, all spaces are walked through memory *and* through what is cached, and
 //! what is found is cached: every translation that was ever possible stays until it is invalidated, and
 //! an invalidation happens when [`Hardware::complete`] waits for it and no sooner. A walk-cache entry
-//! leads to whatever its frame holds now. So a missing or early step shows as a translation that the
+//! leads to whatever its frame holds now, through the entry by which a root names itself like through any
+//! other. So a missing or early step shows as a translation that the
 //! tables do not give ([`Machine::settled`]), or at once, as a panic:
 //!
 //! * an entry becomes valid while stores to the frame that it names are not ordered before it;
-//! * an entry goes from one valid value to another without a break;
+//! * an entry goes from one valid value to another without a break, unless permissions alone change;
 //! * an invalidation is begun while cleared entries are not ordered before it;
 //! * a page is zeroed that a TLB or a walk cache remembers;
 //! * an executable entry names a page of which there may be stale instruction lines.
@@ -20,54 +21,22 @@ use std::vec::Vec;
 
 use exopi_abi::{PageNumber, VirtAddr};
 
-use crate::{Hardware, Index, Link};
+use crate::{Hardware, Index, Link, UserPage};
 
-/// What EL0 may do through a translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Translation {
-    /// The frame.
-    pub frame: PageNumber,
-    /// Stores are allowed.
-    pub write: bool,
-    /// Instructions may be fetched.
-    pub execute: bool,
-}
+mod caches;
 
-impl Translation {
-    /// What a level-3 entry allows, worked out here anew from the manual's tables.
-    fn of(entry: u64) -> Self {
-        let field = |low: u32, bits: u32| (entry >> low) & ((1 << bits) - 1);
-        Self {
-            frame: PageNumber::new(field(12, 36) as u32),
-            write: field(6, 2) == 0b01,
-            execute: field(54, 1) == 0,
-        }
-    }
-}
+pub use caches::Translation;
+use caches::{Caches, frame_of};
 
-/// Whether a level-3 entry has the form that all of EL0's must have: valid page, write-back, readable by
-/// EL0, inner shareable, accessed, of one ASID, never executed at EL1.
-fn well_formed(entry: u64) -> bool {
-    let bit = |bit: u32| (entry >> bit) & 1 == 1;
-    let readable = (entry >> 6) & 0b01 == 0b01;
-    let memory = (entry >> 2) & 0b111 == 0 && (entry >> 8) & 0b11 == 0b11;
-    entry & 0b11 == 0b11 && readable && memory && bit(10) && bit(11) && bit(53)
-}
+/// Bits of a leaf entry that may change without a break: AP[2] and UXN.
+const PERMISSIONS: u64 = 1 << 7 | 1 << 54;
 
-/// What TLBs and walk caches hold of all spaces.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Caches {
-    /// ASID, level of the entry (1 or 2), first address that it covers, frame of the table that it names.
-    walks: BTreeSet<(u16, u8, u64, u64)>,
-    /// ASID, address, entry.
-    leaves: BTreeSet<(u16, u64, u64)>,
-}
-
+/// What is to be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Invalidation {
-    asid: u16,
-    at: u64,
-    walks: bool,
+enum Invalidation {
+    Page(u16, u64),
+    Table(u16, u64),
+    Space(u16),
 }
 
 /// Memory, TLBs, walk caches and instruction caches.
@@ -80,7 +49,7 @@ pub struct Machine {
     caches: Caches,
     /// Frames with stores that no barrier has ordered yet.
     unordered: BTreeSet<PageNumber>,
-    /// Entries were cleared and no barrier has come since.
+    /// Entries were cleared or changed and no barrier has come since.
     cleared: bool,
     pending: Vec<Invalidation>,
     /// Frames that instruction caches may hold old lines of.
@@ -113,6 +82,11 @@ impl Machine {
         self.speculate();
     }
 
+    /// No core walks anything for `asid` any more: the space is gone. What is remembered of it stays.
+    pub fn detach(&mut self, asid: u16) {
+        self.spaces.remove(&asid);
+    }
+
     /// A store by a program to its own memory, through whatever mapping.
     pub fn write(&mut self, page: PageNumber, index: Index, word: u64) {
         self.put(page, index, word);
@@ -130,17 +104,15 @@ impl Machine {
 
     /// Every translation that some core may use at `at`: more than one if something is stale.
     pub fn translate(&self, asid: u16, at: VirtAddr) -> BTreeSet<Translation> {
-        self.caches
-            .leaves
-            .range((asid, at.get(), 0)..=(asid, at.get(), u64::MAX))
-            .map(|(_, _, entry)| Translation::of(*entry))
-            .collect()
+        let leaves = self.caches.leaves.iter();
+        let leaves = leaves.filter(|leaf| leaf.covers(asid, at.get()));
+        leaves.map(Translation::of).collect()
     }
 
-    /// Every translation that some core may use: ASID, address, what it allows.
+    /// Every translation that some core may use: ASID, first address, what it allows.
     pub fn translations(&self) -> impl Iterator<Item = (u16, u64, Translation)> {
         let leaves = self.caches.leaves.iter();
-        leaves.map(|(asid, at, entry)| (*asid, *at, Translation::of(*entry)))
+        leaves.map(|leaf| (leaf.asid, leaf.base, Translation::of(leaf)))
     }
 
     /// Whether all is as the tables say, as it must be when an operation has returned.
@@ -154,14 +126,14 @@ impl Machine {
         if !self.unordered.is_empty() {
             return Err(format!("unordered stores to {:?}", self.unordered));
         }
-        let tables = self.reach(&Caches::default());
+        let tables = Caches::default().reach(&self.frames, &self.spaces);
         if let Some(walk) = self.caches.walks.difference(&tables.walks).next() {
             return Err(format!("stale walk-cache entry {walk:x?}"));
         }
         if let Some(leaf) = self.caches.leaves.difference(&tables.leaves).next() {
             return Err(format!("stale TLB entry {leaf:x?}"));
         }
-        match tables.leaves.iter().find(|leaf| !well_formed(leaf.2)) {
+        match tables.leaves.iter().find(|leaf| !leaf.is_well_formed()) {
             Some(leaf) => Err(format!("no entry of EL0's: {leaf:x?}")),
             None => Ok(()),
         }
@@ -176,50 +148,9 @@ impl Machine {
         }
     }
 
-    /// Valid entries of a table: index and entry. Nothing for a frame that does not exist.
-    fn valid(&self, table: u64) -> impl Iterator<Item = (u64, u64)> {
-        let frame = self.frames.get(table as usize).into_iter().flatten();
-        frame
-            .filter(|(_, entry)| *entry & 1 == 1)
-            .map(|(index, entry)| (*index as u64, *entry))
-    }
-
-    /// All that walks can find now, starting with what is in `caches`.
-    fn reach(&self, caches: &Caches) -> Caches {
-        let mut found = caches.clone();
-        for (&asid, root) in &self.spaces {
-            for (level, span) in [(1, 1 << 30), (2, 1 << 21)] {
-                // The tables of this level, by the first address that they cover.
-                let tables: Vec<(u64, u64)> = match level {
-                    1 => std::vec![(0, root.get().into())],
-                    _ => Self::walks(&found, asid, level - 1).collect(),
-                };
-                for (base, table) in tables {
-                    for (index, entry) in self.valid(table) {
-                        let walk = (asid, level, base + index * span, frame_of(entry));
-                        found.walks.insert(walk);
-                    }
-                }
-            }
-            let tables: Vec<(u64, u64)> = Self::walks(&found, asid, 2).collect();
-            for (base, table) in tables {
-                for (index, entry) in self.valid(table) {
-                    found.leaves.insert((asid, base + (index << 12), entry));
-                }
-            }
-        }
-        found
-    }
-
-    fn walks(caches: &Caches, asid: u16, level: u8) -> impl Iterator<Item = (u64, u64)> {
-        let of_level = (asid, level, 0, 0)..(asid, level + 1, 0, 0);
-        let walks = caches.walks.range(of_level);
-        walks.map(|(_, _, base, table)| (*base, *table))
-    }
-
     /// Caches all that may be cached.
     fn speculate(&mut self) {
-        self.caches = self.reach(&self.caches);
+        self.caches = self.caches.reach(&self.frames, &self.spaces);
     }
 
     fn barrier(&mut self) {
@@ -238,10 +169,6 @@ impl Machine {
     }
 }
 
-fn frame_of(entry: u64) -> u64 {
-    (entry >> 12) & ((1 << 36) - 1)
-}
-
 impl Hardware for Machine {
     fn entry(&self, table: PageNumber, index: Index) -> u64 {
         let word = self.frames[table.index()].get(&index.get());
@@ -256,13 +183,17 @@ impl Hardware for Machine {
             self.cleared |= old & 1 == 1;
             return;
         }
-        assert!(old & 1 == 0, "{old:x} became {value:x} without a break");
+        assert!(
+            old & 1 == 0 || (old ^ value) & !PERMISSIONS == 0,
+            "{old:x} became {value:x} without a break"
+        );
+        self.cleared |= old & 1 == 1;
         let frame = PageNumber::new(frame_of(value) as u32);
         assert!(
-            !self.unordered.contains(&frame),
+            !self.unordered.contains(&frame) || frame == table,
             "{frame:?} is named before what it holds is visible"
         );
-        let executable = well_formed(value) && Translation::of(value).execute;
+        let executable = value >> 54 & 1 == 0 && value >> 10 & 1 == 1;
         assert!(
             !(executable && self.stale_code.contains(&frame)),
             "{frame:?} becomes executable with stale instruction lines"
@@ -280,9 +211,8 @@ impl Hardware for Machine {
 
     fn zero(&mut self, page: PageNumber) {
         let frame = u64::from(page.get());
-        let walk = self.caches.walks.iter().find(|walk| walk.3 == frame);
-        let leaf = self.caches.leaves.iter();
-        let leaf = leaf.clone().find(|leaf| frame_of(leaf.2) == frame);
+        let walk = self.caches.walks.iter().find(|walk| walk.table == frame);
+        let leaf = self.caches.leaves.iter().find(|leaf| leaf.reaches(frame));
         assert!(
             walk.is_none() && leaf.is_none(),
             "{page:?} is zeroed and still remembered: {walk:x?} {leaf:x?}"
@@ -304,32 +234,33 @@ impl Hardware for Machine {
         self.barrier();
     }
 
-    fn invalidate_page(&mut self, asid: u16, at: VirtAddr) {
-        self.invalidate(Invalidation {
-            asid,
-            at: at.get(),
-            walks: false,
-        });
+    fn invalidate_page(&mut self, asid: u16, at: UserPage) {
+        self.invalidate(Invalidation::Page(asid, at.get()));
     }
 
-    fn invalidate_table(&mut self, asid: u16, at: VirtAddr) {
-        self.invalidate(Invalidation {
-            asid,
-            at: at.get(),
-            walks: true,
-        });
+    fn invalidate_table(&mut self, asid: u16, at: UserPage) {
+        self.invalidate(Invalidation::Table(asid, at.get()));
+    }
+
+    fn invalidate_space(&mut self, asid: u16) {
+        self.invalidate(Invalidation::Space(asid));
     }
 
     fn complete(&mut self) {
         self.barrier();
+        let Caches { walks, leaves } = &mut self.caches;
         for gone in core::mem::take(&mut self.pending) {
-            let caches = &mut self.caches;
-            let leaf = |(asid, at, _): &(u16, u64, u64)| *asid != gone.asid || *at != gone.at;
-            caches.leaves.retain(leaf);
-            caches.walks.retain(|(asid, level, base, _)| {
-                let span = if *level == 1 { 1 << 30 } else { 1 << 21 };
-                !gone.walks || *asid != gone.asid || gone.at & !(span - 1) != *base
-            });
+            match gone {
+                Invalidation::Page(asid, at) => leaves.retain(|leaf| !leaf.covers(asid, at)),
+                Invalidation::Table(asid, at) => {
+                    leaves.retain(|leaf| !leaf.covers(asid, at));
+                    walks.retain(|walk| !walk.covers(asid, at));
+                }
+                Invalidation::Space(asid) => {
+                    leaves.retain(|leaf| leaf.asid != asid);
+                    walks.retain(|walk| walk.asid != asid);
+                }
+            }
         }
         // Entries that are still in the tables may be back at once.
         self.speculate();

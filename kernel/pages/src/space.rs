@@ -108,8 +108,8 @@ impl Pages<'_> {
         self.retype(page, FrameType::Root, 0, u32::from(asid));
         // A walk that sees an entry must see the zeros around it.
         hw.publish();
-        hw.set_entry(page, Index::LAST, exposed);
         hw.set_entry(page, Index::OWN, pte::table(page));
+        hw.set_entry(page, Index::LAST, exposed);
         hw.publish();
         Ok(Space {
             root: page,
