@@ -16,7 +16,7 @@ pub const MAX_PAGES: usize = 128;
 /// Most accounts, spaces and environments each that have names. Later ones have none, and are left alone.
 pub const MAX_OBJECTS: usize = 64;
 /// Most epochs that have names.
-const MAX_EPOCHS: usize = 2048;
+const MAX_EPOCHS: usize = 1024;
 
 /// Names of pages and objects.
 #[derive(Clone, Debug, Default)]

@@ -8,6 +8,10 @@ use crate::stage::OPERATIONS;
 
 /// A step of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nothing is allocated, and steps are made one at a time"
+)]
 pub enum Step {
     /// A system call, from registers to registers.
     Call {

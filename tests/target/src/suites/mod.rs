@@ -12,6 +12,7 @@ mod isolation;
 mod mapping;
 mod memory;
 mod pages;
+mod replay;
 mod superpages;
 mod tables;
 mod upcalls;
@@ -40,6 +41,7 @@ pub(crate) const SUITES: &[Suite] = &[
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,
+    replay::SUITE,
 ];
 
 /// Takes what lasts: the page of code, and a heap that no case needs to grow.

@@ -5,7 +5,7 @@ use exopi_abi::capability::{
 };
 use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::PAGE_SIZE;
-use exopi_abi::{Access, Call, Operation, Reply};
+use exopi_abi::{Access, Call, Error, Operation, Reply};
 
 use super::authority::Caller;
 use super::{Account, Binding, Environment, Oracle, Page, Space, Token, Verdict, Words};
@@ -66,6 +66,12 @@ impl Oracle {
         }
         match call {
             Call::pte_batch => self.batch(&caller, made),
+            // It has begun, and goes on when somebody has left a core.
+            Call::account_destroy | Call::env_destroy
+                if made.reply.error() == Some(Error::Busy) =>
+            {
+                self.domain(&caller, call, made, 0)
+            }
             _ if !whole && done == 0 => Ok(()),
             Call::page_alloc => self.allocated(&caller, made, done),
             Call::page_free => {
@@ -167,9 +173,11 @@ impl Oracle {
     fn give_back(&mut self, pages: &[u32]) -> Verdict {
         for page in pages {
             let references = self.bindings_of(*page);
-            if references > 0 || !self.pages[*page as usize].plain {
+            let plain = self.pages[*page as usize].plain || self.is_let_go(*page);
+            if references > 0 || !plain {
                 return Err(format!("page {page} was freed with {references} references"));
             }
+            self.broken(&[*page], true);
             let facts = &mut self.pages[*page as usize];
             facts.owner = None;
             facts.plain = false;
@@ -194,6 +202,7 @@ impl Oracle {
             if self.bindings_of(page) > 0 {
                 return Err(format!("page {page} was given away while it was mapped"));
             }
+            self.broken(&[page], true);
             let facts = &mut self.pages[page as usize];
             facts.owner = Some(to);
             facts.last = Some(to);
@@ -202,7 +211,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// How many mappings of a page there are.
+    /// How many mappings of a page there are, those not counted in spaces that are coming apart: they may be gone,
+    /// and are once the page is let go.
     fn bindings_of(&self, page: u32) -> usize {
         let spaces = self.spaces.values().filter(|space| !space.dying);
         let bindings = spaces.flat_map(|space| space.bindings.values());
@@ -368,6 +378,7 @@ impl Oracle {
         facts.plain = false;
         facts.contents = None;
         facts.generation += 1;
+        self.broken(&[page], true);
         Ok(())
     }
 
@@ -515,7 +526,9 @@ impl Oracle {
             Call::env_read => self.environment_of(caller, word, Rights::READ_STATE).map(drop),
             Call::env_destroy => {
                 let environment = self.environment_of(caller, word, Rights::DESTROY)?;
-                self.environment_ends(environment, done > 0);
+                // Its own end nobody is told of, and its space's may take longer.
+                let own = environment == made.by;
+                self.environment_ends(environment, done > 0 || own, done > 0 && !own);
                 Ok(())
             }
             Call::console_give => {
@@ -567,7 +580,8 @@ impl Oracle {
         Ok(())
     }
 
-    pub(crate) fn environment_ends(&mut self, name: ObjectName, over: bool) {
+    /// An environment ends, or has ended; and its space, if it was the last one there.
+    fn environment_ends(&mut self, name: ObjectName, over: bool, space_over: bool) {
         let Some(facts) = self.environments.get_mut(&name) else {
             return;
         };
@@ -575,7 +589,7 @@ impl Oracle {
         let Environment { space, uarea, at, .. } = *facts;
         let others = self.environments.values().filter(|other| other.space == space && !other.dying);
         if others.count() == 0 {
-            self.space_ends(space, over);
+            self.space_ends(space, space_over);
         }
         if let Some(space) = self.spaces.get_mut(&space).filter(|_| over) {
             space.uareas.remove(&at);
@@ -601,11 +615,13 @@ impl Oracle {
         let children = self.accounts.iter().filter(|(_, facts)| facts.parent == Some(name));
         let children: Vec<ObjectName> = children.map(|(child, _)| *child).collect();
         children.into_iter().for_each(|child| self.account_ends(child, over));
-        let charged = self.environments.iter().filter(|(_, facts)| facts.account == name);
-        let charged: Vec<ObjectName> = charged.map(|(name, _)| *name).collect();
-        charged.into_iter().for_each(|environment| self.environment_ends(environment, over));
         let spaces = self.spaces.iter().filter(|(_, facts)| facts.owner == name);
         let spaces: Vec<ObjectName> = spaces.map(|(name, _)| *name).collect();
+        let ending = self.environments.iter().filter(|(_, facts)| {
+            facts.account == name || spaces.contains(&facts.space)
+        });
+        let ending: Vec<ObjectName> = ending.map(|(name, _)| *name).collect();
+        ending.into_iter().for_each(|environment| self.environment_ends(environment, over, false));
         spaces.into_iter().for_each(|space| self.space_ends(space, over));
         if !over {
             if let Some(facts) = self.accounts.get_mut(&name) {
