@@ -104,7 +104,7 @@ calls! {
     /// with one new epoch.
     ///
     /// Stops at the first page that is not free, and after at most 16 pages. The value is the first page.
-    #[errors(BadCount, Taken, Exhausted, OverAllowance)]
+    #[errors(BadCount, Taken, Exhausted, OverAllowance, Stale)]
     2 => fn page_alloc(which: PageSelect, count: u64) -> Allocation;
 
     /// Gives `count` plain pages back: pages of the caller's account, or by a capability with the right to
@@ -309,7 +309,7 @@ calls! {
     /// From now on the caller draws on `account`, and what belongs to that is its own to use: its pages are
     /// named as owned, its objects too. `Own` is the account that the caller is charged to. For an account
     /// that is presented: the right to draw.
-    #[errors(NotYours, Stale)]
+    #[errors(NotYours, Stale, TimeLimited)]
     25 => fn account_bind(account: Object<'_>) -> Result<(), Error>;
 
     /// Destroys an account with all that is charged to it: accounts, environments, spaces, pages. For one that
@@ -337,7 +337,7 @@ calls! {
     /// that it has, mapped at `at`, where there are tables. It is stopped; its state to go on with is
     /// the u-area's `saved`. For a space that is presented: the right to join.
     #[errors(
-        NotYours, WrongType, InUse, NoTable, Occupied, OverAllowance, Exhausted, Stale, LimitReached
+        NotYours, WrongType, InUse, NoTable, Occupied, OverAllowance, Exhausted, Stale, TimeLimited
     )]
     29 => fn env_create(
         space: Object<'_>,
@@ -366,7 +366,7 @@ calls! {
 
     /// Makes the caller the keeper of `environment`: notice `bit`, 0 to 31, tells it of suspension and death.
     /// For one that is presented: the right to keep.
-    #[errors(NotYours, OutOfRange)]
+    #[errors(NotYours, OutOfRange, TimeLimited)]
     33 => fn env_keep(environment: Object<'_>, bit: u64) -> Result<(), Error>;
 
     /// Lets an environment be debugged (`on` 1) or not (0): with it, bit 21 of `pstate` in a frame means to take

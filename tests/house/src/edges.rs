@@ -9,11 +9,13 @@
 //! Dev- and build-dependencies are edges too: what tests of a libOS need from above lives in `tests/`.
 
 /// Logic crates that know another logic crate, downwards only.
-const LOGIC: [(&str, &str); 12] = [
+const LOGIC: [(&str, &str); 14] = [
     ("filter", "a64"),
     ("predicate", "a64"),
     ("bytecode", "a64"),
     ("pages", "cap"),
+    ("domains", "cap"),
+    ("domains", "pages"),
     ("slices", "cap"),
     ("filter", "cap"),
     ("predicate", "cap"),
@@ -108,6 +110,8 @@ mod tests {
             ("kernel/pages", "kernel/abi"),
             ("kernel/pages", "kernel/cap"),
             ("kernel/xn", "kernel/bytecode"),
+            ("kernel/domains", "kernel/pages"),
+            ("kernel/domains", "kernel/cap"),
             ("libos/rt", "kernel/abi"),
             ("libos/net", "libos/rt"),
             ("userland/sh", "libos/rt"),
@@ -141,6 +145,7 @@ mod tests {
             ("kernel/pages", "kernel"),
             ("kernel/pages", "bsp"),
             ("kernel/cap", "kernel/pages"),
+            ("kernel/pages", "kernel/domains"),
             ("kernel/a64", "kernel/filter"),
             ("kernel/bytecode", "kernel/xn"),
             ("kernel/slices", "kernel/pages"),

@@ -1,41 +1,40 @@
 //! What the call table says, done the obvious way: maps, one page at a time, no tables.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::vec::Vec;
 
+use exopi_abi::capability::{Epoch, PageRights};
 use exopi_abi::page::{
-    ALLOC_BOUND, FREE_BOUND, FrameType, INSERT_BOUND, INSERT_EXECUTABLE_BOUND, REMOVE_BOUND,
+    ALLOC_BOUND, DEFAULT_LIMIT, FREE_BOUND, FrameType, MINT_BOUND, RECORD_BOUND,
 };
 use exopi_abi::registers::Outcome;
-use exopi_abi::{
-    Access, Allocation, Error, PageNumber, PageSelect, Progress, Reply, TableLevel, VirtAddr,
-};
+use exopi_abi::{Access, Allocation, Breaking, Error, PageNumber, PageSelect, Progress, Reply};
 
-use super::{FIRMWARE, FIRST_FREE, Op, ROOTS, page};
+use super::{By, COLOURS, FIRMWARE, FIRST_FREE, Op, ROOTS, World, page};
+
+mod spaces;
+
+pub(super) use spaces::Mappings;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
+    /// Of a free frame: whose contents it holds.
     pub(super) owner: Option<usize>,
-    pub(super) user: Option<usize>,
     pub(super) kind: FrameType,
+    pub(super) epoch: Epoch,
+    pub(super) limit: u16,
     /// Words that are not zero, of a plain, free or u-area frame.
     pub(super) contents: BTreeMap<usize, u64>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Mappings {
-    /// By number of the GiB.
-    tables2: BTreeMap<u64, u32>,
-    /// By number of the 2 MiB: table and links.
-    tables3: BTreeMap<u64, (u32, u32)>,
-    /// By address: frame, and what was asked for.
-    pub(super) pages: BTreeMap<VirtAddr, (u32, Access)>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Naive {
     pub(super) frames: BTreeMap<u32, Frame>,
-    pub(super) free: VecDeque<u32>,
-    pub(super) spaces: [Mappings; 2],
+    /// By colour.
+    pub(super) free: [VecDeque<u32>; COLOURS as usize],
+    turn: usize,
+    pub(super) epoch: Epoch,
+    pub(super) spaces: [Option<Mappings>; 2],
 }
 
 impl Naive {
@@ -49,45 +48,69 @@ impl Naive {
             };
             Frame {
                 owner: root,
-                user: root,
                 kind,
+                epoch: Epoch::NONE,
+                limit: 0,
                 contents: BTreeMap::from([(0, FIRMWARE)]),
             }
         };
+        let numbers = FIRST_FREE..FIRST_FREE + free;
+        let of_colour = |colour| {
+            let numbers = numbers.clone();
+            numbers.filter(move |n| n % u32::from(COLOURS) == colour)
+        };
         Self {
             frames: (0..FIRST_FREE + free).map(|n| (n, frame(n))).collect(),
-            free: (FIRST_FREE..FIRST_FREE + free).collect(),
-            spaces: Default::default(),
+            free: [of_colour(0).collect(), of_colour(1).collect()],
+            turn: 0,
+            // One for each root.
+            epoch: Epoch::from_low_bits(2),
+            spaces: ROOTS.map(|root| Some(Mappings::new(root))),
         }
     }
 
-    pub(super) fn apply(&mut self, who: usize, op: Op) -> Reply {
+    pub(super) fn apply(&mut self, who: usize, place: usize, op: Op) -> Reply {
         match op {
-            Op::Alloc(which, count) => self.alloc(who, which, count).into_reply(),
-            Op::Free(first, count) => {
-                items(count, FREE_BOUND, |i| self.free(who, number(first, i)?)).into_reply()
+            Op::Alloc(which, count, allowed) => self.alloc(who, which, count, allowed).into_reply(),
+            Op::Free(by, first, count) => {
+                let items = |this: &mut Self, i| this.free(who, by, number(first, i)?);
+                self.by(by, PageRights::FREE, count, FREE_BOUND, items)
+                    .into_reply()
             }
-            Op::InsertTable(at, level, table, links) => self
-                .insert_table(who, at, level, table.get(), links.map(PageNumber::get))
-                .into_reply(),
-            Op::RemoveTable(at, level) => self.remove_table(who, at, level).into_reply(),
-            Op::Insert(at, first, count, access) => {
-                let bound = if access.contains(Access::EXECUTE) {
-                    INSERT_EXECUTABLE_BOUND
-                } else {
-                    INSERT_BOUND
+            Op::Retire(by, first, count) => {
+                let epoch = next(self.epoch);
+                let items = |this: &mut Self, i| {
+                    let number = number(first, i)?;
+                    this.plain(who, by, number)?;
+                    this.epoch = epoch;
+                    this.frame(number).epoch = epoch;
+                    Ok(())
                 };
-                items(count, bound, |i| {
-                    let at = at.plus(i).ok_or(Error::BadAddress)?;
-                    self.insert(who, at, number(first, i), access)
+                self.by(by, PageRights::RETIRE, count, RECORD_BOUND, items)
+                    .into_reply()
+            }
+            Op::Break(by, first, count) => self.break_all(who, by, first, count).into_reply(),
+            Op::Give(first, count, to, accepted) => {
+                let epoch = next(self.epoch);
+                items(count, RECORD_BOUND, |i| {
+                    self.give(who, number(first, i)?, to, accepted, i, epoch)
                 })
                 .into_reply()
             }
-            Op::Remove(at, count) => items(count, REMOVE_BOUND, |i| {
-                self.remove(who, at.plus(i).ok_or(Error::BadAddress)?)
+            Op::Limit(first, count, limit) => items(count, RECORD_BOUND, |i| {
+                let number = number(first, i)?;
+                self.plain(who, By::Owner, number)?;
+                self.frame(number).limit = limit;
+                Ok(())
             })
             .into_reply(),
-            Op::MakeUArea(at, page) => self.make_uarea(who, at, page.get()).into_reply(),
+            Op::Mintable(first, count) => {
+                let epoch = self.mintable(who, first, count);
+                epoch.map(Epoch::bits).into_reply()
+            }
+            Op::RemoveUArea(page) => self.remove_uarea(who, page.get()).into_reply(),
+            Op::Reclaim => self.reclaim(who).into_reply(),
+            Op::MakeRoot(root) => self.make_root(who, root.get()).into_reply(),
             Op::Write(page, index, word) => {
                 if let Some(frame) = self.frames.get_mut(&page.get())
                     && frame.owner == Some(who)
@@ -98,193 +121,253 @@ impl Naive {
                 }
                 Ok(()).into_reply()
             }
+            _ if self.spaces[place].is_none() => Err::<(), _>(Error::NotYours).into_reply(),
+            _ => self.apply_to_space(who, place, op),
         }
     }
 
-    fn alloc(&mut self, who: usize, which: PageSelect, count: u64) -> Allocation {
-        let refused = |error| Allocation {
-            first: page(0),
-            progress: Progress::refused(error),
+    /// Takes over the epochs that ending something has given, of which no call says how many there are: newer
+    /// ones than there were.
+    pub(super) fn adopt(&mut self, world: &World) {
+        for (number, frame) in &mut self.frames {
+            let stamp = world.records[*number as usize].stamp;
+            if frame.epoch == Epoch::LAST {
+                assert!(stamp.epoch() > self.epoch && stamp.epoch() <= world.epoch);
+                frame.epoch = stamp.epoch();
+            }
+        }
+        self.epoch = world.epoch;
+    }
+
+    fn alloc(&mut self, who: usize, which: PageSelect, count: u64, allowed: u64) -> Allocation {
+        let mut first = match which {
+            PageSelect::Exact(first) => first,
+            _ => page(0),
         };
-        let first = match (which, self.free.front()) {
-            (PageSelect::Exact(first), _) => first,
-            (PageSelect::Any, _) if count != 1 => return refused(Error::BadCount),
-            (PageSelect::Any, None) => return refused(Error::Exhausted),
-            (PageSelect::Any, Some(head)) => page(*head),
-        };
+        let epoch = next(self.epoch);
         let progress = items(count, ALLOC_BOUND, |i| {
-            let number = number(first, i)?;
-            let frame = self.frames.get_mut(&number).ok_or(Error::OutOfRange)?;
-            if frame.kind != FrameType::Free {
-                return Err(Error::Taken);
+            let number = self.check_alloc(which, i, allowed)?;
+            if i == 0 {
+                first = page(number);
             }
-            if frame.user != Some(who) {
-                frame.contents.clear();
-            }
-            frame.owner = Some(who);
-            frame.user = Some(who);
-            frame.kind = FrameType::Plain;
-            self.free.retain(|free| *free != number);
+            self.take(who, number, which, epoch);
             Ok(())
         });
         Allocation { first, progress }
     }
 
-    fn free(&mut self, who: usize, number: u32) -> Result<(), Error> {
-        self.spare(who, number)?;
+    fn check_alloc(&self, which: PageSelect, i: u64, allowed: u64) -> Result<u32, Error> {
+        if i >= allowed {
+            return Err(Error::OverAllowance);
+        }
+        let head = |colour: usize| self.free[colour].front().copied();
+        match which {
+            PageSelect::Exact(first) => {
+                let number = number(first, i)?;
+                match self.frames.get(&number) {
+                    None => Err(Error::OutOfRange),
+                    Some(frame) if frame.kind != FrameType::Free => Err(Error::Taken),
+                    Some(_) => Ok(number),
+                }
+            }
+            PageSelect::Any => head(self.turn)
+                .or(head(1 - self.turn))
+                .ok_or(Error::Exhausted),
+            PageSelect::Colour(colour) if colour >= COLOURS => Err(Error::OutOfRange),
+            PageSelect::Colour(colour) => head(usize::from(colour)).ok_or(Error::Exhausted),
+        }
+    }
+
+    fn take(&mut self, who: usize, number: u32, which: PageSelect, epoch: Epoch) {
+        self.epoch = epoch;
         let frame = self.frame(number);
-        frame.owner = None;
+        if frame.owner != Some(who) {
+            frame.contents.clear();
+        }
+        frame.owner = Some(who);
+        frame.kind = FrameType::Plain;
+        frame.epoch = epoch;
+        frame.limit = DEFAULT_LIMIT;
+        let colour = number as usize % 2;
+        self.free[colour].retain(|free| *free != number);
+        if which == PageSelect::Any {
+            self.turn = 1 - colour;
+        }
+    }
+
+    fn free(&mut self, who: usize, by: By, number: u32) -> Result<(), Error> {
+        self.spare(who, by, number)?;
+        self.release(number);
+        Ok(())
+    }
+
+    fn release(&mut self, number: u32) {
+        let frame = self.frame(number);
         frame.kind = FrameType::Free;
-        self.free.push_front(number);
-        Ok(())
+        frame.epoch = Epoch::NONE;
+        frame.limit = 0;
+        self.free[number as usize % 2].push_front(number);
     }
 
-    fn insert_table(
+    fn give(
         &mut self,
         who: usize,
-        at: VirtAddr,
-        level: TableLevel,
-        table: u32,
-        links: Option<u32>,
+        number: u32,
+        to: usize,
+        accepted: u64,
+        i: u64,
+        epoch: Epoch,
     ) -> Result<(), Error> {
-        let (gib, mib2) = (at.get() >> 30, at.get() >> 21);
-        if links.is_some() != (level == TableLevel::Three) || links == Some(table) {
-            return Err(Error::Malformed);
+        self.spare(who, By::Owner, number)?;
+        if i >= accepted {
+            return Err(Error::OverAllowance);
         }
-        self.spare(who, table)?;
-        if let Some(links) = links {
-            self.spare(who, links)?;
-        }
-        let space = &mut self.spaces[who];
-        let occupied = match links {
-            None => space.tables2.contains_key(&gib),
-            Some(_) if !space.tables2.contains_key(&gib) => return Err(Error::NoTable),
-            Some(_) => space.tables3.contains_key(&mib2),
-        };
-        if occupied {
-            return Err(Error::Occupied);
-        }
-        let kind = if let Some(links) = links {
-            space.tables3.insert(mib2, (table, links));
-            self.retype(links, FrameType::Links);
-            FrameType::Table3
-        } else {
-            space.tables2.insert(gib, table);
-            FrameType::Table2
-        };
-        self.retype(table, kind);
+        self.epoch = epoch;
+        let frame = self.frame(number);
+        frame.owner = Some(to);
+        frame.epoch = epoch;
+        frame.limit = DEFAULT_LIMIT;
         Ok(())
     }
 
-    fn remove_table(
-        &mut self,
-        who: usize,
-        at: VirtAddr,
-        level: TableLevel,
-    ) -> Result<PageNumber, Error> {
-        let (gib, mib2) = (at.get() >> 30, at.get() >> 21);
-        let space = &mut self.spaces[who];
-        let table = if level == TableLevel::Two {
-            let table = *space.tables2.get(&gib).ok_or(Error::Vacant)?;
-            if space.tables3.keys().any(|mib2| mib2 >> 9 == gib) {
-                return Err(Error::NotEmpty);
+    fn mintable(&self, who: usize, first: PageNumber, count: u64) -> Result<Epoch, Error> {
+        if count == 0 || count > MINT_BOUND {
+            return Err(Error::BadCount);
+        }
+        let mut epochs = Vec::new();
+        for i in 0..count {
+            let number = number(first, i)?;
+            self.plain(who, By::Owner, number)?;
+            epochs.push(self.frames[&number].epoch);
+            if epochs[0] != epochs[i as usize] {
+                return Err(Error::Stale);
             }
-            space.tables2.remove(&gib);
-            table
-        } else {
-            if !space.tables2.contains_key(&gib) {
-                return Err(Error::NoTable);
-            }
-            let (table, links) = *space.tables3.get(&mib2).ok_or(Error::Vacant)?;
-            if space.pages.keys().any(|at| at.get() >> 21 == mib2) {
-                return Err(Error::NotEmpty);
-            }
-            space.tables3.remove(&mib2);
-            self.retype(links, FrameType::Plain);
-            table
-        };
-        self.retype(table, FrameType::Plain);
-        Ok(page(table))
-    }
-
-    fn insert(
-        &mut self,
-        who: usize,
-        at: VirtAddr,
-        number: Result<u32, Error>,
-        access: Access,
-    ) -> Result<(), Error> {
-        self.has_table(who, at)?;
-        let number = number?;
-        let frame = self.frames.get(&number).ok_or(Error::OutOfRange)?;
-        if frame.owner != Some(who) {
-            return Err(Error::NotYours);
         }
-        if frame.kind != FrameType::Plain {
-            return Err(Error::WrongType);
-        }
-        self.map(who, at, number, access)
+        Ok(epochs[0])
     }
 
-    fn make_uarea(&mut self, who: usize, at: VirtAddr, number: u32) -> Result<(), Error> {
-        self.has_table(who, at)?;
-        self.spare(who, number)?;
-        self.map(who, at, number, Access::READ | Access::WRITE)?;
-        self.frame(number).kind = FrameType::UArea;
-        Ok(())
-    }
-
-    fn map(&mut self, who: usize, at: VirtAddr, number: u32, access: Access) -> Result<(), Error> {
-        if self.spaces[who].pages.contains_key(&at) {
-            return Err(Error::Occupied);
-        }
-        self.spaces[who].pages.insert(at, (number, access));
-        Ok(())
-    }
-
-    fn remove(&mut self, who: usize, at: VirtAddr) -> Result<(), Error> {
-        self.has_table(who, at)?;
-        let (number, _) = *self.spaces[who].pages.get(&at).ok_or(Error::Vacant)?;
-        if self.frame(number).kind == FrameType::UArea {
-            return Err(Error::WrongType);
-        }
-        self.spaces[who].pages.remove(&at);
-        Ok(())
-    }
-
-    fn has_table(&self, who: usize, at: VirtAddr) -> Result<(), Error> {
-        match self.spaces[who].tables3.contains_key(&(at.get() >> 21)) {
-            true => Ok(()),
-            false => Err(Error::NoTable),
-        }
-    }
-
-    fn spare(&self, who: usize, number: u32) -> Result<(), Error> {
-        let frame = self.frames.get(&number).ok_or(Error::OutOfRange)?;
-        if frame.owner != Some(who) {
-            Err(Error::NotYours)
-        } else if frame.kind != FrameType::Plain {
-            Err(Error::WrongType)
-        } else if self.references(number) != 0 {
-            Err(Error::InUse)
-        } else {
+    /// All at once: no random world has as many mappings as the bound.
+    fn break_all(&mut self, who: usize, by: By, first: PageNumber, count: u64) -> Breaking {
+        let mut superpages = 0;
+        let progress = self.by(by, PageRights::RETIRE, count, RECORD_BOUND, |this, i| {
+            let number = number(first, i)?;
+            this.plain(who, by, number)?;
+            superpages += this.break_page(number);
             Ok(())
+        });
+        Breaking {
+            progress,
+            superpages,
         }
     }
 
-    pub(super) fn references(&self, number: u32) -> usize {
-        let mapped = self.spaces.iter().flat_map(|space| space.pages.values());
-        mapped.filter(|(frame, _)| *frame == number).count()
+    fn reclaim(&mut self, who: usize) -> Result<u64, Error> {
+        let mut frames = self.frames.values();
+        if self.spaces[who].is_some() || frames.any(|frame| frame.kind == FrameType::UArea) {
+            return Err(Error::NotEmpty);
+        }
+        let mine = |frame: &Frame| frame.kind == FrameType::Plain && frame.owner == Some(who);
+        let frames = self.frames.iter();
+        let mine: Vec<u32> = frames
+            .filter(|(_, f)| mine(f))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in &mine {
+            self.break_page(*number);
+            self.release(*number);
+        }
+        Ok(mine.len() as u64)
     }
 
-    fn retype(&mut self, number: u32, kind: FrameType) {
+    /// Carries out items of a call that names pages by a right.
+    fn by(
+        &mut self,
+        by: By,
+        rights: PageRights,
+        count: u64,
+        bound: u64,
+        mut item: impl FnMut(&mut Self, u64) -> Result<(), Error>,
+    ) -> Progress {
+        match allows(by, rights) {
+            Ok(()) => items(count, bound, |i| item(self, i)),
+            Err(error) => Progress::refused(error),
+        }
+    }
+
+    fn plain(&self, who: usize, by: By, number: u32) -> Result<(), Error> {
+        let frame = self.frames.get(&number).ok_or(Error::OutOfRange)?;
+        let nobody = matches!(frame.kind, FrameType::Free | FrameType::Kernel);
+        match by {
+            By::Owner if nobody || frame.owner != Some(who) => return Err(Error::NotYours),
+            By::Owner => {}
+            By::Cap(cap) => {
+                let end = u64::from(cap.first) + u64::from(cap.count);
+                if number < cap.first || u64::from(number) >= end {
+                    return Err(Error::OutOfRange);
+                }
+                if Some(frame.epoch) != cap.epoch {
+                    return Err(Error::Stale);
+                }
+            }
+        }
+        match frame.kind {
+            FrameType::Plain => Ok(()),
+            _ => Err(Error::WrongType),
+        }
+    }
+
+    fn spare(&self, who: usize, by: By, number: u32) -> Result<(), Error> {
+        self.plain(who, by, number)?;
+        match self.references(number) == 0 && self.superpages(number) == 0 {
+            true => Ok(()),
+            false => Err(Error::InUse),
+        }
+    }
+
+    /// Makes something plain again, or a table or the like of it, with nothing in it.
+    fn retype(&mut self, number: u32, kind: FrameType, epoch: Epoch) {
         let frame = self.frame(number);
         frame.kind = kind;
         frame.contents.clear();
+        frame.epoch = epoch;
+        frame.limit = if kind == FrameType::Plain {
+            DEFAULT_LIMIT
+        } else {
+            0
+        };
     }
 
     fn frame(&mut self, number: u32) -> &mut Frame {
         self.frames.get_mut(&number).expect("found before")
+    }
+}
+
+fn next(epoch: Epoch) -> Epoch {
+    Epoch::from_low_bits(epoch.bits() + 1)
+}
+
+/// Whether a right is one for pages, with these rights.
+fn allows(by: By, rights: PageRights) -> Result<(), Error> {
+    match by {
+        By::Cap(cap) if !cap.for_pages => Err(Error::WrongKind),
+        By::Cap(cap) if !cap.rights.contains(rights) => Err(Error::MissingRight),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a right is one to map pages.
+fn allows_mapping(by: By, access: Access) -> Result<(), Error> {
+    let rights = [
+        (Access::READ, PageRights::READ),
+        (Access::WRITE, PageRights::WRITE),
+        (Access::EXECUTE, PageRights::EXECUTE),
+    ];
+    for (_, right) in rights.into_iter().filter(|(a, _)| access.contains(*a)) {
+        allows(by, right)?;
+    }
+    match by {
+        By::Cap(cap) if cap.timed => Err(Error::TimeLimited),
+        _ => Ok(()),
     }
 }
 

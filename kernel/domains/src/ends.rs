@@ -1,0 +1,495 @@
+//! Ends: of environments, and of accounts with all that is charged to them.
+//!
+//! ```text
+//!   an account:  Children -----> Environments ----> Spaces --------> Pages -------> gone
+//!                one after the   its own, and all   one after the    broken, and    the allowance
+//!                other, first    in its spaces      other            freed          flows back
+//! ```
+//!
+//! Each call does a bounded part. Where it stopped is in the record's `cursor`, phase and place, so that
+//! whoever comes next goes on there: the one who asks again, another who asks for an account further up, or
+//! [`Domains::sweep`] in idle time. What has been passed does not come back, since nothing new is charged to an
+//! account that is dying, nobody joins a space of such an account, and a phase begins when the one before it
+//! has left nothing.
+//!
+//! An account with children waits in `Children` with its cursor on the one that is dying. So the way from any
+//! account to the one where there is work is a walk from cursor to cursor, and only those that wait for
+//! no other are in the set from which the background takes its work.
+//!
+//! An environment on another core is marked and interrupted, and its end is [`Error::Busy`] until it has
+//! [`left`](Domains::left), which is its end.
+
+use exopi_abi::capability::{AccountRights, EnvironmentRights};
+use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, Resource};
+use exopi_abi::page::Owner;
+use exopi_abi::{Error, PageNumber, Progress};
+use exopi_pages::{Hardware, Step};
+
+use crate::cores::{NOBODY, has_core};
+use crate::spaces::progress;
+use crate::subject::epoch_of;
+use crate::{Domains, Subject, Target};
+
+/// What one call may do, in records that it looks at.
+const BUDGET: u32 = 1024;
+/// What the end of an environment counts for, besides those that waited before it.
+const ENVIRONMENT_COST: u32 = 128;
+/// Most accounts that a sweep tries. One is blocked only while an environment has a core that is charged to it
+/// or in its space, so that there are at most two for each core.
+const TRIALS: u32 = 9;
+
+/// What of an account is being taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Children = 0,
+    Environments = 1,
+    Spaces = 2,
+    Pages = 3,
+}
+
+/// Where the end of an account has come to: a phase, and a place in the table that it goes through.
+///
+/// ```text
+///   31   24 23       0
+///   | phase | place   |
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    phase: Phase,
+    place: u32,
+}
+
+impl Cursor {
+    const PLACE_BITS: u32 = 24;
+
+    const fn start(phase: Phase) -> Self {
+        Self { phase, place: 0 }
+    }
+
+    const fn of(word: u32) -> Self {
+        let phase = match word >> Self::PLACE_BITS {
+            0 => Phase::Children,
+            1 => Phase::Environments,
+            2 => Phase::Spaces,
+            _ => Phase::Pages,
+        };
+        Self {
+            phase,
+            place: word & ((1 << Self::PLACE_BITS) - 1),
+        }
+    }
+
+    const fn word(self) -> u32 {
+        (self.phase as u32) << Self::PLACE_BITS | self.place
+    }
+}
+
+// A frame's number fits.
+const _: () = assert!(exopi_pages::MAX_FRAMES < 1 << Cursor::PLACE_BITS);
+
+/// How a bounded part of an end left things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is gone.
+    Done,
+    /// There is more to do.
+    More,
+    /// Somebody has to leave a core first, and was told.
+    Blocked,
+}
+
+/// What comes next of an account's end.
+enum Next {
+    /// The next phase.
+    Phase(Phase),
+    /// The end of this child.
+    Child(u16),
+    /// Nothing: it is gone.
+    Gone,
+    /// No more in this call.
+    Later(End),
+}
+
+impl Domains<'_> {
+    /// Destroys an environment as the row `env_destroy` of the call table says. The caller itself dies once it has
+    /// [`left`](Domains::left). To one who asks again, [`Error::NotYours`] or [`Error::Stale`] says that it is
+    /// gone.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: of a capability [`Error::WrongKind`],
+    /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`]; [`Error::Busy`] of one that has another
+    /// core, which is interrupted.
+    pub fn env_destroy<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        by: &Subject,
+        environment: Target<'_>,
+    ) -> Progress {
+        let index = match self.any_environment(by, environment, EnvironmentRights::DESTROY) {
+            Ok(index) => index,
+            Err(error) => return Progress::refused(error),
+        };
+        if index == by.name.index {
+            self.doom(index);
+            return progress(Step::Done);
+        }
+        if self.blocks(index) {
+            self.doom(index);
+            self.interrupt_environment(index);
+            return Progress::refused(Error::Busy);
+        }
+        progress(self.end_environment(hw, index))
+    }
+
+    /// Destroys an account as the row `account_destroy` of the call table says. If the caller is among what it
+    /// takes away, it dies, too, once it has [`left`](Domains::left). To one who asks again,
+    /// [`Error::NotYours`] or [`Error::Stale`] says that it is gone.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::MissingRight`] for the caller's own or the first;
+    /// of a capability [`Error::WrongKind`], [`Error::MissingRight`]; [`Error::NotYours`],
+    /// [`Error::Stale`]; [`Error::Busy`] if an environment has to leave a core first, which is interrupted.
+    pub fn account_destroy<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        by: &Subject,
+        account: Target<'_>,
+    ) -> Progress {
+        let index = match self.any_account(by, account, AccountRights::DESTROY) {
+            Ok(index) => index,
+            Err(error) => return Progress::refused(error),
+        };
+        if self
+            .account(index)
+            .is_some_and(|record| record.parent == index)
+        {
+            return Progress::refused(Error::MissingRight);
+        }
+        self.begin_end(index);
+        match self.end_account(hw, index) {
+            End::Done => progress(Step::Done),
+            End::More => progress(Step::More),
+            End::Blocked => Progress::refused(Error::Busy),
+        }
+    }
+
+    /// One bounded step of taking apart whatever is dying: for cores that have nothing else to do, and on the way
+    /// of those that yield. `false` if there is nothing to do, or nothing before somebody has left a core.
+    pub fn sweep<H: Hardware>(&mut self, hw: &mut H) -> bool {
+        let from = self.turn_spaces;
+        let waiting = self.ending_spaces.from(from);
+        if let Some(index) = waiting.or_else(|| self.ending_spaces.first()) {
+            self.turn_spaces = index + 1;
+            let _ = self.clear(hw, index);
+            return true;
+        }
+        for _ in 0..TRIALS {
+            let from = self.turn_accounts;
+            let waiting = self.ending_accounts.from(from);
+            let Some(index) = waiting.or_else(|| self.ending_accounts.first()) else {
+                return false;
+            };
+            self.turn_accounts = index + 1;
+            if self.end_account(hw, index) != End::Blocked {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether an environment must leave a core before it can be taken apart.
+    fn blocks(&self, index: u16) -> bool {
+        self.environment(index).is_some_and(has_core)
+    }
+
+    /// Marks an environment that has a core: it dies when it leaves it.
+    fn doom(&mut self, index: u16) {
+        self.update_environment(index, |record| record.state = EnvironmentState::Dying);
+    }
+
+    fn interrupt_environment(&mut self, index: u16) {
+        if let Some(core) = self.environment(index).map(|record| record.core) {
+            self.interrupt(core);
+        }
+    }
+
+    /// Ends an environment that has no core, tells its keeper, and if it was the last in its space, begins to take
+    /// that apart.
+    pub(crate) fn end_environment<H: Hardware>(&mut self, hw: &mut H, index: u16) -> Step {
+        let Some(record) = self.environment(index).copied() else {
+            return Step::Done;
+        };
+        if record.state == EnvironmentState::Ready {
+            let _ = self.wait_no_more(index);
+        }
+        let _ = self.tell_keeper(index);
+        let uarea = PageNumber::new(record.uarea);
+        // It is one as long as its environment lives, so that nothing is refused.
+        let _ = self.pages.remove_uarea(hw, &mut self.epochs, uarea);
+        self.update_environment(index, |record| *record = EnvironmentRecord::FREE);
+        self.free_environments.insert(index);
+        self.release(record.account, Resource::Environments, 1);
+        let mut last = false;
+        self.update_space(record.space, |space| {
+            space.members -= 1;
+            last = space.members == 0;
+        });
+        if !last {
+            return Step::Done;
+        }
+        self.update_space(record.space, |space| space.dying = 1);
+        self.ending_spaces.insert(record.space);
+        self.clear(hw, record.space)
+    }
+
+    /// From now on nothing new is charged to an account.
+    fn begin_end(&mut self, index: u16) {
+        if self.account(index).is_some_and(|record| record.dying == 0) {
+            self.update_account(index, |record| {
+                record.dying = 1;
+                record.accepts = 0;
+                record.cursor = Cursor::start(Phase::Children).word();
+            });
+            self.ending_accounts.insert(index);
+        }
+    }
+
+    /// A bounded part of the end of an account, which has begun.
+    fn end_account<H: Hardware>(&mut self, hw: &mut H, index: u16) -> End {
+        let mut budget = BUDGET;
+        let mut at = self.waits_for(index);
+        loop {
+            let Some(parent) = self.account(at).map(|record| record.parent) else {
+                return End::Done;
+            };
+            match self.end_step(hw, at, &mut budget) {
+                Next::Phase(phase) => self.set_cursor(at, Cursor::start(phase)),
+                Next::Child(child) => {
+                    self.begin_end(child);
+                    self.ending_accounts.remove(at);
+                    at = self.waits_for(child);
+                }
+                Next::Gone => {
+                    self.drop_dying(at, parent);
+                    if at == index {
+                        return End::Done;
+                    }
+                    at = parent;
+                }
+                Next::Later(end) => return end,
+            }
+        }
+    }
+
+    /// The account below `index`, or that one itself, at which its end has come to.
+    fn waits_for(&self, index: u16) -> u16 {
+        let mut at = index;
+        // No line of children is longer than the table.
+        for _ in 0..self.accounts.len() {
+            match self.dying_child(at) {
+                Some(child) => at = child,
+                None => break,
+            }
+        }
+        at
+    }
+
+    /// The child whose end an account waits for.
+    fn dying_child(&self, index: u16) -> Option<u16> {
+        let cursor = Cursor::of(self.account(index)?.cursor);
+        let child = cursor.place as u16;
+        let record = self.account(child)?;
+        let waits = cursor.phase == Phase::Children && record.dying != 0;
+        (waits && record.parent == index && child != index).then_some(child)
+    }
+
+    fn set_cursor(&mut self, index: u16, cursor: Cursor) {
+        self.update_account(index, |record| record.cursor = cursor.word());
+    }
+
+    /// An account has come to its end; who waited for it goes on.
+    fn drop_dying(&mut self, index: u16, parent: u16) {
+        let waited = self.dying_child(parent) == Some(index);
+        self.ending_accounts.remove(index);
+        self.drop_account(index);
+        if waited {
+            self.ending_accounts.insert(parent);
+        }
+    }
+
+    /// What comes next of the end of the account at `index`, or the next part of it.
+    fn end_step<H: Hardware>(&mut self, hw: &mut H, index: u16, budget: &mut u32) -> Next {
+        let Some(record) = self.account(index).copied() else {
+            return Next::Gone;
+        };
+        let used = |resource: Resource| record.used[resource as usize];
+        let cursor = Cursor::of(record.cursor);
+        let owner = Owner::new(index, epoch_of(record.epoch));
+        match cursor.phase {
+            Phase::Children if used(Resource::Accounts) == 0 => Next::Phase(Phase::Environments),
+            Phase::Children => self.find_child(index, cursor.place, budget),
+            Phase::Environments
+                if used(Resource::Environments) == 0 && used(Resource::Spaces) == 0 =>
+            {
+                Next::Phase(Phase::Spaces)
+            }
+            Phase::Environments => self.end_environments(hw, owner, cursor.place, budget),
+            Phase::Spaces if used(Resource::Spaces) == 0 => Next::Phase(Phase::Pages),
+            Phase::Spaces => self.end_spaces(hw, owner, cursor.place, budget),
+            Phase::Pages if used(Resource::Pages) == 0 => Next::Gone,
+            Phase::Pages => self.end_pages(hw, owner, cursor.place),
+        }
+    }
+
+    /// Goes through a table from `place` on, as far as `budget` allows, up to the first record for which `found`
+    /// says so. Gives its place, or the phase that follows.
+    fn scan(
+        &mut self,
+        index: u16,
+        mut cursor: Cursor,
+        budget: &mut u32,
+        length: usize,
+        then: Phase,
+        found: impl Fn(&Self, u16) -> bool,
+    ) -> Result<u16, Next> {
+        while (cursor.place as usize) < length {
+            let place = cursor.place as u16;
+            if *budget == 0 {
+                self.set_cursor(index, cursor);
+                return Err(Next::Later(End::More));
+            }
+            *budget -= 1;
+            if found(self, place) {
+                self.set_cursor(index, cursor);
+                return Ok(place);
+            }
+            cursor.place += 1;
+        }
+        Err(Next::Phase(then))
+    }
+
+    fn find_child(&mut self, index: u16, place: u32, budget: &mut u32) -> Next {
+        let cursor = Cursor {
+            phase: Phase::Children,
+            place,
+        };
+        let length = self.accounts.len();
+        let is_child = |domains: &Self, child: u16| {
+            let parent = domains.account(child).map(|record| record.parent);
+            parent == Some(index) && child != index
+        };
+        match self.scan(index, cursor, budget, length, Phase::Environments, is_child) {
+            Ok(child) => Next::Child(child),
+            Err(next) => next,
+        }
+    }
+
+    /// Whether an environment is charged to `owner`, or is in a space of its.
+    fn is_in(&self, index: u16, owner: Owner) -> bool {
+        self.environment(index).is_some_and(|record| {
+            let space = self.space(record.space).map(|space| space.owner);
+            record.account == owner || space == Some(owner)
+        })
+    }
+
+    fn end_environments<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        owner: Owner,
+        place: u32,
+        budget: &mut u32,
+    ) -> Next {
+        // All at once: none of them has to be waited for longer than the others.
+        let mut blocked = false;
+        for core in 0..self.core_count {
+            let running = self.core(core).map_or(NOBODY, |place| place.running);
+            if self.is_in(running, owner) {
+                self.doom(running);
+                self.interrupt(core);
+                blocked = true;
+            }
+        }
+        if blocked {
+            return Next::Later(End::Blocked);
+        }
+        let mut cursor = Cursor {
+            phase: Phase::Environments,
+            place,
+        };
+        let length = self.environments.len();
+        let is_in = |domains: &Self, index: u16| domains.is_in(index, owner);
+        loop {
+            let account = owner.index();
+            match self.scan(account, cursor, budget, length, Phase::Spaces, is_in) {
+                Ok(found) => {
+                    let passed = self.environment(found).map_or(0, |record| {
+                        if record.state == EnvironmentState::Ready {
+                            self.environments.len() as u32
+                        } else {
+                            0
+                        }
+                    });
+                    let step = self.end_environment(hw, found);
+                    *budget = budget.saturating_sub(ENVIRONMENT_COST + passed);
+                    cursor.place = u32::from(found) + 1;
+                    if step == Step::More {
+                        *budget = 0;
+                    }
+                }
+                Err(next) => return next,
+            }
+        }
+    }
+
+    fn end_spaces<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        owner: Owner,
+        place: u32,
+        budget: &mut u32,
+    ) -> Next {
+        let cursor = Cursor {
+            phase: Phase::Spaces,
+            place,
+        };
+        let length = self.spaces.len();
+        let is_owned = |domains: &Self, index: u16| {
+            domains.space(index).map(|record| record.owner) == Some(owner)
+        };
+        match self.scan(
+            owner.index(),
+            cursor,
+            budget,
+            length,
+            Phase::Pages,
+            is_owned,
+        ) {
+            Ok(found) => {
+                self.update_space(found, |record| record.dying = 1);
+                let _ = self.clear(hw, found);
+                Next::Later(End::More)
+            }
+            Err(next) => next,
+        }
+    }
+
+    fn end_pages<H: Hardware>(&mut self, hw: &mut H, owner: Owner, mut place: u32) -> Next {
+        let reclaimed = self.pages.reclaim(hw, owner, &mut place);
+        self.release(owner, Resource::Pages, reclaimed.freed);
+        if reclaimed.step == Step::Done {
+            return Next::Gone;
+        }
+        let cursor = Cursor {
+            phase: Phase::Pages,
+            place,
+        };
+        self.set_cursor(owner.index(), cursor);
+        let used = self
+            .account(owner.index())
+            .map(|record| record.used[Resource::Pages as usize]);
+        match used {
+            Some(0) | None => Next::Gone,
+            Some(_) => Next::Later(End::More),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Who pays, where, and who runs: accounts, spaces and environments over pages.
+//!
+//! Everything that a kernel decides about them is decided here, for the real kernel and for the simulated
+//! one. There is a method for each call of the table that needs no device; what is left to the caller is
+//! decoding, reading and verifying capabilities, copying user memory, saving and restoring registers.
+//!
+//! ```text
+//!   account  <-- parent -- account            what may be used; carved out of the parent's       accounts
+//!      ^                      ^
+//!      | owner                | account (home), bound (drawn on)
+//!    space  <-- space -- environment          tables and mappings; what runs in them             spaces, environments
+//!                             ^
+//!                             | running, head .. tail
+//!                           core              who has it, who waits for it                       cores
+//! ```
+//!
+//! # What always holds between two calls
+//!
+//! * Frames = free + the kernel's + the sum over accounts. What an account has *used* of each resource is what is
+//!   charged to it by records, and the whole allowances of its children, and it is no more than it is
+//!   allowed. So nobody's spending can be felt outside the account that it is drawn from.
+//! * A space has as many members as there are environments in it. It is dying if that number has come back to
+//!   zero, or somebody asked for its end; then nothing is mapped in it any more.
+//! * An environment is in at most one queue, once, and that is if it is Ready. It has a core if it is that
+//!   core's, and one that has a core is taken apart by nobody.
+//! * What an account pays for lives no longer than the account. What others have of it (mappings of its pages,
+//!   environments in its spaces, the right to draw on it) ends with it.
+//! * A call that was refused has changed nothing, but for [`Error::Busy`](exopi_abi::Error::Busy), whose point is
+//!   the interrupt.
+//!
+//! # What the kernel owes
+//!
+//! * All methods are called under one lock, and an environment that does not run any more ([`Domains::runs`])
+//!   has its registers saved, and leaves ([`Domains::left`]), before the lock is given back. From then on
+//!   another core may run, read or destroy it.
+//! * A core that nobody has is in no space: the space of the one that left may be gone with its tables at any
+//!   time, and is before `left` returns if it died.
+//! * [`Domains::take_interrupts`] is asked after each call, and those cores told.
+//! * What is kept of a subject is asked for again after [`Domains::account_bind`].
+//!
+//! # Absent on purpose
+//!
+//! Time slices, priorities, parents and exit statuses of environments, names: policy. Lists of who holds what:
+//! capabilities need none. Any wait: what cannot be done at once is refused as busy, or is done in parts.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "model"))]
+extern crate std;
+
+mod accounts;
+mod bits;
+mod capabilities;
+mod cores;
+mod ends;
+mod environments;
+mod first;
+mod memory;
+mod notices;
+mod spaces;
+mod subject;
+
+use exopi_abi::capability::Epoch;
+use exopi_abi::domain::{
+    AccountRecord, EnvironmentRecord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES, ObjectName,
+    SpaceRecord,
+};
+use exopi_abi::exposed::MAX_CORES;
+use exopi_cap::Epochs;
+use exopi_pages::Pages;
+
+use bits::Bits;
+use cores::Core;
+
+pub use capabilities::cap_narrow;
+pub use environments::{STATE_BOUND, Window};
+pub use subject::{Subject, Target};
+
+/// Pages, accounts, spaces, environments and cores.
+#[derive(Debug)]
+pub struct Domains<'m> {
+    /// All frames.
+    pub pages: Pages<'m>,
+    /// Where every stamp comes from.
+    pub epochs: Epochs,
+    accounts: &'m mut [AccountRecord],
+    spaces: &'m mut [SpaceRecord],
+    environments: &'m mut [EnvironmentRecord],
+    free_accounts: Bits,
+    free_spaces: Bits,
+    free_environments: Bits,
+    /// Accounts that are dying and wait for no child.
+    ending_accounts: Bits,
+    /// Dying spaces that the background takes apart.
+    ending_spaces: Bits,
+    /// Where the background looks next.
+    turn_accounts: u16,
+    turn_spaces: u16,
+    cores: [Core; MAX_CORES],
+    core_count: u8,
+    /// Cores that are to be told, by bit.
+    interrupts: u8,
+    first: ObjectName,
+}
+
+impl<'m> Domains<'m> {
+    /// Nothing at all: what a kernel has before it knows its board.
+    pub const fn none() -> Self {
+        Self {
+            pages: Pages::none(),
+            epochs: Epochs::new(),
+            accounts: &mut [],
+            spaces: &mut [],
+            environments: &mut [],
+            free_accounts: Bits::EMPTY,
+            free_spaces: Bits::EMPTY,
+            free_environments: Bits::EMPTY,
+            ending_accounts: Bits::EMPTY,
+            ending_spaces: Bits::EMPTY,
+            turn_accounts: 0,
+            turn_spaces: 0,
+            cores: [Core::IDLE; MAX_CORES],
+            core_count: 0,
+            interrupts: 0,
+            first: ObjectName {
+                index: 0,
+                epoch: Epoch::NONE,
+            },
+        }
+    }
+
+    /// Tables in which there is nobody yet, over `pages`, for a machine with `cores` cores. All records must be
+    /// free ones. What is beyond [`MAX_ACCOUNTS`], [`MAX_SPACES`], [`MAX_ENVIRONMENTS`] or [`MAX_CORES`] is left out.
+    pub fn new(
+        pages: Pages<'m>,
+        accounts: &'m mut [AccountRecord],
+        spaces: &'m mut [SpaceRecord],
+        environments: &'m mut [EnvironmentRecord],
+        cores: u8,
+    ) -> Self {
+        let (accounts, _) = accounts.split_at_mut(accounts.len().min(MAX_ACCOUNTS));
+        let (spaces, _) = spaces.split_at_mut(spaces.len().min(MAX_SPACES));
+        let (environments, _) = environments.split_at_mut(environments.len().min(MAX_ENVIRONMENTS));
+        Self {
+            pages,
+            free_accounts: Bits::below(accounts.len()),
+            free_spaces: Bits::below(spaces.len()),
+            free_environments: Bits::below(environments.len()),
+            accounts,
+            spaces,
+            environments,
+            core_count: cores.min(MAX_CORES as u8),
+            ..Self::none()
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Notices: bits that wait in a record until the kernel delivers them, and keepers, whom they tell.
+//!
+//! Whatever state an environment is in, a notice for it waits: it is delivered when it next has a core. One that
+//! runs is interrupted for it.
+
+use exopi_abi::domain::{EnvironmentState, ObjectName};
+
+use crate::Domains;
+
+impl Domains<'_> {
+    /// Leaves notices, of which at least one is set in `bits`, for the environment `to`. `false` if there is none
+    /// of this name any more.
+    pub fn post(&mut self, to: ObjectName, bits: u32) -> bool {
+        if !self.lives(to) {
+            return false;
+        }
+        self.update_environment(to.index, |record| record.notices |= bits);
+        if let Some(record) = self.environment(to.index)
+            && record.state == EnvironmentState::Running
+        {
+            let core = record.core;
+            self.interrupt(core);
+        }
+        true
+    }
+
+    /// The notices that wait for the environment at `index`, which are delivered with this.
+    pub fn take_notices(&mut self, index: u16) -> u32 {
+        let bits = self.environment(index).map_or(0, |record| record.notices);
+        self.update_environment(index, |record| record.notices = 0);
+        bits
+    }
+
+    /// Tells the keeper of the environment at `index` that it is suspended or has died. `false` if nobody keeps it,
+    /// or who did is gone.
+    pub(crate) fn tell_keeper(&mut self, index: u16) -> bool {
+        let Some(record) = self.environment(index) else {
+            return false;
+        };
+        let (keeper, bit) = (record.keeper, record.keeper_bit);
+        keeper != 0 && self.post(ObjectName::from_word(keeper), 1 << (bit % 32))
+    }
+}
