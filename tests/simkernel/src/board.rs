@@ -33,9 +33,9 @@ impl Board {
         kernel_frames: 2,
         colours: 2,
         cores: 4,
-        accounts: 6,
-        spaces: 6,
-        environments: 6,
+        accounts: 8,
+        spaces: 8,
+        environments: 8,
         key: [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908],
         seconds: 5,
     };

@@ -21,8 +21,6 @@ mod batch;
 
 /// Most bytes that one console call moves.
 const CONSOLE_BYTES: u64 = 256;
-/// Most bytes that one call moves from or to another environment's u-area.
-const STATE_BYTES: u64 = 512;
 
 impl<'m> Kernel<'m> {
     /// Reads and verifies what the caller presents.
@@ -33,16 +31,19 @@ impl<'m> Kernel<'m> {
         verify(&capability, self.key(), presenter, self.seconds)
     }
 
-    /// The same beside a space, which comes first in the registers and is refused first.
-    fn presented_in(
+    /// What `object` is, by a proof that is kept in `place`.
+    pub(crate) fn target<'v>(
         &mut self,
-        space: Object<'_>,
-        capability: UserCapability<'_>,
-    ) -> Result<Verified, Error> {
-        if let Object::Presented(space) = space {
-            self.presented(space)?;
-        }
-        self.presented(capability)
+        object: Object<'_>,
+        place: &'v mut Option<Verified>,
+    ) -> Result<Target<'v>, Error> {
+        Ok(match object {
+            Object::Own => Target::Own,
+            Object::Owned(name) => Target::Owned(name),
+            Object::Presented(capability) => {
+                Target::Verified(place.insert(self.presented(capability)?))
+            }
+        })
     }
 
     /// Makes `call` on `object`, or says why its capability is refused.
@@ -51,19 +52,31 @@ impl<'m> Kernel<'m> {
         object: Object<'_>,
         call: impl FnOnce(&mut Domains<'m>, &mut Machine, &Subject, Target<'_>) -> R,
     ) -> R {
-        let verified;
-        let target = match object {
-            Object::Own => Target::Own,
-            Object::Owned(name) => Target::Owned(name),
-            Object::Presented(capability) => match self.presented(capability) {
-                Ok(proof) => {
-                    verified = proof;
-                    Target::Verified(&verified)
-                }
-                Err(error) => return R::refused(error),
-            },
-        };
-        self.enter(|domains, machine, by| call(domains, machine, by, target))
+        let mut place = None;
+        match self.target(object, &mut place) {
+            Ok(target) => self.enter(|domains, machine, by| call(domains, machine, by, target)),
+            Err(error) => R::refused(error),
+        }
+    }
+
+    /// The pages that are named, and the right to them, by a proof that is kept in `place`. `beside` is what comes
+    /// first in the registers, and is refused first.
+    fn right<'v>(
+        &mut self,
+        beside: Object<'_>,
+        pages: PageRun<'_>,
+        place: &'v mut Option<Verified>,
+    ) -> Result<(PageNumber, Right<'v>), Error> {
+        if let Object::Presented(beside) = beside {
+            self.presented(beside)?;
+        }
+        Ok(match pages {
+            PageRun::Owned(first) => (first, Right::Owner(self.subject().owner)),
+            PageRun::Presented(first, capability) => {
+                let verified = place.insert(self.presented(capability)?);
+                (first, Right::Verified(verified))
+            }
+        })
     }
 
     /// Makes `call` on pages from a first one on, or says why their capability is refused.
@@ -72,16 +85,10 @@ impl<'m> Kernel<'m> {
         pages: PageRun<'_>,
         call: impl FnOnce(&mut Domains<'m>, &mut Machine, &Subject, PageNumber, Right<'_>) -> R,
     ) -> R {
-        let verified;
-        let (first, right) = match pages {
-            PageRun::Owned(first) => (first, Right::Owner(self.subject().owner)),
-            PageRun::Presented(first, capability) => match self.presented(capability) {
-                Ok(proof) => {
-                    verified = proof;
-                    (first, Right::Verified(&verified))
-                }
-                Err(error) => return R::refused(error),
-            },
+        let mut place = None;
+        let (first, right) = match self.right(Object::Own, pages, &mut place) {
+            Ok(named) => named,
+            Err(error) => return R::refused(error),
         };
         self.enter(|domains, machine, by| call(domains, machine, by, first, right))
     }
@@ -149,21 +156,13 @@ impl Calls for Kernel<'_> {
         count: u64,
         access: Access,
     ) -> Progress {
-        let verified;
+        let mut place = None;
         let source = match source {
             PageSource::New(which) => Source::New(which),
-            PageSource::Run(PageRun::Owned(first)) => {
-                Source::Run(first, Right::Owner(self.subject().owner))
-            }
-            PageSource::Run(PageRun::Presented(first, capability)) => {
-                match self.presented_in(space, capability) {
-                    Ok(proof) => {
-                        verified = proof;
-                        Source::Run(first, Right::Verified(&verified))
-                    }
-                    Err(error) => return Progress::refused(error),
-                }
-            }
+            PageSource::Run(pages) => match self.right(space, pages, &mut place) {
+                Ok((first, right)) => Source::Run(first, right),
+                Err(error) => return Progress::refused(error),
+            },
         };
         self.with_object(space, |domains, machine, by, space| {
             domains.insert_pte(machine, by, space, at, source, count, access)
@@ -234,16 +233,10 @@ impl Calls for Kernel<'_> {
         count: u64,
         access: Access,
     ) -> Progress {
-        let verified;
-        let (first, right) = match pages {
-            PageRun::Owned(first) => (first, Right::Owner(self.subject().owner)),
-            PageRun::Presented(first, capability) => match self.presented_in(space, capability) {
-                Ok(proof) => {
-                    verified = proof;
-                    (first, Right::Verified(&verified))
-                }
-                Err(error) => return Progress::refused(error),
-            },
+        let mut place = None;
+        let (first, right) = match self.right(space, pages, &mut place) {
+            Ok(named) => named,
+            Err(error) => return Progress::refused(error),
         };
         self.with_object(space, |domains, machine, by, space| {
             domains.insert_superpage(machine, by, space, at, first, right, count, access)

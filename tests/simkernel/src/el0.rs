@@ -5,6 +5,7 @@
 
 use exopi_abi::PageNumber;
 use exopi_abi::layout::{PAGE_SIZE, USER_END};
+use exopi_abi::page::SUPERPAGE_PAGES;
 use exopi_abi::uarea::{Entry, Frame, UArea, UpcallClass};
 use exopi_pages::Index;
 use exopi_pages::model::Machine;
@@ -77,8 +78,11 @@ pub fn translate(machine: &Machine, asid: u16, at: u64, what: Use) -> Result<Pag
     if at >= USER_END {
         return Err(Fault::new(at, what, OUTSIDE));
     }
-    let mut found = machine.translate(asid, at & !(PAGE_SIZE - 1)).into_iter();
-    let Some(translation) = found.next() else {
+    let mut found = machine.translations().filter(|(space, base, translation)| {
+        let pages = if translation.superpage { SUPERPAGE_PAGES } else { 1 };
+        *space == asid && *base <= at && at - *base < pages * PAGE_SIZE
+    });
+    let Some((_, base, translation)) = found.next() else {
         return Err(Fault::new(at, what, TRANSLATION));
     };
     if let Some(other) = found.next() {
@@ -90,7 +94,8 @@ pub fn translate(machine: &Machine, asid: u16, at: u64, what: Use) -> Result<Pag
         Use::Fetch => translation.execute,
     };
     if allowed {
-        Ok(translation.frame)
+        let offset = (at - base) / PAGE_SIZE;
+        Ok(PageNumber::new(translation.frame.get() + offset as u32))
     } else {
         Err(Fault::new(at, what, PERMISSION))
     }
@@ -157,6 +162,11 @@ impl Kernel<'_> {
     /// handler that the test has installed. `pc` is where it happened.
     pub fn fault(&mut self, fault: Fault, pc: u64) -> Delivery {
         self.upcall(UpcallClass::Fault, pc, fault.esr, fault.far)
+    }
+
+    /// What becomes of an environment that has no code: its first instruction faults.
+    pub(crate) fn fault_at_once(&mut self) -> Delivery {
+        self.fault(Fault::new(0, Use::Fetch, TRANSLATION), 0)
     }
 
     /// Delivers an upcall of `class`.

@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use exopi_abi::domain::ObjectName;
-use exopi_abi::page::Owner;
 use exopi_abi::uarea::UpcallClass;
-use exopi_abi::{Call, Calls, Error, PageNumber, PageSelect, Reply, calls};
+use exopi_abi::{Error, PageNumber, Reply, calls};
 use exopi_cap::Key;
 use exopi_domains::{Domains, Subject};
 use exopi_pages::model::Machine;
-use exopi_pages::{Index, pte};
+use exopi_pages::pte;
 
 use crate::user::{HostProcess, Translated, UserMemory};
-use crate::{Board, Storage};
 
 mod boot;
 mod check;
@@ -176,9 +174,15 @@ impl<'m> Kernel<'m> {
 
     /// Makes a call from registers.
     pub fn call(&mut self, number: u16, words: [u64; 6]) -> Reply {
-        let reply = calls::dispatch(self, number, words);
+        let reply = self.dispatch(number, words);
         self.leave();
         reply
+    }
+
+    /// The call itself, without what the kernel does on its way out ([`Kernel::leave`]). Between the two nothing
+    /// else may be done.
+    pub fn dispatch(&mut self, number: u16, words: [u64; 6]) -> Reply {
+        calls::dispatch(self, number, words)
     }
 
     /// The kernel's state and the machine, for a call of who runs here.
@@ -236,31 +240,30 @@ impl<'m> Kernel<'m> {
     }
 
     /// What the real kernel does on its way out: whoever is to leave its core leaves it, cores that are
-    /// idle take the next one, and notices are delivered.
+    /// idle take the next one, and cores that were interrupted deliver notices.
     pub fn leave(&mut self) {
         let here = self.core;
+        self.look_again();
         loop {
-            let mut cores = self.domains.take_interrupts();
-            cores |= 1 << here;
-            for core in 0..self.cores() {
-                if cores >> core & 1 == 1 {
-                    self.core = core;
-                    self.reschedule();
-                }
-            }
-            cores = self.domains.take_interrupts();
+            let cores = self.domains.take_interrupts();
             if cores == 0 {
                 break;
+            }
+            for core in (0..self.cores()).filter(|core| cores >> core & 1 == 1) {
+                self.core = core;
+                self.look_again();
+                if self.is_busy(core) {
+                    self.deliver_notices();
+                }
             }
         }
         self.core = here;
     }
 
-    /// One core looks again at what it runs.
-    fn reschedule(&mut self) {
+    /// The core looks again at what it runs.
+    fn look_again(&mut self) {
         if let Some(subject) = self.subjects[usize::from(self.core)] {
             if self.domains.runs(&subject) {
-                self.deliver_notices();
                 return;
             }
             self.save();

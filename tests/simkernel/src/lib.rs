@@ -30,5 +30,5 @@ pub mod user;
 mod world;
 
 pub use board::{Board, Storage};
-pub use kernel::{Kernel, MemoryMode, PowerOff, Serve};
+pub use kernel::{First, Kernel, MemoryMode, PowerOff, Seen, Serve, Snapshot};
 pub use world::SimulatedWorld;

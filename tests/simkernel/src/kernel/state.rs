@@ -53,15 +53,15 @@ impl Kernel<'_> {
         length: u64,
         write: bool,
     ) -> Result<Window, Error> {
-        self.with_object(environment, |domains, _, by, environment| {
+        let mut place = None;
+        let environment = self.target(environment, &mut place)?;
+        self.enter(|domains, _, by| {
             if write {
                 domains.env_write(by, environment, offset, length)
             } else {
                 domains.env_read(by, environment, offset, length)
             }
-            .map(Told)
         })
-        .map(|Told(window)| window)
     }
 
     pub(crate) fn state_read(
@@ -112,7 +112,9 @@ impl Kernel<'_> {
         if !self.has_console() {
             return Err(Error::MissingRight);
         }
-        let to = self.with_object(to, |domains, _, by, to| domains.console_give(by, to))?;
+        let mut place = None;
+        let to = self.target(to, &mut place)?;
+        let to = self.enter(|domains, _, by| domains.console_give(by, to))?;
         self.set_console(to);
         Ok(())
     }

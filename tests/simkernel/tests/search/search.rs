@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use exopi_abi::capability::{CAPABILITY_WORDS, Kind};
 use exopi_abi::domain::ObjectName;
-use exopi_abi::layout::{FIRST_UAREA, table_entry};
-use exopi_abi::page::FrameType;
+use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::{Call, Operation, PageNumber, Reply};
+use exopi_pages::model::Machine;
 use exopi_sequence::stage::{OPERATIONS, SLOTS, STORE, operation_status, operations_address, slot_address};
-use exopi_sequence::{Chooser, Edit, Names, Purpose, Random, Step, World, learn};
+use exopi_sequence::{Chooser, Edit, Names, Purpose, Random, Step, learn};
 use exopi_simkernel::el0::Use;
 use exopi_simkernel::{Board, Kernel, SimulatedWorld, Storage};
 
@@ -59,7 +59,7 @@ impl Scenario {
     };
     pub(crate) const WANT: Self = Self {
         name: "four_in_want",
-        frames: 50,
+        frames: 56,
         pages: &[2, 2, 2],
         handed: 25,
         steps: 250_000,
@@ -158,6 +158,15 @@ fn live(scenario: &Scenario, seed: u64, at: &mut u64, tally: &mut Tally) -> Verd
     Ok(())
 }
 
+/// The words at an address of the running environment's memory.
+fn words_at(kernel: &Kernel<'_>, at: u64) -> Option<Words> {
+    let mut words = [0; CAPABILITY_WORDS];
+    for (word, offset) in words.iter_mut().zip((0..).step_by(8)) {
+        *word = kernel.load(at.checked_add(offset)?).ok()?;
+    }
+    at.is_multiple_of(8).then_some(words)
+}
+
 /// A kernel, those who run on it, and what is known of them.
 struct Life<'m> {
     kernel: Kernel<'m>,
@@ -172,9 +181,10 @@ impl<'m> Life<'m> {
         let mut oracle = Oracle::new(kernel.domains().pages.len());
         let mut names = Names::new();
         let first = kernel.first();
-        oracle.boot(first.account, first.space, first.environment);
-        for page in first.tables {
-            oracle.boot_table(first.space, page.get());
+        let [root, tables @ ..] = first.tables.map(PageNumber::get);
+        oracle.boot(first.account, first.space, root, first.environment);
+        for [table, links] in tables.as_chunks().0 {
+            oracle.boot_table(first.space, *table, *links);
         }
         oracle.boot_uarea(first.environment, FIRST_UAREA, first.uarea.get());
         let store = first.store.get();
@@ -274,21 +284,12 @@ impl<'m> Life<'m> {
         let (from, to) = (slot(random), slot(random));
         if self.kernel.is_busy(other) {
             self.kernel.select(other);
-            let words = self.words(from);
+            let words = words_at(&self.kernel, from);
             self.kernel.select(here);
             if let Some(words) = words {
                 self.write_words(to, words);
             }
         }
-    }
-
-    /// The words at an address of the running environment's memory.
-    fn words(&self, at: u64) -> Option<Words> {
-        let mut words = [0; CAPABILITY_WORDS];
-        for (word, at) in words.iter_mut().zip((at..).step_by(8)) {
-            *word = self.kernel.load(at).ok()?;
-        }
-        Some(words)
     }
 
     fn write_words(&mut self, at: u64, words: Words) -> bool {
@@ -340,7 +341,7 @@ impl<'m> Life<'m> {
 
     fn edit(&mut self, edit: &Edit) {
         let (from, to) = (slot_address(edit.source()), slot_address(edit.target()));
-        let (Some(source), Some(target)) = (self.words(from), self.words(to)) else {
+        let (Some(source), Some(target)) = (words_at(&self.kernel, from), words_at(&self.kernel, to)) else {
             return;
         };
         if let Ok(words) = edit.apply(source, target)
@@ -364,11 +365,11 @@ impl<'m> Life<'m> {
         let me = self.kernel.running();
         let arguments = words.into_iter().chain(operations.iter().flatten().flat_map(|one| one.arguments));
         let presented: BTreeMap<u64, Words> =
-            arguments.filter_map(|at| Some((at, self.words(at)?))).collect();
+            arguments.filter_map(|at| Some((at, words_at(&self.kernel, at)?))).collect();
         let before = self.kernel.snapshot();
         let machine = closely.then(|| self.kernel.machine().clone());
         let core = self.kernel.core();
-        let reply = self.kernel.call(number, words);
+        let reply = self.kernel.dispatch(number, words);
         let after = self.kernel.snapshot();
         let refused = reply.error().is_some() && reply.status >> 16 == 0;
         let breaks = Call::from_number(number) == Some(Call::page_break);
@@ -378,14 +379,16 @@ impl<'m> Life<'m> {
             if let Some(difference) = before.difference(&after) {
                 return Err(format!("a call refused with {reply:x?} has changed {difference}"));
             }
-            if machine.is_some_and(|machine| !machine.same_memory(self.kernel.machine())) {
+            if machine.is_some_and(|machine| !self.has_memory_of(&machine)) {
                 return Err(format!("a call refused with {reply:x?} has changed memory"));
             }
         }
+        self.kernel.leave();
         let fresh = before.taken(&after);
         learn(&mut self.names, &SimulatedWorld(&self.kernel), number, &words, reply);
         let running = self.kernel.is_busy(core) && self.kernel.running() == me;
         let operations = if running { self.operations(operations.is_some()) } else { Vec::new() };
+        let kernel = &self.kernel;
         let made = Made {
             by: me,
             number,
@@ -393,13 +396,20 @@ impl<'m> Life<'m> {
             reply,
             operations,
             before: &|at| presented.get(&at).copied(),
-            after: &|at| self.words(at),
-            entry: &|space, at| self.kernel.frame_in(space, at),
+            after: &|at| words_at(kernel, at),
+            entry: &|space, at| kernel.frame_in(space, at),
             fresh,
         };
         self.oracle.call(&made)?;
         self.forget(me, number, &words);
         Ok(reply)
+    }
+
+    /// Whether memory is as it was.
+    fn has_memory_of(&self, before: &Machine) -> bool {
+        let frames = (0..self.kernel.domains().pages.len() as u32).map(PageNumber::new);
+        let now = self.kernel.machine();
+        frames.into_iter().all(|frame| before.contents(frame) == now.contents(frame))
     }
 
     /// Pages in which the kernel may have written for the caller.

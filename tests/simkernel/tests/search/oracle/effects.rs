@@ -352,16 +352,17 @@ impl Oracle {
         let owner = self.spaces[&space].owner;
         if call == Call::table_remove {
             let table = made.reply.value as u32;
-            if !self.space_mut(space).frames.remove(&table) {
+            let Some(links) = self.space_mut(space).tables.remove(&table) else {
                 return Err(format!("page {table} was no table of {space:?}"));
-            }
+            };
             self.back(table);
+            self.back(links);
             return Ok(());
         }
-        for page in [made.words[3], made.words[4]].map(|page| page as u32) {
-            self.retyped(page, owner)?;
-            self.space_mut(space).frames.insert(page);
-        }
+        let [table, links] = [made.words[3], made.words[4]].map(|page| page as u32);
+        self.retyped(table, owner)?;
+        self.retyped(links, owner)?;
+        self.space_mut(space).tables.insert(table, links);
         Ok(())
     }
 
@@ -390,12 +391,11 @@ impl Oracle {
         facts.generation += 1;
     }
 
-    /// Whether a page that was a table may be memory by now, since its space is coming apart, or its table
-    /// was removed and it had been the links.
+    /// Whether a page that was a table or a u-area may be memory by now, since its space is coming apart.
     fn is_let_go(&self, page: u32) -> bool {
         let holders = self.spaces.values().filter(|space| !space.dying);
         let held = holders.into_iter().any(|space| {
-            space.frames.contains(&page) || space.uareas.values().any(|uarea| *uarea == page)
+            space.has(page) || space.uareas.values().any(|uarea| *uarea == page)
         });
         !held
     }
@@ -499,9 +499,7 @@ impl Oracle {
             Call::space_create => {
                 self.is_owned(caller, word as u32)?;
                 self.retyped(word as u32, caller.facts.bound)?;
-                let mut space = Space::new(caller.facts.bound);
-                space.frames.insert(word as u32);
-                self.spaces.insert(new, space);
+                self.spaces.insert(new, Space::new(caller.facts.bound, word as u32));
                 Ok(())
             }
             Call::space_destroy => {
@@ -606,8 +604,10 @@ impl Oracle {
         };
         space.dying = true;
         if over {
-            let space = self.spaces.remove(&name);
-            space.iter().flat_map(|space| &space.frames).for_each(|page| self.back(*page));
+            let tables = space.tables.iter().flat_map(|(table, links)| [*table, *links]);
+            let pages: Vec<u32> = tables.chain([space.root]).collect();
+            self.spaces.remove(&name);
+            pages.into_iter().for_each(|page| self.back(page));
         }
     }
 
@@ -650,6 +650,12 @@ impl Binding {
 }
 
 impl Space {
+    /// Whether a page is its root, one of its tables or one's links.
+    pub(super) fn has(&self, page: u32) -> bool {
+        let tables = &self.tables;
+        self.root == page || tables.contains_key(&page) || tables.values().any(|links| *links == page)
+    }
+
     /// Where the mapping begins that covers `at`.
     pub(super) fn covering(&self, at: u64) -> Option<u64> {
         let (begin, binding) = self.bindings.range(..=at).next_back()?;

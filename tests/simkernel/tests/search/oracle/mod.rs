@@ -10,7 +10,7 @@
 //! * `effects`: what follows from a call that was carried out.
 //! * `reach`: what every core could reach now, against what was given.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use exopi_abi::Access;
 use exopi_abi::capability::{CAPABILITY_WORDS, Identity, Kind};
@@ -21,6 +21,7 @@ mod effects;
 mod reach;
 
 pub(crate) use effects::Made;
+pub(crate) use reach::Reach;
 
 /// The words of a capability.
 pub(crate) type Words = [u64; CAPABILITY_WORDS];
@@ -90,8 +91,10 @@ pub(crate) struct Space {
     bindings: BTreeMap<u64, Binding>,
     /// Where u-areas are.
     uareas: BTreeMap<u64, u32>,
-    /// Its root, tables and links.
-    frames: BTreeSet<u32>,
+    /// Its root.
+    root: u32,
+    /// Its tables, each with its links.
+    tables: BTreeMap<u32, u32>,
 }
 
 /// What is known of an environment.
@@ -131,14 +134,21 @@ impl Oracle {
     }
 
     /// Boot: an account without a parent, its space and its environment, which has console and board.
-    pub(crate) fn boot(&mut self, account: ObjectName, space: ObjectName, environment: ObjectName) {
+    pub(crate) fn boot(
+        &mut self,
+        account: ObjectName,
+        space: ObjectName,
+        root: u32,
+        environment: ObjectName,
+    ) {
         let first = Account {
             parent: None,
             dying: false,
             accepts: 0,
         };
         self.accounts.insert(account, first);
-        self.spaces.insert(space, Space::new(account));
+        self.spaces.insert(space, Space::new(account, root));
+        self.pages[root as usize] = Page::of(account, false);
         let environment_facts = Environment {
             account,
             bound: account,
@@ -164,11 +174,13 @@ impl Oracle {
         self.space_mut(space).bindings.insert(at, binding);
     }
 
-    /// Boot: `page` is a table of the first space, or goes with one.
-    pub(crate) fn boot_table(&mut self, space: ObjectName, page: u32) {
+    /// Boot: these are a table of the first space and its links.
+    pub(crate) fn boot_table(&mut self, space: ObjectName, table: u32, links: u32) {
         let owner = self.spaces[&space].owner;
-        self.pages[page as usize] = Page::of(owner, false);
-        self.space_mut(space).frames.insert(page);
+        for page in [table, links] {
+            self.pages[page as usize] = Page::of(owner, false);
+        }
+        self.space_mut(space).tables.insert(table, links);
     }
 
     /// Boot: `page` is the u-area of the first environment.
@@ -223,13 +235,14 @@ impl Page {
 }
 
 impl Space {
-    fn new(owner: ObjectName) -> Self {
+    fn new(owner: ObjectName, root: u32) -> Self {
         Self {
             owner,
             dying: false,
             bindings: BTreeMap::new(),
             uareas: BTreeMap::new(),
-            frames: BTreeSet::new(),
+            root,
+            tables: BTreeMap::new(),
         }
     }
 }

@@ -141,7 +141,8 @@ impl Space {
             return !reach.write && !reach.execute;
         }
         if reach.at >= TABLES_BASE {
-            let table = self.frames.contains(&reach.page) || self.dying;
+            let table = self.root == reach.page || self.tables.contains_key(&reach.page);
+            let table = table || self.dying;
             return !reach.write && !reach.execute && table;
         }
         if let Some(uarea) = self.uareas.get(&reach.at) {
