@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use exopi_abi::capability::{CAPABILITY_WORDS, Kind};
 use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::FIRST_UAREA;
+use exopi_abi::page::BATCH_BOUND;
 use exopi_abi::{Call, Operation, PageNumber, Reply};
 use exopi_pages::model::Machine;
-use exopi_sequence::stage::{OPERATIONS, SLOTS, STORE, operation_status, operations_address, slot_address};
+use exopi_sequence::stage::{AREA, OPERATIONS, SLOTS, STORE, operations_address, slot_address};
 use exopi_sequence::{Chooser, Edit, Names, Purpose, Random, Step, learn};
 use exopi_simkernel::el0::Use;
 use exopi_simkernel::{Board, Kernel, SimulatedWorld, Storage};
@@ -26,6 +27,8 @@ pub(crate) struct Scenario {
     pages: &'static [u32],
     /// How often, in a thousand steps, a capability is handed to another environment.
     handed: u64,
+    /// Pages that the first environment has in a row from page 512 on.
+    row: u64,
     /// Steps in all.
     steps: u64,
     /// Steps before everything begins anew.
@@ -35,33 +38,37 @@ pub(crate) struct Scenario {
 impl Scenario {
     pub(crate) const ONE_PAGE: Self = Self {
         name: "one_page_reaches_no_other",
-        frames: 44,
+        frames: 58,
         pages: &[1, 4],
         handed: 0,
+        row: 0,
         steps: 250_000,
         life: 400,
     };
     pub(crate) const SHARING: Self = Self {
         name: "three_that_share",
-        frames: 52,
+        frames: 64,
         pages: &[4, 4],
         handed: 40,
+        row: 0,
         steps: 300_000,
         life: 600,
     };
     pub(crate) const STRANGERS: Self = Self {
         name: "two_strangers",
-        frames: 36,
+        frames: 44,
         pages: &[6],
         handed: 2,
+        row: 0,
         steps: 200_000,
         life: 300,
     };
     pub(crate) const WANT: Self = Self {
         name: "four_in_want",
-        frames: 56,
+        frames: 72,
         pages: &[2, 2, 2],
         handed: 25,
+        row: 0,
         steps: 250_000,
         life: 500,
     };
@@ -70,6 +77,7 @@ impl Scenario {
         frames: 1600,
         pages: &[6],
         handed: 30,
+        row: 1024,
         steps: 20_000,
         life: 250,
     };
@@ -128,7 +136,7 @@ fn live(scenario: &Scenario, seed: u64, at: &mut u64, tally: &mut Tally) -> Verd
         ..Board::SMALL
     };
     let mut storage = Storage::new(&board);
-    let mut life = Life::new(Kernel::boot(&board, &mut storage), scenario.pages)?;
+    let mut life = Life::new(Kernel::boot(&board, &mut storage), scenario)?;
     let mut random = Random::new(seed);
     let mut chooser = Chooser::new(random.word(), Purpose::Search);
     while *at < scenario.life {
@@ -177,7 +185,7 @@ struct Life<'m> {
 impl<'m> Life<'m> {
     /// Boots, and has the first environment make the others, each with an account of its own and on a core
     /// of its own, with calls that are judged like any other.
-    fn new(kernel: Kernel<'m>, pages: &[u32]) -> Verdict<Self> {
+    fn new(kernel: Kernel<'m>, scenario: &Scenario) -> Verdict<Self> {
         let mut oracle = Oracle::new(kernel.domains().pages.len());
         let mut names = Names::new();
         let first = kernel.first();
@@ -197,9 +205,10 @@ impl<'m> Life<'m> {
             oracle,
             names,
         };
-        for (core, pages) in (1..).zip(pages) {
+        for (core, pages) in (1..).zip(scenario.pages) {
             life.found(core, *pages)?;
         }
+        life.furnish(scenario.row)?;
         life.name_pages();
         Ok(life)
     }
@@ -211,7 +220,7 @@ impl<'m> Life<'m> {
         let stores: Vec<u32> = (0..8).filter_map(|core| self.kernel.frame_at(core, STORE)).collect();
         for page in 0..count {
             let near = |edge: u32| page.abs_diff(edge) < 3;
-            let chosen = count <= 64 || page < 40 || [512, 1024, 1536].into_iter().any(near);
+            let chosen = count <= 80 || page < 40 || [512, 1024, 1536].into_iter().any(near);
             if chosen && !stores.contains(&page) {
                 self.names.add_page(PageNumber::new(page));
             }
@@ -220,43 +229,63 @@ impl<'m> Life<'m> {
         self.names.add_page(PageNumber::new(0));
     }
 
+    /// The first environment has tables for the area, too, and pages in a row with a capability for them.
+    fn furnish(&mut self, row: u64) -> Verdict {
+        for page in (512..512 + row).step_by(16) {
+            self.must(Call::page_alloc, [page, 16, 0, 0, 0, 0])?;
+        }
+        for first in (512..512 + row).step_by(512) {
+            self.must(Call::page_retire, [first, 0, 256, 0, 0, 0])?;
+            self.must(Call::page_retire, [first + 256, 0, 256, 0, 0, 0])?;
+        }
+        for level in [2, 3] {
+            let mut pages = [0; 2];
+            for page in &mut pages {
+                *page = self.must(Call::page_alloc, [1 << 56, 1, 0, 0, 0, 0])?;
+            }
+            self.must(Call::table_insert, [0, AREA, level, pages[0], pages[1], 0])?;
+        }
+        Ok(())
+    }
+
+    /// A call that everything begins with.
+    fn must(&mut self, call: Call, words: [u64; 6]) -> Verdict<u64> {
+        let step = Step::Call {
+            number: call.number(),
+            words,
+            operations: None,
+        };
+        match self.step(&step, true)? {
+            Some(reply) if reply.error().is_none() => Ok(reply.value),
+            reply => Err(format!("{call:?} {words:x?} begins with {reply:x?}")),
+        }
+    }
+
     /// An account, a space with a store, and an environment that runs on `core`.
     fn found(&mut self, core: u8, pages: u32) -> Verdict {
-        let value = |reply: Reply| match reply.error() {
-            None => Ok(reply.value),
-            Some(error) => Err(format!("an environment cannot be made: {error}")),
-        };
-        let call = |life: &mut Self, call: Call, words: [u64; 6]| -> Verdict<u64> {
-            let step = Step::Call {
-                number: call.number(),
-                words,
-                operations: None,
-            };
-            value(life.step(&step, true)?.unwrap_or(Reply::success(0)))
-        };
-        // Root, two tables and their links for the store and as many for the u-area, the store, the u-area.
-        let needed = 1 + 4 + 4 + 2;
+        // Root; two tables and their links each for the store, the u-area and the area; the store, the u-area.
+        let needed = 1 + 3 * 4 + 2;
         let allowance = u64::from(needed + pages);
-        let account = call(self, Call::account_create, [allowance, 2, 2, 1, 0, 0])?;
+        let account = self.must(Call::account_create, [allowance, 2, 2, 1, 0, 0])?;
         let owned = |word: u64| 1 << 56 | word & ((1 << 56) - 1);
-        call(self, Call::account_bind, [owned(account), 0, 0, 0, 0, 0])?;
+        self.must(Call::account_bind, [owned(account), 0, 0, 0, 0, 0])?;
         let mut taken = Vec::new();
         for _ in 0..needed {
-            taken.push(call(self, Call::page_alloc, [1 << 56, 1, 0, 0, 0, 0])?);
+            taken.push(self.must(Call::page_alloc, [1 << 56, 1, 0, 0, 0, 0])?);
         }
         let mut page = taken.into_iter();
         let mut page = || page.next().unwrap_or_default();
-        let space = call(self, Call::space_create, [page(), 0, 0, 0, 0, 0])?;
+        let space = self.must(Call::space_create, [page(), 0, 0, 0, 0, 0])?;
         let space = owned(space);
-        for at in [STORE, FIRST_UAREA] {
+        for at in [STORE, FIRST_UAREA, AREA] {
             for level in [2, 3] {
-                call(self, Call::table_insert, [space, at, level, page(), page(), 0])?;
+                self.must(Call::table_insert, [space, at, level, page(), page(), 0])?;
             }
         }
-        call(self, Call::insert_pte, [space, STORE, page(), 0, 1, 3])?;
-        let environment = call(self, Call::env_create, [space, page(), FIRST_UAREA, 0, 0, 0])?;
-        call(self, Call::env_run, [owned(environment), core.into(), 0, 0, 0, 0])?;
-        call(self, Call::account_bind, [0; 6])?;
+        self.must(Call::insert_pte, [space, STORE, page(), 0, 1, 3])?;
+        let environment = self.must(Call::env_create, [space, page(), FIRST_UAREA, 0, 0, 0])?;
+        self.must(Call::env_run, [owned(environment), core.into(), 0, 0, 0, 0])?;
+        self.must(Call::account_bind, [0; 6])?;
         self.kernel.schedule();
         Ok(())
     }
@@ -366,6 +395,8 @@ impl<'m> Life<'m> {
         let arguments = words.into_iter().chain(operations.iter().flatten().flat_map(|one| one.arguments));
         let presented: BTreeMap<u64, Words> =
             arguments.filter_map(|at| Some((at, words_at(&self.kernel, at)?))).collect();
+        let batch = Call::from_number(number) == Some(Call::pte_batch);
+        let asked = batch.then(|| self.operations(words[1], words[2]));
         let before = self.kernel.snapshot();
         let machine = closely.then(|| self.kernel.machine().clone());
         let core = self.kernel.core();
@@ -386,8 +417,12 @@ impl<'m> Life<'m> {
         self.kernel.leave();
         let fresh = before.taken(&after);
         learn(&mut self.names, &SimulatedWorld(&self.kernel), number, &words, reply);
-        let running = self.kernel.is_busy(core) && self.kernel.running() == me;
-        let operations = if running { self.operations(operations.is_some()) } else { Vec::new() };
+        let mut operations = asked.unwrap_or_default();
+        if self.kernel.is_busy(core) && self.kernel.running() == me {
+            for (operation, done) in operations.iter_mut().zip(self.operations(words[1], words[2])) {
+                (operation.status, operation.value) = (done.status, done.value);
+            }
+        }
         let kernel = &self.kernel;
         let made = Made {
             by: me,
@@ -434,18 +469,24 @@ impl<'m> Life<'m> {
         }
     }
 
-    fn operations(&self, any: bool) -> Vec<Operation> {
-        let read = |at| self.kernel.load(at).unwrap_or_default();
-        let operation = |index: usize| {
-            let at = operations_address() + (index * size_of::<Operation>()) as u64;
-            Operation {
-                call: read(at),
-                arguments: core::array::from_fn(|word| read(at + 8 + 8 * word as u64)),
-                status: read(operation_status(index)),
-                value: read(operation_status(index) + 8),
+    /// The operations of a batch, as far as they can be read.
+    fn operations(&self, at: u64, count: u64) -> Vec<Operation> {
+        let read = |at| self.kernel.load(at).ok();
+        let operation = |index: u64| {
+            let at = at.checked_add(index * size_of::<Operation>() as u64)?;
+            let mut words = [0; 8];
+            for (word, offset) in words.iter_mut().zip((0..).step_by(8)) {
+                *word = read(at.checked_add(offset)?)?;
             }
+            let [call, a, b, c, d, e, status, value] = words;
+            Some(Operation {
+                call,
+                arguments: [a, b, c, d, e],
+                status,
+                value,
+            })
         };
-        (0..if any { OPERATIONS } else { 0 }).map(operation).collect()
+        (0..count.min(BATCH_BOUND)).map_while(operation).collect()
     }
 
     /// All that must hold between two steps.

@@ -298,6 +298,7 @@ impl Oracle {
             return Err(format!("page {page} is no memory and was mapped"));
         }
         let begins = step == 1 || u64::from(page) % SUPERPAGE == 0;
+        self.make_way(space, at);
         let facts = self.space_mut(space);
         if begins {
             if facts.covering(at).is_some() || facts.uareas.contains_key(&at) {
@@ -312,6 +313,20 @@ impl Oracle {
             facts.bindings.insert(at, binding);
         }
         Ok(())
+    }
+
+    /// What is at a place may be gone: the u-area of an environment whose destruction has begun, and pages of an
+    /// account whose has.
+    fn make_way(&mut self, space: ObjectName, at: u64) {
+        if let Some(begin) = self.spaces[&space].covering(at)
+            && self.may_be_gone(&self.spaces[&space].bindings[&begin])
+        {
+            self.space_mut(space).bindings.remove(&begin);
+        }
+        let mut living = self.environments.values().filter(|facts| !facts.dying);
+        if !living.any(|facts| facts.space == space && facts.at == at) {
+            self.space_mut(space).uareas.remove(&at);
+        }
     }
 
     /// `done` pages of address space from `at` on have other rights, or no mapping any more.
@@ -391,13 +406,16 @@ impl Oracle {
         facts.generation += 1;
     }
 
-    /// Whether a page that was a table or a u-area may be memory by now, since its space is coming apart.
+    /// Whether a page that was a table or a u-area may be memory by now, since its space is coming apart,
+    /// or its environment.
     fn is_let_go(&self, page: u32) -> bool {
-        let holders = self.spaces.values().filter(|space| !space.dying);
-        let held = holders.into_iter().any(|space| {
-            space.has(page) || space.uareas.values().any(|uarea| *uarea == page)
+        let table = self.spaces.values().any(|space| !space.dying && space.has(page));
+        let living = self.environments.values().filter(|facts| !facts.dying);
+        let uarea = living.into_iter().any(|facts| {
+            let space = self.spaces.get(&facts.space);
+            facts.uarea == page && space.is_some_and(|space| !space.dying)
         });
-        !held
+        !table && !uarea
     }
 
     fn issued(&mut self, caller: &Caller<'_>, call: Call, made: &Made<'_>) -> Verdict {
@@ -562,6 +580,7 @@ impl Oracle {
         let (page, at) = (made.words[1] as u32, made.words[2]);
         self.is_owned(caller, page)?;
         self.retyped(page, caller.facts.bound)?;
+        self.make_way(space, at);
         let facts = self.space_mut(space);
         if facts.covering(at).is_some() || facts.uareas.insert(at, page).is_some() || facts.dying {
             return Err(format!("{at:#x} was mapped and became a u-area's"));

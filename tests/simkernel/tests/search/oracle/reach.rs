@@ -7,7 +7,7 @@ use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::{EXPOSED_BASE, PAGE_SIZE, TABLES_BASE};
 use exopi_simkernel::el0::Use;
 
-use super::{Oracle, Space, Verdict};
+use super::{Binding, Oracle, Space, Verdict};
 
 /// A translation that some core may use.
 #[derive(Clone, Copy, Debug)]
@@ -45,20 +45,24 @@ impl Oracle {
             *seen += u64::from(reach.at < TABLES_BASE);
         }
         for (space, seen) in spaces.values() {
-            let ending = |binding: &&super::Binding| {
-                let pages = binding.page..binding.page + binding.pages as u32;
-                pages.into_iter().any(|page| {
-                    self.pages[page as usize].owner.is_none_or(|owner| self.is_ending(owner))
-                })
-            };
             let bindings = space.bindings.values();
-            let may_be_gone = bindings.clone().filter(ending).count() + self.leaving(space);
+            let gone = bindings.clone().filter(|binding| self.may_be_gone(binding));
+            let may_be_gone = gone.count() + self.leaving(space);
             let given = bindings.count() + space.uareas.len();
             if !space.dying && (*seen as usize) + may_be_gone < given {
                 return Err(format!("of {given} mappings {seen} are there: {space:?}"));
             }
         }
         Ok(())
+    }
+
+    /// Whether a mapping may have been taken away with the account that one of its pages belongs to.
+    pub(super) fn may_be_gone(&self, binding: &Binding) -> bool {
+        (0..binding.pages as u32).any(|offset| {
+            let facts = self.pages.get((binding.page.wrapping_add(offset)) as usize);
+            let owner = facts.and_then(|facts| facts.owner);
+            owner.is_none_or(|owner| self.is_ending(owner))
+        })
     }
 
     /// u-areas of environments whose destruction has begun.
