@@ -157,20 +157,20 @@ impl Domains<'_> {
         });
     }
 
-    /// Takes an environment that waits out of its core's queue, and tells how many came before it. Its state is
-    /// the caller's to change.
-    pub(crate) fn wait_no_more(&mut self, index: u16) -> u32 {
+    /// Takes an environment that waits out of its core's queue. Its state is the caller's to change.
+    pub(crate) fn wait_no_more(&mut self, index: u16) {
         let Some(record) = self.environment(index).copied() else {
-            return 0;
+            return;
         };
         let mut previous = NOBODY;
         let mut at = self.core(record.core).map_or(NOBODY, |place| place.head);
-        let mut passed = 0;
         // No queue is longer than the table, whatever it looks like.
-        while at != index && at != NOBODY && passed < self.environments.len() as u32 {
+        for _ in 0..self.environments.len() {
+            if at == index || at == NOBODY {
+                break;
+            }
             previous = at;
             at = self.environment(at).map_or(NOBODY, |record| record.next);
-            passed += 1;
         }
         let next = record.next;
         self.update_environment(previous, |before| before.next = next);
@@ -183,6 +183,5 @@ impl Domains<'_> {
             }
         });
         self.update_environment(index, |record| record.next = NOBODY);
-        passed
     }
 }

@@ -32,7 +32,8 @@ use crate::{Domains, Subject, Target};
 
 /// What one call may do, in records that it looks at.
 const BUDGET: u32 = 1024;
-/// What the end of an environment counts for, besides those that waited before it.
+/// What the end of an environment counts for, besides those that may have waited before it. With the end of a space
+/// a call ends.
 const ENVIRONMENT_COST: u32 = 128;
 /// Most accounts that a sweep tries. One is blocked only while an environment has a core that is charged to it
 /// or in its space, so that there are at most two for each core.
@@ -138,7 +139,7 @@ impl Domains<'_> {
             self.interrupt_environment(index);
             return Progress::refused(Error::Busy);
         }
-        progress(self.end_environment(hw, index))
+        progress(self.end_environment(hw, index).unwrap_or(Step::Done))
     }
 
     /// Destroys an account as the row `account_destroy` of the call table says. If the caller is among what it
@@ -214,13 +215,11 @@ impl Domains<'_> {
     }
 
     /// Ends an environment that has no core, tells its keeper, and if it was the last in its space, begins to take
-    /// that apart.
-    pub(crate) fn end_environment<H: Hardware>(&mut self, hw: &mut H, index: u16) -> Step {
-        let Some(record) = self.environment(index).copied() else {
-            return Step::Done;
-        };
+    /// that apart; gives how far that came.
+    pub(crate) fn end_environment<H: Hardware>(&mut self, hw: &mut H, index: u16) -> Option<Step> {
+        let record = self.environment(index).copied()?;
         if record.state == EnvironmentState::Ready {
-            let _ = self.wait_no_more(index);
+            self.wait_no_more(index);
         }
         let _ = self.tell_keeper(index);
         let uarea = PageNumber::new(record.uarea);
@@ -235,11 +234,19 @@ impl Domains<'_> {
             last = space.members == 0;
         });
         if !last {
-            return Step::Done;
+            return None;
         }
-        self.update_space(record.space, |space| space.dying = 1);
-        self.ending_spaces.insert(record.space);
-        self.clear(hw, record.space)
+        self.begin_end_of_space(record.space);
+        Some(self.clear(hw, record.space))
+    }
+
+    /// From now on nothing is mapped in a space, and the background takes it apart.
+    fn begin_end_of_space(&mut self, index: u16) {
+        self.update_space(index, |record| {
+            record.dying = 1;
+            record.cursor = 0;
+        });
+        self.ending_spaces.insert(index);
     }
 
     /// From now on nothing new is charged to an account.
@@ -422,19 +429,17 @@ impl Domains<'_> {
             let account = owner.index();
             match self.scan(account, cursor, budget, length, Phase::Spaces, is_in) {
                 Ok(found) => {
-                    let passed = self.environment(found).map_or(0, |record| {
-                        if record.state == EnvironmentState::Ready {
-                            self.environments.len() as u32
-                        } else {
-                            0
-                        }
-                    });
-                    let step = self.end_environment(hw, found);
-                    *budget = budget.saturating_sub(ENVIRONMENT_COST + passed);
+                    let waits = self.environment(found).map(|record| record.state);
+                    let passed = match waits {
+                        Some(EnvironmentState::Ready) => length as u32,
+                        _ => 0,
+                    };
+                    let space = self.end_environment(hw, found);
+                    *budget = match space {
+                        None => budget.saturating_sub(ENVIRONMENT_COST + passed),
+                        Some(_) => 0,
+                    };
                     cursor.place = u32::from(found) + 1;
-                    if step == Step::More {
-                        *budget = 0;
-                    }
                 }
                 Err(next) => return next,
             }
@@ -465,7 +470,7 @@ impl Domains<'_> {
             is_owned,
         ) {
             Ok(found) => {
-                self.update_space(found, |record| record.dying = 1);
+                self.begin_end_of_space(found);
                 let _ = self.clear(hw, found);
                 Next::Later(End::More)
             }

@@ -124,7 +124,7 @@ impl Domains<'_> {
             self.live_environment(by, environment, EnvironmentRights::SCHEDULE)?;
         let (busy, core) = (has_core(record), record.core);
         if record.state == EnvironmentState::Ready {
-            let _ = self.wait_no_more(index);
+            self.wait_no_more(index);
         }
         self.update_environment(index, |record| {
             record.state = EnvironmentState::Stopped;
@@ -159,7 +159,7 @@ impl Domains<'_> {
             }
         };
         if let Some(to) = to {
-            let _ = self.wait_no_more(to);
+            self.wait_no_more(to);
             self.wait_first(by.core, to);
         }
         // One that was to stop or to die does that instead of waiting.

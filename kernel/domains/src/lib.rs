@@ -49,6 +49,8 @@
 extern crate std;
 
 mod accounts;
+#[cfg(any(test, feature = "model"))]
+pub mod audit;
 mod bits;
 mod capabilities;
 mod cores;
