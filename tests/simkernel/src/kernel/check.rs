@@ -79,12 +79,7 @@ impl Kernel<'_> {
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), String> {
         self.machine.settled()?;
-        let records = (0..self.spaces).filter_map(|index| self.domains.space(index));
-        let roots = records.map(|record| PageNumber::new(record.root));
-        let spaces: Vec<_> = roots.filter_map(|root| self.domains.pages.space(root)).collect();
-        let spaces: Vec<_> = spaces.iter().collect();
-        let pages = &self.domains.pages;
-        let checked = pages.check_invariants(&self.machine, &spaces);
+        let checked = self.domains.check_invariants(&self.machine);
         checked.map_err(|violation| format!("{violation:?}"))
     }
 

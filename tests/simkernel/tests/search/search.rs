@@ -435,6 +435,9 @@ impl<'m> Life<'m> {
             entry: &|space, at| kernel.frame_in(space, at),
             fresh,
         };
+        if std::env::var_os("EXOPI_TRACE").is_some() {
+            println!("reply {reply:x?} {:?}", words_at(&self.kernel, words[0]));
+        }
         self.oracle.call(&made)?;
         self.forget(me, number, &words);
         Ok(reply)

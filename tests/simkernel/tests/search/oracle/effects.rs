@@ -398,12 +398,11 @@ impl Oracle {
         Ok(())
     }
 
-    /// A page is memory again.
+    /// A page is memory again. Capabilities for it have ended when that began, and there were none in between.
     fn back(&mut self, page: u32) {
         let facts = &mut self.pages[page as usize];
-        facts.plain = true;
+        facts.plain = facts.owner.is_some();
         facts.contents = None;
-        facts.generation += 1;
     }
 
     /// Whether a page that was a table or a u-area may be memory by now, since its space is coming apart,
@@ -495,6 +494,7 @@ impl Oracle {
                     dying: false,
                     accepts: 0,
                 };
+                self.succeeds(Kind::Account, new)?;
                 self.accounts.insert(new, account);
                 Ok(())
             }
@@ -517,6 +517,7 @@ impl Oracle {
             Call::space_create => {
                 self.is_owned(caller, word as u32)?;
                 self.retyped(word as u32, caller.facts.bound)?;
+                self.succeeds(Kind::Space, new)?;
                 self.spaces.insert(new, Space::new(caller.facts.bound, word as u32));
                 Ok(())
             }
@@ -593,7 +594,39 @@ impl Oracle {
             at,
             dying: false,
         };
+        self.succeeds(Kind::Environment, new)?;
         self.environments.insert(new, environment);
+        Ok(())
+    }
+
+    /// A new object has the place of one that is gone by now.
+    fn succeeds(&mut self, kind: Kind, new: ObjectName) -> Verdict {
+        let at = |name: &&ObjectName| name.index == new.index;
+        let (old, dying) = match kind {
+            Kind::Account => {
+                let old = self.accounts.keys().find(at).copied();
+                (old, old.is_none_or(|old| self.accounts[&old].dying))
+            }
+            Kind::Space => {
+                let old = self.spaces.keys().find(at).copied();
+                (old, old.is_none_or(|old| self.spaces[&old].dying))
+            }
+            _ => {
+                let old = self.environments.keys().find(at).copied();
+                (old, old.is_none_or(|old| self.environments[&old].dying))
+            }
+        };
+        let Some(old) = old else {
+            return Ok(());
+        };
+        if !dying || old.epoch >= new.epoch {
+            return Err(format!("{new:?} has the place of {old:?}"));
+        }
+        match kind {
+            Kind::Account => self.account_ends(old, true),
+            Kind::Space => self.space_ends(old, true),
+            _ => self.environment_ends(old, true, false),
+        }
         Ok(())
     }
 
