@@ -362,9 +362,6 @@ impl<'m> Life<'m> {
                 None
             }
         };
-        if reply.is_some() {
-            self.check()?;
-        }
         Ok(reply)
     }
 
@@ -435,11 +432,12 @@ impl<'m> Life<'m> {
             entry: &|space, at| kernel.frame_in(space, at),
             fresh,
         };
-        if std::env::var_os("EXOPI_TRACE").is_some() {
-            println!("reply {reply:x?} {:?}", words_at(&self.kernel, words[0]));
-        }
         self.oracle.call(&made)?;
         self.forget(me, number, &words);
+        // What has changed nothing has been looked at before.
+        if !refused || breaks || busy || closely {
+            self.check()?;
+        }
         Ok(reply)
     }
 

@@ -515,9 +515,9 @@ impl Oracle {
                 Ok(())
             }
             Call::space_create => {
+                self.succeeds(Kind::Space, new)?;
                 self.is_owned(caller, word as u32)?;
                 self.retyped(word as u32, caller.facts.bound)?;
-                self.succeeds(Kind::Space, new)?;
                 self.spaces.insert(new, Space::new(caller.facts.bound, word as u32));
                 Ok(())
             }
@@ -578,6 +578,7 @@ impl Oracle {
 
     fn environment_made(&mut self, caller: &Caller<'_>, made: &Made<'_>, new: ObjectName) -> Verdict {
         let space = self.space_of(caller, made.words[0], SpaceRights::JOIN)?;
+        self.succeeds(Kind::Environment, new)?;
         let (page, at) = (made.words[1] as u32, made.words[2]);
         self.is_owned(caller, page)?;
         self.retyped(page, caller.facts.bound)?;
@@ -594,7 +595,6 @@ impl Oracle {
             at,
             dying: false,
         };
-        self.succeeds(Kind::Environment, new)?;
         self.environments.insert(new, environment);
         Ok(())
     }
