@@ -15,6 +15,7 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod replay;
 mod rights;
 mod spaces;
 mod superpages;
@@ -54,6 +55,7 @@ pub(crate) const SUITES: &[Suite] = &[
     keeping::SUITE,
     spaces::SUITE,
     vm::SUITE,
+    replay::SUITE,
 ];
 
 /// Takes what lasts: the page of code, and a heap that no case needs to grow.
