@@ -229,7 +229,7 @@ calls! {
     /// operations; and when the progress of those that were carried out has reached 128, each note counting 1.
     /// Progress counts operations, the last one included. One whose result could not be written is refused
     /// before it begins.
-    #[errors(BadCount, NotYours)]
+    #[errors(BadCount)]
     #[changes_memory]
     16 => fn pte_batch(
         space: Object<'_>,

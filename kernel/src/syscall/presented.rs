@@ -49,12 +49,10 @@ pub(super) fn with_object<R: Outcome>(
     let target = match object {
         Object::Own => Target::Own,
         Object::Owned(name) => Target::Owned(name),
-        Object::Presented(capability) => {
-            match verify(by.name.identity(), capability, &mut place) {
-                Ok(verified) => Target::Verified(verified),
-                Err(error) => return R::refused(error),
-            }
-        }
+        Object::Presented(capability) => match verify(by.name.identity(), capability, &mut place) {
+            Ok(verified) => Target::Verified(verified),
+            Err(error) => return R::refused(error),
+        },
     };
     call(target)
 }
@@ -88,11 +86,6 @@ pub(super) fn with_source<R: Outcome>(
 ) -> R {
     match source {
         PageSource::New(which) => call(Source::New(which)),
-        PageSource::Run(run) => with_run(
-            by,
-            run,
-            #[inline(always)]
-            |first, right| call(Source::Run(first, right)),
-        ),
+        PageSource::Run(run) => with_run(by, run, |first, right| call(Source::Run(first, right))),
     }
 }

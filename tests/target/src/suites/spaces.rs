@@ -86,7 +86,7 @@ impl Lone {
 }
 
 fn same_address_other_memory() -> Outcome {
-    const ROUNDS: u64 = 500;
+    const ROUNDS: u64 = 50;
     let area = Area::new()?;
     let mut lone = Vec::new();
     let cores = exposed::machine().cores;
