@@ -49,6 +49,7 @@ impl Pages<'_> {
     /// map, [`Error::NoTable`], [`Error::Occupied`] by a superpage; [`Error::OutOfRange`],
     /// [`Error::NotYours`] or [`Error::Stale`], [`Error::WrongType`], [`Error::Leaving`],
     /// [`Error::LimitReached`], or of a new page those of [`Pages::alloc`]; [`Error::Occupied`].
+    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "they are the row's")]
     pub fn insert_pte<H: Hardware>(
         &mut self,
@@ -200,6 +201,7 @@ impl Pages<'_> {
     /// In the order in which they are looked for: [`Error::BadCount`]; of a page [`Error::BadAddress`]
     /// beyond what programs map, [`Error::NoTable`], [`Error::Misaligned`] for a part of a superpage,
     /// [`Error::Vacant`], [`Error::WrongType`] for a u-area.
+    #[inline(always)]
     pub fn remove_pte<H: Hardware>(
         &mut self,
         hw: &mut H,
