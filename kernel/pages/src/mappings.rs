@@ -64,10 +64,15 @@ impl Pages<'_> {
     ) -> Progress {
         match source {
             Source::Run(first, right) => {
-                if count == 1 && self.insert_one(hw, space, at, first, right, access) {
+                // What a capability says is looked at here, so that nothing else needs it in memory.
+                let claim = match Claim::to_map(right, access) {
+                    Ok(claim) => claim,
+                    Err(error) => return Progress::refused(error),
+                };
+                if count == 1 && self.insert_one(hw, space, at, first, claim, access) {
                     return ONE;
                 }
-                self.insert_many(hw, space, at, first, right, count, access)
+                self.insert_many(hw, space, at, first, claim, count, access)
             }
             Source::New(which) => {
                 self.insert_new(hw, epochs, credit, space, at, which, count, access)
@@ -84,15 +89,13 @@ impl Pages<'_> {
         space: &Space,
         at: VirtAddr,
         page: PageNumber,
-        right: Right,
+        claim: Claim,
         access: Access,
     ) -> bool {
         if access.contains(Access::EXECUTE) {
             return false;
         }
-        // The right comes last, so that what it says goes straight into the comparison.
-        let (Ok(found), Ok(claim)) = (self.table3(hw, space, at), Claim::to_map(right, access))
-        else {
+        let Ok(found) = self.table3(hw, space, at) else {
             return false;
         };
         let index = Index::in_table3(at);
@@ -114,14 +117,10 @@ impl Pages<'_> {
         space: &Space,
         at: VirtAddr,
         first: PageNumber,
-        right: Right,
+        claim: Claim,
         count: u64,
         access: Access,
     ) -> Progress {
-        let claim = match Claim::to_map(right, access) {
-            Ok(claim) => claim,
-            Err(error) => return Progress::refused(error),
-        };
         let blank = pte::page(PageNumber::new(0), access);
         // The same twice, so that the inner loop of the usual case is one without a call in it.
         let progress = if access.contains(Access::EXECUTE) {

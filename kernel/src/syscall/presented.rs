@@ -79,20 +79,27 @@ pub(super) fn with_run<R: Outcome>(
     call(first, right)
 }
 
-/// The same for pages that are to be mapped, which need not be there yet.
+/// The same for pages that are to be mapped, which need not be there yet. That is the call by capability that
+/// matters: nothing of what is verified goes through memory.
 #[inline(always)]
 pub(super) fn with_source<R: Outcome>(
     by: &Subject,
     source: PageSource<'_>,
     call: impl FnOnce(Source<'_>) -> R,
 ) -> R {
-    match source {
-        PageSource::New(which) => call(Source::New(which)),
-        PageSource::Run(run) => with_run(
-            by,
-            run,
-            #[inline(always)]
-            |first, right| call(Source::Run(first, right)),
-        ),
-    }
+    let verified;
+    let source = match source {
+        PageSource::New(which) => Source::New(which),
+        PageSource::Run(PageRun::Owned(first)) => Source::Run(first, Right::Owner(by.owner)),
+        PageSource::Run(PageRun::Presented(first, capability)) => {
+            match seals::verify(capability, by.name.identity()) {
+                Ok(proof) => {
+                    verified = proof;
+                    Source::Run(first, Right::Verified(&verified))
+                }
+                Err(error) => return R::refused(error),
+            }
+        }
+    };
+    call(source)
 }
