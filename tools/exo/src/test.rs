@@ -313,6 +313,7 @@ pub fn follow(
         for event in events {
             runner.feed(named(event, symbols), start.elapsed());
             if let Some(suite) = runner.checkpoint() {
+                tell_news(&mut runner, out)?;
                 let wrong = checks
                     .as_mut()
                     .map(|checks| checks.after(&suite, runner.grants(), out));
@@ -321,12 +322,16 @@ pub fn follow(
             }
         }
         runner.tick(start.elapsed());
-        for finding in runner.news() {
-            write!(out, "{finding}")?;
-        }
-        out.flush()?;
+        tell_news(&mut runner, out)?;
     }
     Ok(runner.summary())
+}
+
+fn tell_news(runner: &mut Runner, out: &mut dyn Write) -> io::Result<()> {
+    for finding in runner.news() {
+        write!(out, "{finding}")?;
+    }
+    out.flush()
 }
 
 /// Adds names to lines of a backtrace.

@@ -217,7 +217,7 @@ fn saved_memories_are_checked() {
         command.arg("check").arg("--dump").arg(path);
         turn.run(command.arg("--kernel").arg(kernel()))
     };
-    run(&path).ends_with(0).prints("0 violations\n");
+    run(&path).ends_with(0).prints("violations: 0\n");
     let memory = Memory::open(&path).unwrap();
     let known = Kernel::open(kernel()).unwrap();
     let state = State::read(&memory, &known, &mut Report::default()).unwrap();

@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let findings = check(&memory, &Kernel::open(&kernel)?, &[]);
     let out = &mut io::stdout();
     tell(&findings, out)?;
-    writeln!(out, "{} violations", findings.report.count())?;
+    writeln!(out, "violations: {}", findings.report.count())?;
     Ok(ExitCode::from(u8::from(!findings.report.is_clean())))
 }
 

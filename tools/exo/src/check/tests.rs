@@ -8,6 +8,7 @@ use exopi_abi::page::{NONE, PageRecord};
 use super::Law;
 
 mod census;
+mod named;
 mod records;
 mod tables;
 pub(crate) mod world;
