@@ -155,15 +155,14 @@ impl Machine for Bare {
     }
 
     #[inline(always)]
-    fn page(&self, at: VirtAddr) -> &PageBytes {
-        // SAFETY: the library asks only for pages of its own that it has mapped, and for no two at a time of
-        // which one is written.
-        unsafe { &*(at.get() as *const PageBytes) }
+    fn byte(&self, address: u64) -> u8 {
+        // SAFETY: the library asks only for bytes of pages of its own that it has mapped.
+        unsafe { (address as *const u8).read() }
     }
 
     #[inline(always)]
     fn page_mut(&mut self, at: VirtAddr) -> &mut PageBytes {
-        // SAFETY: as above.
+        // SAFETY: the library asks only for pages that it has mapped, writable, and that nobody else refers to.
         unsafe { &mut *(at.get() as *mut PageBytes) }
     }
 

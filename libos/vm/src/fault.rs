@@ -16,6 +16,7 @@ use crate::bare::Bare;
 use crate::error::Error;
 use crate::machine::{Machine, PageBytes};
 use crate::pager::Pager;
+use crate::protect::allowed_in;
 use crate::space::AddressSpace;
 use exopi_rt::tables::Entry;
 
@@ -60,19 +61,20 @@ impl Attempt {
         /// write and needs no right to write.
         const WRITE: u64 = 1 << 6;
         const MAINTENANCE: u64 = 1 << 8;
-        const TRANSLATION: u64 = 0b0001;
-        const PERMISSION: u64 = 0b0011;
+        /// Of the status code, without the level: 0001 is a translation fault, 0011 a permission fault.
+        const PERMISSION: u64 = 0b10 << 2;
+        const EITHER: u64 = 0b01 << 2;
+        const STATUS: u64 = 0b1111 << 2;
         let wanted = match esr >> 26 & 0x3f {
             DATA_ABORT if esr & (WRITE | MAINTENANCE) == WRITE => Access::WRITE,
             DATA_ABORT => Access::READ,
             INSTRUCTION_ABORT => Access::EXECUTE,
             _ => return None,
         };
-        let mapped = match esr >> 2 & 0xf {
-            TRANSLATION => false,
-            PERMISSION => true,
-            _ => return None,
-        };
+        if esr & (STATUS & !PERMISSION) != EITHER {
+            return None;
+        }
+        let mapped = esr & PERMISSION != 0;
         Some(Self { wanted, mapped })
     }
 }
@@ -217,22 +219,22 @@ impl<M: Machine> AddressSpace<M> {
             return Verdict::PassOn;
         };
         let address = frame.far;
-        let Some(at) = VirtAddr::new(address & !(PAGE_SIZE - 1)) else {
-            return Verdict::PassOn;
-        };
         let Some((place, region)) = self.regions.find_mut(address) else {
             return Verdict::PassOn;
         };
+        let Some(at) = VirtAddr::new(address & !(PAGE_SIZE - 1)) else {
+            return Verdict::PassOn;
+        };
         let start = region.start;
-        let inside = region.covers(at, 1);
-        let pager = region.pager.take();
-        let kind = if !inside || !self.allowed(place, at).contains(wanted) {
+        let allows = || allowed_in(region, &self.machine, &self.layout, at).contains(wanted);
+        let kind = if !region.covers(at, 1) || !allows() {
             Kind::Refused
         } else if mapped {
             Kind::Shared
         } else {
             Kind::Missing
         };
+        let pager = region.pager.take();
         let Some(pager) = pager else {
             return self.by_default(place, at, kind);
         };

@@ -23,8 +23,8 @@ use exopi_rt::{
 
 use crate::error::Error;
 use crate::machine::{self, Machine};
-use crate::region::page_at;
-use crate::space::{AddressSpace, mapping};
+use crate::region::{Region, page_at};
+use crate::space::{AddressSpace, Layout, mapping};
 use exopi_rt::tables::{Entry, Mapping};
 
 /// In a byte: it says something.
@@ -47,28 +47,36 @@ pub(crate) const fn to_next(at: VirtAddr, level: TableLevel) -> u64 {
     (level.span() - at.get() % level.span()) / PAGE_SIZE
 }
 
-impl<M: Machine> AddressSpace<M> {
-    /// The page of bytes in which the byte of `at` is, and its place there.
-    fn shadow_of(&self, at: VirtAddr) -> Option<(VirtAddr, usize)> {
-        let byte = self.layout.shadow + at.get() / PAGE_SIZE;
-        let page = VirtAddr::new(byte / PAGE_SIZE * PAGE_SIZE)?;
-        Some((page, (byte % PAGE_SIZE) as usize))
+/// What the program may do with `at`, a page of a region.
+#[inline(always)]
+pub(crate) fn allowed_in<M: Machine>(
+    region: &Region<M>,
+    machine: &M,
+    layout: &Layout,
+    at: VirtAddr,
+) -> Access {
+    if region.shadowed {
+        let byte = machine.byte(layout.shadow_of(at));
+        if byte & SAID != 0 {
+            return Access::from_bits_truncate(byte);
+        }
     }
+    region.access
+}
 
+impl<M: Machine> AddressSpace<M> {
     /// What the program may do with `at`, a page of the region in `place`.
     #[inline(always)]
     pub(crate) fn allowed(&self, place: usize, at: VirtAddr) -> Access {
-        match self.regions.get(place) {
-            None => Access::empty(),
-            Some(region) if !region.shadowed => region.access,
-            Some(region) => self.said(at).unwrap_or(region.access),
-        }
+        let region = self.regions.get(place);
+        region.map_or(Access::empty(), |region| {
+            allowed_in(region, &self.machine, &self.layout, at)
+        })
     }
 
     /// What was said of `at`, a page of a shadowed region.
     pub(crate) fn said(&self, at: VirtAddr) -> Option<Access> {
-        let (page, place) = self.shadow_of(at)?;
-        let byte = *self.machine.page(page).get(place)?;
+        let byte = self.machine.byte(self.layout.shadow_of(at));
         (byte & SAID != 0).then(|| Access::from_bits_truncate(byte))
     }
 
@@ -83,8 +91,10 @@ impl<M: Machine> AddressSpace<M> {
         let mut done = 0;
         while done < pages {
             let at = page_at(at, done)?;
-            let (page, place) = self.shadow_of(at).ok_or(Error::BadRange)?;
-            let bytes = self.machine.page_mut(page).get_mut(place..);
+            let byte_at = self.layout.shadow_of(at);
+            let page = VirtAddr::new(byte_at & !(PAGE_SIZE - 1)).ok_or(Error::BadRange)?;
+            let bytes = self.machine.page_mut(page);
+            let bytes = bytes.get_mut((byte_at % PAGE_SIZE) as usize..);
             let bytes = bytes.unwrap_or(&mut []);
             let count = (bytes.len() as u64).min(pages - done);
             match bytes {
@@ -152,7 +162,7 @@ impl<M: Machine> AddressSpace<M> {
             };
             let from = (page.get() - first) * PAGE_SIZE;
             let to = from + PAGE_SIZE * PAGE_SIZE;
-            let needs = |region: &crate::region::Region<M>| {
+            let needs = |region: &Region<M>| {
                 region.shadowed
                     && region.start != start
                     && region.start.get() < to
