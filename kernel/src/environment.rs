@@ -69,7 +69,7 @@ pub fn begin(kernel: Guard, first: Subject, start: Start) -> ! {
 /// comes back if the caller still runs. If not, its state is that after success, and somebody else is entered.
 pub fn settle(kernel: Guard) {
     let caller = Core::caller();
-    if !runs(&kernel, &caller) {
+    if !kernel.runs(&caller) {
         leave(kernel, caller, [0; 2])
     }
 }
@@ -125,13 +125,6 @@ fn record<'k>(kernel: &'k Guard, subject: &Subject) -> Option<&'k EnvironmentRec
     kernel
         .environment(subject.name.index)
         .filter(|record| record.epoch == subject.name.epoch.bits())
-}
-
-/// Whether `subject` still runs on this core.
-fn runs(kernel: &Guard, subject: &Subject) -> bool {
-    record(kernel, subject).is_some_and(|record| {
-        record.state == EnvironmentState::Running && record.core == subject.core
-    })
 }
 
 /// Makes `subject` the one that has this core: its space, its u-area, its registers that are in no frame.
@@ -201,7 +194,7 @@ fn dispatch(mut kernel: Guard) -> ! {
 extern "C" fn __environment_interrupted() -> ! {
     let kernel = kernel::lock();
     let subject = Core::caller();
-    if runs(&kernel, &subject) {
+    if kernel.runs(&subject) {
         switch::stop_stepping();
         go_on(kernel, subject)
     }

@@ -49,6 +49,7 @@ impl Pages<'_> {
     /// map, [`Error::NoTable`], [`Error::Occupied`] by a superpage; [`Error::OutOfRange`],
     /// [`Error::NotYours`] or [`Error::Stale`], [`Error::WrongType`], [`Error::Leaving`],
     /// [`Error::LimitReached`], or of a new page those of [`Pages::alloc`]; [`Error::Occupied`].
+    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "they are the row's")]
     pub fn insert_pte<H: Hardware>(
         &mut self,
@@ -63,10 +64,15 @@ impl Pages<'_> {
     ) -> Progress {
         match source {
             Source::Run(first, right) => {
-                if count == 1 && self.insert_one(hw, space, at, first, right, access) {
+                // What a capability says is looked at here, so that nothing else needs it in memory.
+                let claim = match Claim::to_map(right, access) {
+                    Ok(claim) => claim,
+                    Err(error) => return Progress::refused(error),
+                };
+                if count == 1 && self.insert_one(hw, space, at, first, claim, access) {
                     return ONE;
                 }
-                self.insert_many(hw, space, at, first, right, count, access)
+                self.insert_many(hw, space, at, first, claim, count, access)
             }
             Source::New(which) => {
                 self.insert_new(hw, epochs, credit, space, at, which, count, access)
@@ -83,15 +89,13 @@ impl Pages<'_> {
         space: &Space,
         at: VirtAddr,
         page: PageNumber,
-        right: Right,
+        claim: Claim,
         access: Access,
     ) -> bool {
         if access.contains(Access::EXECUTE) {
             return false;
         }
-        // The right comes last, so that what it says goes straight into the comparison.
-        let (Ok(found), Ok(claim)) = (self.table3(hw, space, at), Claim::to_map(right, access))
-        else {
+        let Ok(found) = self.table3(hw, space, at) else {
             return false;
         };
         let index = Index::in_table3(at);
@@ -113,14 +117,10 @@ impl Pages<'_> {
         space: &Space,
         at: VirtAddr,
         first: PageNumber,
-        right: Right,
+        claim: Claim,
         count: u64,
         access: Access,
     ) -> Progress {
-        let claim = match Claim::to_map(right, access) {
-            Ok(claim) => claim,
-            Err(error) => return Progress::refused(error),
-        };
         let blank = pte::page(PageNumber::new(0), access);
         // The same twice, so that the inner loop of the usual case is one without a call in it.
         let progress = if access.contains(Access::EXECUTE) {
@@ -200,6 +200,7 @@ impl Pages<'_> {
     /// In the order in which they are looked for: [`Error::BadCount`]; of a page [`Error::BadAddress`]
     /// beyond what programs map, [`Error::NoTable`], [`Error::Misaligned`] for a part of a superpage,
     /// [`Error::Vacant`], [`Error::WrongType`] for a u-area.
+    #[inline(always)]
     pub fn remove_pte<H: Hardware>(
         &mut self,
         hw: &mut H,

@@ -4,7 +4,7 @@ use exopi_abi::capability::Kind;
 use exopi_abi::{Error, UserCapability, UserCapabilityMut};
 use exopi_domains::Subject;
 
-use super::presented::verify;
+use super::presented::with_capability;
 use crate::arch::user;
 use crate::kernel::lock;
 use crate::seals;
@@ -29,6 +29,8 @@ pub(super) fn narrow(
     rights: u64,
     into: &UserCapabilityMut<'_>,
 ) -> Result<(), Error> {
-    let issued = seals::narrow(&verify(by, from)?, index, count, rights)?;
-    user::write_capability(issued.words(), into)
+    with_capability(by, from, |verified| {
+        let issued = seals::narrow(verified, index, count, rights)?;
+        user::write_capability(issued.words(), into)
+    })
 }

@@ -39,9 +39,12 @@ pub(super) fn insert_pte(
     count: u64,
     access: Access,
 ) -> Progress {
-    with_source(by, source, |source| {
-        lock().insert_pte(&mut Processor, by, space, at, source, count, access)
-    })
+    with_source(
+        by,
+        source,
+        #[inline(always)]
+        |source| lock().insert_pte(&mut Processor, by, space, at, source, count, access),
+    )
 }
 
 pub(super) fn insert_superpage(

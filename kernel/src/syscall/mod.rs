@@ -112,9 +112,12 @@ impl Calls for Caller {
         access: Access,
     ) -> Progress {
         let by = &Core::caller();
-        with_object(by, space, |space| {
-            mapping::insert_pte(by, space, at, source, count, access)
-        })
+        with_object(
+            by,
+            space,
+            #[inline(always)]
+            |space| mapping::insert_pte(by, space, at, source, count, access),
+        )
     }
 
     fn remove_pte(&mut self, space: Object<'_>, at: VirtAddr, count: u64) -> Progress {

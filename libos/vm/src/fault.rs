@@ -22,6 +22,7 @@ use exopi_rt::tables::Entry;
 
 /// What becomes of the code that faulted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Verdict {
     /// It tries again.
     Resume,
@@ -65,11 +66,17 @@ impl Attempt {
         const PERMISSION: u64 = 0b10 << 2;
         const EITHER: u64 = 0b01 << 2;
         const STATUS: u64 = 0b1111 << 2;
-        let wanted = match esr >> 26 & 0x3f {
-            DATA_ABORT if esr & (WRITE | MAINTENANCE) == WRITE => Access::WRITE,
-            DATA_ABORT => Access::READ,
-            INSTRUCTION_ABORT => Access::EXECUTE,
-            _ => return None,
+        let class = esr >> 26 & 0x3f;
+        let wanted = if class == DATA_ABORT {
+            if esr & (WRITE | MAINTENANCE) == WRITE {
+                Access::WRITE
+            } else {
+                Access::READ
+            }
+        } else if class == INSTRUCTION_ABORT {
+            Access::EXECUTE
+        } else {
+            return None;
         };
         if esr & (STATUS & !PERMISSION) != EITHER {
             return None;

@@ -85,6 +85,7 @@ impl<M: Machine> Regions<M> {
     }
 
     /// The place of the region that `address` is in, found by halving.
+    #[cold]
     #[inline(never)]
     fn search(&mut self, address: u64) -> Option<usize> {
         let place = self.first_beyond(address);

@@ -9,6 +9,7 @@
 //! * `domain`: who this program is. `granted`: capabilities, genuine and not.
 //! * `machine`: calls with every register in view, by instructions written at run time.
 //! * `second`: another environment, which owns nothing, to make calls.
+//! * `other`: other environments.
 //! * `suites`: the cases.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
@@ -38,6 +39,8 @@ mod granted;
 mod machine;
 #[cfg(target_os = "none")]
 mod second;
+#[cfg(target_os = "none")]
+mod other;
 #[cfg(target_os = "none")]
 mod suites;
 

@@ -14,9 +14,12 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use aarch64_cpu::registers::{MPIDR_EL1, Readable, TPIDR_EL1, Writeable};
 use exopi_abi::calls::Entry;
+use exopi_abi::domain::ObjectName;
 use exopi_abi::exposed::{CoreCounters, Event};
+use exopi_abi::page::Owner;
 use exopi_abi::uarea::UArea;
 use exopi_domains::Subject;
+use exopi_pages::Space;
 
 use super::switch::{self, guard};
 use super::uarea::OwnUArea;
@@ -69,8 +72,12 @@ pub struct Core {
     emergency_stack: u64,
     /// Where the environment sees its u-area.
     uarea_user: AtomicU64,
-    /// Who runs here.
-    subject: Cell<Option<Subject>>,
+    /// Who runs here, in parts: each is copied by two loads, where the whole would take a call of `memcpy`.
+    name: Cell<ObjectName>,
+    owner: Cell<Owner>,
+    /// `None` while nobody does.
+    space: Cell<Option<Space>>,
+    number: u8,
     /// Whether another core has asked that the kernel look after who runs here.
     attention: Cell<bool>,
 }
@@ -139,7 +146,10 @@ impl Core {
                 pstate_mask: AtomicU64::new(switch::pstate_mask(false)),
                 emergency_stack: (slot + EMERGENCY_TOP) as u64,
                 uarea_user: AtomicU64::new(0),
-                subject: Cell::new(None),
+                name: Cell::new(ObjectName::from_word(0)),
+                owner: Cell::new(Owner::NOBODY),
+                space: Cell::new(None),
+                number: number.index() as u8,
                 attention: Cell::new(false),
             });
         }
@@ -181,7 +191,9 @@ impl Core {
         let core = Self::current();
         let mask = switch::pstate_mask(debugged);
         core.pstate_mask.store(mask, Ordering::Relaxed);
-        core.subject.set(Some(subject));
+        core.name.set(subject.name);
+        core.owner.set(subject.owner);
+        core.space.set(Some(subject.space));
     }
 
     /// Nobody runs here any more.
@@ -189,18 +201,25 @@ impl Core {
         let core = Self::current();
         core.uarea.store(core::ptr::null_mut(), Ordering::Relaxed);
         core.uarea_user.store(0, Ordering::Relaxed);
-        core.subject.set(None);
+        core.space.set(None);
     }
 
     /// Who runs here, if anybody does.
+    #[inline(always)]
     pub fn subject() -> Option<Subject> {
-        Self::current().subject.get()
+        let core = Self::current();
+        Some(Subject {
+            name: core.name.get(),
+            owner: core.owner.get(),
+            space: core.space.get()?,
+            core: core.number,
+        })
     }
 
     /// Who runs here and has made a call or been interrupted.
     #[inline(always)]
     pub fn caller() -> Subject {
-        match Self::current().subject.get() {
+        match Self::subject() {
             Some(subject) => subject,
             None => unreachable!("an exception from EL0 without an environment"),
         }

@@ -196,18 +196,23 @@ __suspend:
 // record, the others in place. Goes on there if it is a fault after all.
 .global __guarded
 __guarded:
+    tbnz x17, #{STEPS_BIT}, 1f
     mrs x17, esr_el1
     lsr x17, x17, #26
     cmp x17, #{CLASS_VECTORS}
+    b.ne __unguarded_upcall
+    b __load_vectors
+1:  mrs x17, esr_el1
+    lsr x17, x17, #26
+    cmp x17, #{CLASS_VECTORS}
     b.eq __load_vectors
-    ldr x17, [sp, #{GUARDS}]
-    tbz x17, #{STEPS_BIT}, 1f
     // The handler is not stepped through.
+    ldr x17, [sp, #{GUARDS}]
     and x17, x17, #~{STEPS}
     str x17, [sp, #{GUARDS}]
     mov x17, #{MDSCR}
     msr mdscr_el1, x17
-1:  b __unguarded_upcall
+    b __unguarded_upcall
 
 // The same for the first use of vector registers. EL1 may use them already; the return makes the change
 // visible to EL0.

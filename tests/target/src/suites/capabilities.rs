@@ -1,5 +1,6 @@
 //! Capabilities: good for what they say, and for nothing once a bit is changed, a stamp or a caveat added.
 
+use exopi_rt::capability::siphash::{Initial, Start};
 use exopi_rt::capability::{
     Badge, Body, CAPABILITY_WORDS, Capability, Epoch, Identity, Kind, PageRights, Restriction,
     Rights, Seal, Second, SpaceRights,
@@ -116,7 +117,7 @@ fn forged_seals() -> Outcome {
         [low, 0],
         [0, high],
         // What a kernel would seal whose key is known: zeros.
-        body.seal([0, 0]).words(),
+        body.seal(Start::under([0, 0], Initial::KNOWN)).words(),
     ];
     for guess in &mut guesses {
         let forged = Capability::new(&body, Seal::from_words(*guess)).words();

@@ -9,11 +9,15 @@ mod exposed;
 mod giving;
 mod hostile;
 mod isolation;
+mod keeping;
 mod mapping;
 mod memory;
+mod notices;
 mod pages;
 mod rights;
+mod spaces;
 mod superpages;
+mod switching;
 mod tables;
 mod upcalls;
 mod vm;
@@ -43,6 +47,10 @@ pub(crate) const SUITES: &[Suite] = &[
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,
+    switching::SUITE,
+    notices::SUITE,
+    keeping::SUITE,
+    spaces::SUITE,
     vm::SUITE,
 ];
 
