@@ -161,6 +161,18 @@ impl Machine for Bare {
     }
 
     #[inline(always)]
+    fn fill(&mut self, address: u64, count: u64, byte: u8) {
+        let first = address as *mut u8;
+        // SAFETY: as for `byte`; the pages are writable. One byte is the usual number, and needs no call.
+        unsafe {
+            match count {
+                1 => first.write(byte),
+                _ => first.write_bytes(byte, count as usize),
+            }
+        }
+    }
+
+    #[inline(always)]
     fn page_mut(&mut self, at: VirtAddr) -> &mut PageBytes {
         // SAFETY: the library asks only for pages that it has mapped, writable, and that nobody else refers to.
         unsafe { &mut *(at.get() as *mut PageBytes) }

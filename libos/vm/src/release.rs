@@ -35,7 +35,7 @@ impl<M: Machine> AddressSpace<M> {
             return Err(Error::NoRegion);
         };
         if region.shadowed {
-            self.say(start, pages, None)?;
+            self.say(start, pages, None);
             self.unshade(start, pages)?;
         }
         self.withdraw_tables(from, to)?;

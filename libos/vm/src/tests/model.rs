@@ -647,6 +647,14 @@ impl Machine for Model {
         self.stored(page, address % PAGE)
     }
 
+    fn fill(&mut self, address: u64, count: u64, byte: u8) {
+        for address in address..address + count {
+            let page = self.translate(address, Access::READ | Access::WRITE);
+            let page = page.unwrap_or_else(|_| panic!("the library faults at {address:#x}"));
+            self.set_byte(page, address % PAGE, byte);
+        }
+    }
+
     fn page_mut(&mut self, at: VirtAddr) -> &mut PageBytes {
         let page = self.mapped(at, Access::READ | Access::WRITE);
         self.bytes(page)
