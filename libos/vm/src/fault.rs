@@ -56,31 +56,34 @@ impl Attempt {
     /// From a syndrome (ARM DDI 0487, ESR_EL1): an abort from EL0 by a mapping, or nothing for this library.
     #[inline(always)]
     const fn decode(esr: u64) -> Option<Self> {
-        const INSTRUCTION_ABORT: u64 = 0x20;
-        const DATA_ABORT: u64 = 0x24;
-        /// The syndrome's "write, not read" bit, and the one of cache maintenance, which counts as a
-        /// write and needs no right to write.
+        const INSTRUCTION_ABORT: u64 = 0x20 << 26;
+        const DATA_ABORT: u64 = 0x24 << 26;
+        const CLASS: u64 = 0x3f << 26;
+        /// "Write, not read" of a data abort.
         const WRITE: u64 = 1 << 6;
+        /// Set for cache maintenance, which counts as a write and needs no right to write.
         const MAINTENANCE: u64 = 1 << 8;
-        /// Of the status code, without the level: 0001 is a translation fault, 0011 a permission fault.
-        const PERMISSION: u64 = 0b10 << 2;
-        const EITHER: u64 = 0b01 << 2;
+        /// The status code without the level: 0001 is a translation fault, 0011 a permission fault.
         const STATUS: u64 = 0b1111 << 2;
-        let class = esr >> 26 & 0x3f;
-        let wanted = if class == DATA_ABORT {
-            if esr & (WRITE | MAINTENANCE) == WRITE {
-                Access::WRITE
-            } else {
+        const TRANSLATION: u64 = 0b0001 << 2;
+        const PERMISSION: u64 = 0b0010 << 2;
+        // One comparison for the usual case, loads and stores.
+        let usual = DATA_ABORT | TRANSLATION;
+        let wanted = if esr & (CLASS | MAINTENANCE | STATUS & !PERMISSION) == usual {
+            if esr & WRITE == 0 {
                 Access::READ
+            } else {
+                Access::WRITE
             }
-        } else if class == INSTRUCTION_ABORT {
-            Access::EXECUTE
+        } else if esr & (STATUS & !PERMISSION) != TRANSLATION {
+            return None;
         } else {
-            return None;
+            match esr & CLASS {
+                DATA_ABORT => Access::READ,
+                INSTRUCTION_ABORT => Access::EXECUTE,
+                _ => return None,
+            }
         };
-        if esr & (STATUS & !PERMISSION) != EITHER {
-            return None;
-        }
         let mapped = esr & PERMISSION != 0;
         Some(Self { wanted, mapped })
     }
