@@ -26,6 +26,7 @@ mod trampoline;
 pub use cause::{AbortKind, FaultCause};
 pub use mask::{Masked, mask, masked};
 
+use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
@@ -37,11 +38,12 @@ use crate::uarea::{Entry, Frame, UArea, UpcallClass};
 
 /// What happens when a fault's handler returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Action {
     /// The interrupted code goes on, with the state as the handler has left it.
-    Resume,
+    Resume = 0,
     /// The program ends: the fault is printed, the status is [`ExitCode::PANICKED`].
-    Abort,
+    Abort = 1,
 }
 
 /// A handler of faults. It runs on a stack of [`STACK_BYTES`] of its own; it must not fault.
@@ -58,9 +60,13 @@ pub const STACK_BYTES: usize = 32 * 1024;
 ///
 /// Changing it from safe code is sound for this reason: safe Rust never faults. Where code faults on
 /// purpose, it is in an `unsafe` block, and that block answers for what its handler does with it.
+///
+/// It *is* the u-area's frame, so that a handler gets it in a register.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Fault<'a> {
-    frame: &'a mut Frame,
+    frame: Frame,
+    held: PhantomData<&'a mut Frame>,
 }
 
 impl Fault<'_> {
@@ -111,7 +117,7 @@ impl Fault<'_> {
 
     /// The whole frame.
     pub fn frame(&mut self) -> &mut Frame {
-        self.frame
+        &mut self.frame
     }
 }
 
@@ -202,21 +208,12 @@ fn entry_place(class: UpcallClass) -> *mut Entry {
         .wrapping_add(class as usize)
 }
 
-/// The frame of a class, and who handles it; null for nobody.
-///
-/// # Safety
-/// The frame must be held, and nobody else use it.
-#[expect(
-    unsafe_code,
-    reason = "the frame is at an address that a register tells"
-)]
-#[inline(always)]
-unsafe fn held_frame(class: UpcallClass) -> (&'static mut Frame, *mut ()) {
-    // SAFETY: the u-area is mapped, writable, and ours; while its frame is held the kernel does not
-    // touch it, and nobody else does.
-    let frame = unsafe { &mut (*uarea()).frames[class as usize] };
-    let handler = local::own().handlers[class as usize].load(Ordering::Relaxed);
-    (frame, handler)
+/// The frame of a class in the u-area of the calling environment.
+fn frame_of(class: UpcallClass) -> *mut Frame {
+    uarea()
+        .wrapping_byte_add(offset_of!(UArea, frames))
+        .cast::<Frame>()
+        .wrapping_add(class as usize)
 }
 
 /// What the trampoline of faults calls: runs the handler on the frame.
@@ -228,26 +225,31 @@ unsafe fn held_frame(class: UpcallClass) -> (&'static mut Frame, *mut ()) {
     unsafe_code,
     reason = "a frame of the kernel's, a function from a word"
 )]
-extern "C" fn handle_fault() {
-    // SAFETY: this is entered with the frame held, so only once at a time.
-    let (frame, handler) = unsafe { held_frame(UpcallClass::Fault) };
-    let mut fault = Fault { frame };
-    let action = if handler.is_null() {
-        Action::Abort
-    } else {
-        // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
-        let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
-        handler(&mut fault)
-    };
-    if action == Action::Abort {
-        abort(&fault);
+extern "C" fn handle_fault() -> Action {
+    let frame = frame_of(UpcallClass::Fault).cast::<Fault<'_>>();
+    // SAFETY: the u-area is mapped, writable, and ours; while its frame is held the kernel does not
+    // touch it, and this function is entered only with the frame held, so only once at a time. A `Fault` is
+    // a frame.
+    let fault = unsafe { &mut *frame };
+    let handler = local::own().handlers[UpcallClass::Fault as usize].load(Ordering::Relaxed);
+    if handler.is_null() {
+        return Action::Abort;
     }
+    // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
+    let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
+    handler(fault)
 }
 
-/// Prints a fault that nobody has handled, and ends the program.
-#[cold]
-#[inline(never)]
-fn abort(fault: &Fault<'_>) -> ! {
+/// What the trampoline of faults calls when that was [`Action::Abort`].
+#[cfg_attr(
+    not(target_os = "none"),
+    expect(dead_code, reason = "there are no upcalls")
+)]
+#[expect(unsafe_code, reason = "a frame of the kernel's")]
+extern "C" fn abort() -> ! {
+    let frame = frame_of(UpcallClass::Fault).cast::<Fault<'_>>();
+    // SAFETY: as in `handle_fault`, which has returned.
+    let fault = unsafe { &*frame };
     crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
     exit(ExitCode::PANICKED)
 }
@@ -261,14 +263,16 @@ fn abort(fault: &Fault<'_>) -> ! {
     unsafe_code,
     reason = "a frame of the kernel's, a function from a word"
 )]
-extern "C" fn handle_notice() {
-    // SAFETY: this is entered with the frame held, so only once at a time.
-    let (frame, handler) = unsafe { held_frame(UpcallClass::Notice) };
+extern "C" fn handle_notice() -> Action {
+    // SAFETY: as for faults.
+    let frame = unsafe { &mut *frame_of(UpcallClass::Notice) };
+    let handler = local::own().handlers[UpcallClass::Notice as usize].load(Ordering::Relaxed);
     if !handler.is_null() {
         // SAFETY: only `on_notice` stores here, and what it stores is a `NoticeHandler`.
         let handler = unsafe { core::mem::transmute::<*mut (), NoticeHandler>(handler) };
         handler(&mut Notice { frame });
     }
+    Action::Resume
 }
 
 /// Runs an undefined instruction. The handler is expected to step over it.

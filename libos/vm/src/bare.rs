@@ -155,15 +155,26 @@ impl Machine for Bare {
     }
 
     #[inline(always)]
-    fn page(&self, at: VirtAddr) -> &PageBytes {
-        // SAFETY: the library asks only for pages of its own that it has mapped, and for no two at a time of
-        // which one is written.
-        unsafe { &*(at.get() as *const PageBytes) }
+    fn byte(&self, address: u64) -> u8 {
+        // SAFETY: the library asks only for bytes of pages of its own that it has mapped.
+        unsafe { (address as *const u8).read() }
+    }
+
+    #[inline(always)]
+    fn fill(&mut self, address: u64, count: u64, byte: u8) {
+        let first = address as *mut u8;
+        // SAFETY: as for `byte`; the pages are writable. One byte is the usual number, and needs no call.
+        unsafe {
+            match count {
+                1 => first.write(byte),
+                _ => first.write_bytes(byte, count as usize),
+            }
+        }
     }
 
     #[inline(always)]
     fn page_mut(&mut self, at: VirtAddr) -> &mut PageBytes {
-        // SAFETY: as above.
+        // SAFETY: the library asks only for pages that it has mapped, writable, and that nobody else refers to.
         unsafe { &mut *(at.get() as *mut PageBytes) }
     }
 

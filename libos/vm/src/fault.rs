@@ -16,11 +16,13 @@ use crate::bare::Bare;
 use crate::error::Error;
 use crate::machine::{Machine, PageBytes};
 use crate::pager::Pager;
+use crate::protect::allowed_in;
 use crate::space::AddressSpace;
 use exopi_rt::tables::Entry;
 
 /// What becomes of the code that faulted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Verdict {
     /// It tries again.
     Resume,
@@ -54,25 +56,35 @@ impl Attempt {
     /// From a syndrome (ARM DDI 0487, ESR_EL1): an abort from EL0 by a mapping, or nothing for this library.
     #[inline(always)]
     const fn decode(esr: u64) -> Option<Self> {
-        const INSTRUCTION_ABORT: u64 = 0x20;
-        const DATA_ABORT: u64 = 0x24;
-        /// The syndrome's "write, not read" bit, and the one of cache maintenance, which counts as a
-        /// write and needs no right to write.
+        const INSTRUCTION_ABORT: u64 = 0x20 << 26;
+        const DATA_ABORT: u64 = 0x24 << 26;
+        const CLASS: u64 = 0x3f << 26;
+        /// "Write, not read" of a data abort.
         const WRITE: u64 = 1 << 6;
+        /// Set for cache maintenance, which counts as a write and needs no right to write.
         const MAINTENANCE: u64 = 1 << 8;
-        const TRANSLATION: u64 = 0b0001;
-        const PERMISSION: u64 = 0b0011;
-        let wanted = match esr >> 26 & 0x3f {
-            DATA_ABORT if esr & (WRITE | MAINTENANCE) == WRITE => Access::WRITE,
-            DATA_ABORT => Access::READ,
-            INSTRUCTION_ABORT => Access::EXECUTE,
-            _ => return None,
+        /// The status code without the level: 0001 is a translation fault, 0011 a permission fault.
+        const STATUS: u64 = 0b1111 << 2;
+        const TRANSLATION: u64 = 0b0001 << 2;
+        const PERMISSION: u64 = 0b0010 << 2;
+        // One comparison for the usual case, loads and stores.
+        let usual = DATA_ABORT | TRANSLATION;
+        let wanted = if esr & (CLASS | MAINTENANCE | STATUS & !PERMISSION) == usual {
+            if esr & WRITE == 0 {
+                Access::READ
+            } else {
+                Access::WRITE
+            }
+        } else if esr & (STATUS & !PERMISSION) != TRANSLATION {
+            return None;
+        } else {
+            match esr & CLASS {
+                DATA_ABORT => Access::READ,
+                INSTRUCTION_ABORT => Access::EXECUTE,
+                _ => return None,
+            }
         };
-        let mapped = match esr >> 2 & 0xf {
-            TRANSLATION => false,
-            PERMISSION => true,
-            _ => return None,
-        };
+        let mapped = esr & PERMISSION != 0;
         Some(Self { wanted, mapped })
     }
 }
@@ -217,22 +229,22 @@ impl<M: Machine> AddressSpace<M> {
             return Verdict::PassOn;
         };
         let address = frame.far;
-        let Some(at) = VirtAddr::new(address & !(PAGE_SIZE - 1)) else {
-            return Verdict::PassOn;
-        };
         let Some((place, region)) = self.regions.find_mut(address) else {
             return Verdict::PassOn;
         };
+        let Some(at) = VirtAddr::new(address & !(PAGE_SIZE - 1)) else {
+            return Verdict::PassOn;
+        };
         let start = region.start;
-        let inside = region.covers(at, 1);
-        let pager = region.pager.take();
-        let kind = if !inside || !self.allowed(place, at).contains(wanted) {
+        let allows = || allowed_in(region, &self.machine, &self.layout, at).contains(wanted);
+        let kind = if !region.covers(at, 1) || !allows() {
             Kind::Refused
         } else if mapped {
             Kind::Shared
         } else {
             Kind::Missing
         };
+        let pager = region.pager.take();
         let Some(pager) = pager else {
             return self.by_default(place, at, kind);
         };

@@ -76,8 +76,10 @@ pub trait Machine: 'static {
     /// Whether no other environment runs in this space, so that nobody sees a page while it is being filled.
     fn is_alone(&self) -> bool;
 
-    /// The bytes of the page that is mapped at `at`, readable.
-    fn page(&self, at: VirtAddr) -> &PageBytes;
+    /// The byte at an address where a page is mapped.
+    fn byte(&self, address: u64) -> u8;
+    /// Sets so many bytes from an address on, where pages are mapped, writable.
+    fn fill(&mut self, address: u64, count: u64, byte: u8);
     /// The bytes of the page that is mapped at `at`, writable.
     fn page_mut(&mut self, at: VirtAddr) -> &mut PageBytes;
     /// Zeroes the page that is mapped at `at`, writable.

@@ -23,8 +23,8 @@ use exopi_rt::{
 
 use crate::error::Error;
 use crate::machine::{self, Machine};
-use crate::region::page_at;
-use crate::space::{AddressSpace, mapping};
+use crate::region::{Region, page_at};
+use crate::space::{AddressSpace, Layout, mapping};
 use exopi_rt::tables::{Entry, Mapping};
 
 /// In a byte: it says something.
@@ -47,57 +47,44 @@ pub(crate) const fn to_next(at: VirtAddr, level: TableLevel) -> u64 {
     (level.span() - at.get() % level.span()) / PAGE_SIZE
 }
 
-impl<M: Machine> AddressSpace<M> {
-    /// The page of bytes in which the byte of `at` is, and its place there.
-    fn shadow_of(&self, at: VirtAddr) -> Option<(VirtAddr, usize)> {
-        let byte = self.layout.shadow + at.get() / PAGE_SIZE;
-        let page = VirtAddr::new(byte / PAGE_SIZE * PAGE_SIZE)?;
-        Some((page, (byte % PAGE_SIZE) as usize))
+/// What the program may do with `at`, a page of a region.
+#[inline(always)]
+pub(crate) fn allowed_in<M: Machine>(
+    region: &Region<M>,
+    machine: &M,
+    layout: &Layout,
+    at: VirtAddr,
+) -> Access {
+    if region.shadowed {
+        let byte = machine.byte(layout.shadow_of(at));
+        if byte & SAID != 0 {
+            return Access::from_bits_truncate(byte);
+        }
     }
+    region.access
+}
 
+impl<M: Machine> AddressSpace<M> {
     /// What the program may do with `at`, a page of the region in `place`.
     #[inline(always)]
     pub(crate) fn allowed(&self, place: usize, at: VirtAddr) -> Access {
-        match self.regions.get(place) {
-            None => Access::empty(),
-            Some(region) if !region.shadowed => region.access,
-            Some(region) => self.said(at).unwrap_or(region.access),
-        }
+        let region = self.regions.get(place);
+        region.map_or(Access::empty(), |region| {
+            allowed_in(region, &self.machine, &self.layout, at)
+        })
     }
 
     /// What was said of `at`, a page of a shadowed region.
     pub(crate) fn said(&self, at: VirtAddr) -> Option<Access> {
-        let (page, place) = self.shadow_of(at)?;
-        let byte = *self.machine.page(page).get(place)?;
+        let byte = self.machine.byte(self.layout.shadow_of(at));
         (byte & SAID != 0).then(|| Access::from_bits_truncate(byte))
     }
 
     /// Says the same of `pages` pages of a shadowed region from `at` on.
-    pub(crate) fn say(
-        &mut self,
-        at: VirtAddr,
-        pages: u64,
-        access: Option<Access>,
-    ) -> Result<(), Error> {
+    #[inline(always)]
+    pub(crate) fn say(&mut self, at: VirtAddr, pages: u64, access: Option<Access>) {
         let byte = access.map_or(0, |access| SAID | access.bits());
-        let mut done = 0;
-        while done < pages {
-            let at = page_at(at, done)?;
-            let (page, place) = self.shadow_of(at).ok_or(Error::BadRange)?;
-            let bytes = self.machine.page_mut(page).get_mut(place..);
-            let bytes = bytes.unwrap_or(&mut []);
-            let count = (bytes.len() as u64).min(pages - done);
-            match bytes {
-                // The usual number, without a call.
-                [first, ..] if count == 1 => *first = byte,
-                bytes => bytes
-                    .iter_mut()
-                    .take(count as usize)
-                    .for_each(|place| *place = byte),
-            }
-            done += count;
-        }
-        Ok(())
+        self.machine.fill(self.layout.shadow_of(at), pages, byte);
     }
 
     /// Gives the region in `place` its bytes, all zero.
@@ -152,7 +139,7 @@ impl<M: Machine> AddressSpace<M> {
             };
             let from = (page.get() - first) * PAGE_SIZE;
             let to = from + PAGE_SIZE * PAGE_SIZE;
-            let needs = |region: &crate::region::Region<M>| {
+            let needs = |region: &Region<M>| {
                 region.shadowed
                     && region.start != start
                     && region.start.get() < to
@@ -177,22 +164,37 @@ impl<M: Machine> AddressSpace<M> {
     pub fn protect(&mut self, at: VirtAddr, pages: u64, access: Access) -> Result<(), Error> {
         let (place, region) = self.regions.covering(at, pages)?;
         let singly = access.is_empty() || region.shared && access.contains(Access::WRITE);
-        let (superpages, shared) = (region.superpages, region.shared);
-        let whole = region.pages == pages;
-        if whole && !region.shadowed {
-            if superpages || singly {
-                self.cut(place, at, pages, access)?;
-            }
-            self.regions.get_mut(place).ok_or(Error::NoRegion)?.access = access;
-            return self.apply(singly, at, pages, access);
+        if !region.shadowed || region.superpages || singly {
+            return self.protect_any(place, at, pages, access);
         }
-        if !region.shadowed {
+        self.say(at, pages, Some(access));
+        self.apply(false, at, pages, access)
+    }
+
+    /// The same, whatever region it is.
+    #[inline(never)]
+    fn protect_any(
+        &mut self,
+        place: usize,
+        at: VirtAddr,
+        pages: u64,
+        access: Access,
+    ) -> Result<(), Error> {
+        let region = self.regions.get(place).ok_or(Error::NoRegion)?;
+        let singly = access.is_empty() || region.shared && access.contains(Access::WRITE);
+        let whole = region.pages == pages && !region.shadowed;
+        let (superpages, shared) = (region.superpages, region.shared);
+        if !whole {
             self.shade(place)?;
         }
         if superpages || shared && access.is_empty() {
             self.cut(place, at, pages, access)?;
         }
-        self.say(at, pages, Some(access))?;
+        if !whole {
+            self.say(at, pages, Some(access));
+        } else if let Some(region) = self.regions.get_mut(place) {
+            region.access = access;
+        }
         self.apply(singly, at, pages, access)
     }
 
@@ -214,7 +216,7 @@ impl<M: Machine> AddressSpace<M> {
                     continue;
                 }
                 self.shade(place)?;
-                self.say(*at, 1, Some(access))?;
+                self.say(*at, 1, Some(access));
                 if let Some(free) = operations.get_mut(count) {
                     *free = machine::protect(*at, 1, access);
                     count += 1;
@@ -285,17 +287,36 @@ impl<M: Machine> AddressSpace<M> {
         access: Access,
     ) -> Result<(), Error> {
         let mut done = 0;
+        if !singly {
+            // The usual case, in one call.
+            let progress = self.machine.protect_pte(at, pages, access);
+            done = progress.done;
+            if done == pages {
+                return Ok(());
+            }
+        }
+        self.apply_rest(singly, at, (done, pages), access)
+    }
+
+    /// The same from the page at which the first call has stopped.
+    #[inline(never)]
+    fn apply_rest(
+        &mut self,
+        singly: bool,
+        at: VirtAddr,
+        (mut done, pages): (u64, u64),
+        access: Access,
+    ) -> Result<(), Error> {
         while done < pages {
-            let here = page_at(at, done)?;
-            if singly {
-                done += self.apply_one(here, access)?;
-                continue;
+            if !singly {
+                let here = page_at(at, done)?;
+                let progress = self.machine.protect_pte(here, pages - done, access);
+                done += progress.done;
+                if progress.stopped.is_none() {
+                    continue;
+                }
             }
-            let progress = self.machine.protect_pte(here, pages - done, access);
-            done += progress.done;
-            if progress.stopped.is_some() {
-                done += self.apply_one(page_at(at, done)?, access)?;
-            }
+            done += self.apply_one(page_at(at, done)?, access)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //!    | guards  | pages ...                      | guards |
 //! ```
 
-use exopi_rt::layout::PAGE_SIZE;
+use exopi_rt::layout::{PAGE_SIZE, USER_START};
 use exopi_rt::{Access, VirtAddr};
 
 use crate::bare::Bare;
@@ -67,12 +67,13 @@ impl<M: Machine> core::fmt::Debug for Options<M> {
     }
 }
 
-/// A region, as the table has it.
+/// A region, as the table has it. Its size is a power of two, which an index is quickly multiplied by.
+#[repr(align(128))]
 pub struct Region<M: Machine> {
     /// First address, guard pages included.
     pub(crate) from: u64,
-    /// First address beyond it, guard pages included.
-    pub(crate) to: u64,
+    /// Bytes, guard pages included; 0 for no region.
+    pub(crate) size: u64,
     /// Its first page, by which it is named.
     pub(crate) start: VirtAddr,
     /// Its pages.
@@ -96,6 +97,25 @@ pub struct Region<M: Machine> {
 }
 
 impl<M: Machine> Region<M> {
+    /// No region: no address is in it.
+    pub(crate) const NONE: Self = Self {
+        from: 0,
+        size: 0,
+        start: match VirtAddr::new(USER_START) {
+            Some(at) => at,
+            None => panic!("the lowest address that programs map"),
+        },
+        pages: 0,
+        access: Access::empty(),
+        zeroed: false,
+        superpages: false,
+        shadowed: false,
+        shared: false,
+        colours: Colours::ALL,
+        pager: None,
+        name: "",
+    };
+
     /// A region of `pages` pages from `start` on.
     pub(crate) fn new(start: VirtAddr, pages: u64, options: Options<M>) -> Result<Self, Error> {
         let guards = bytes(options.guards)?;
@@ -109,7 +129,7 @@ impl<M: Machine> Region<M> {
         }
         Ok(Self {
             from,
-            to,
+            size: to - from,
             start,
             pages,
             access: options.access,
@@ -123,12 +143,24 @@ impl<M: Machine> Region<M> {
         })
     }
 
+    /// Whether `address` is in it or in one of its guard pages.
+    #[inline(always)]
+    pub(crate) const fn contains(&self, address: u64) -> bool {
+        address.wrapping_sub(self.from) < self.size
+    }
+
+    /// First address beyond it, guard pages included.
+    pub(crate) const fn to(&self) -> u64 {
+        self.from + self.size
+    }
+
     /// First address beyond its pages.
     pub(crate) const fn end(&self) -> u64 {
         self.start.get() + self.pages * PAGE_SIZE
     }
 
     /// Whether `at` and the pages that follow it, `pages` in all, are its own.
+    #[inline(always)]
     pub(crate) fn covers(&self, at: VirtAddr, pages: u64) -> bool {
         let inside = at.get().wrapping_sub(self.start.get()) / PAGE_SIZE;
         inside < self.pages && pages <= self.pages - inside && pages != 0

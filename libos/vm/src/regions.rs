@@ -12,16 +12,16 @@ use crate::machine::Machine;
 use crate::region::Region;
 
 /// A place for a region.
-pub struct Slot<M: Machine>(Option<Region<M>>);
+pub struct Slot<M: Machine>(Region<M>);
 
 impl<M: Machine> Slot<M> {
     /// An empty place.
-    pub const EMPTY: Self = Self(None);
+    pub const EMPTY: Self = Self(Region::NONE);
 }
 
 impl<M: Machine> core::fmt::Debug for Slot<M> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.as_ref().map(Region::info).fmt(f)
+        self.0.info().fmt(f)
     }
 }
 
@@ -45,51 +45,51 @@ impl<M: Machine> Regions<M> {
         }
     }
 
-    /// The region at a place, if it is taken.
+    /// The region at a place, if there is such a place.
     #[inline(always)]
     pub(crate) fn get(&self, place: usize) -> Option<&Region<M>> {
-        self.slots.get(place)?.0.as_ref()
+        Some(&self.slots.get(place)?.0)
     }
 
     /// The same, to be changed; not its addresses.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut Region<M>> {
-        self.slots.get_mut(place)?.0.as_mut()
+        Some(&mut self.slots.get_mut(place)?.0)
     }
 
     /// All, in the order of their addresses.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Region<M>> {
-        self.slots.iter().map_while(|slot| slot.0.as_ref())
+        self.slots.iter().take(self.count).map(|slot| &slot.0)
     }
 
     /// The place of the first region that ends beyond `address`.
     fn first_beyond(&self, address: u64) -> usize {
         let taken = self.slots.get(..self.count).unwrap_or(&[]);
-        taken.partition_point(|slot| slot.0.as_ref().is_some_and(|region| region.to <= address))
+        taken.partition_point(|slot| slot.0.to() <= address)
     }
 
     /// The place of the region that `address` is in, guard pages included.
     #[inline(always)]
     pub(crate) fn find(&mut self, address: u64) -> Option<usize> {
-        let inside = |region: &Region<M>| address >= region.from && address < region.to;
-        if self.get(self.last).is_some_and(inside) {
-            return Some(self.last);
-        }
-        self.search(address)
+        Some(self.find_mut(address)?.0)
     }
 
     /// The region that `address` is in, guard pages included, and its place.
     #[inline(always)]
     pub(crate) fn find_mut(&mut self, address: u64) -> Option<(usize, &mut Region<M>)> {
-        let place = self.find(address)?;
-        Some((place, self.slots.get_mut(place)?.0.as_mut()?))
+        let mut place = self.last;
+        if !self.get(place)?.contains(address) {
+            place = self.search(address)?;
+        }
+        Some((place, self.get_mut(place)?))
     }
 
-    /// The same without the short way.
+    /// The place of the region that `address` is in, found by halving.
+    #[cold]
     #[inline(never)]
     fn search(&mut self, address: u64) -> Option<usize> {
         let place = self.first_beyond(address);
-        let found = self.get(place).is_some_and(|region| region.from <= address);
+        let found = self.get(place)?.contains(address);
         found.then(|| {
             self.last = place;
             place
@@ -98,9 +98,8 @@ impl<M: Machine> Regions<M> {
 
     /// The place of the region that begins with the page `start`.
     pub(crate) fn starting(&mut self, start: VirtAddr) -> Result<usize, Error> {
-        let place = self.find(start.get()).ok_or(Error::NoRegion)?;
-        match self.get(place) {
-            Some(region) if region.start == start => Ok(place),
+        match self.find_mut(start.get()) {
+            Some((place, region)) if region.start == start => Ok(place),
             _ => Err(Error::NoRegion),
         }
     }
@@ -111,17 +110,16 @@ impl<M: Machine> Regions<M> {
         at: VirtAddr,
         pages: u64,
     ) -> Result<(usize, &mut Region<M>), Error> {
-        let place = self.find(at.get()).ok_or(Error::NoRegion)?;
-        match self.get_mut(place) {
-            Some(region) if region.covers(at, pages) => Ok((place, region)),
+        match self.find_mut(at.get()) {
+            Some((place, region)) if region.covers(at, pages) => Ok((place, region)),
             _ => Err(Error::NoRegion),
         }
     }
 
     /// Whether some region has a part of `from..to`.
     pub(crate) fn overlaps(&self, from: u64, to: u64) -> bool {
-        self.get(self.first_beyond(from))
-            .is_some_and(|region| region.from < to)
+        let mut taken = self.iter().skip(self.first_beyond(from));
+        taken.next().is_some_and(|region| region.from < to)
     }
 
     /// The lowest multiple of `align` (a power of two) between `from` and `to` from which on `size` bytes are in
@@ -133,26 +131,23 @@ impl<M: Machine> Regions<M> {
         (offset, size): (u64, u64),
         align: u64,
     ) -> Option<u64> {
-        let mut place = self.first_beyond(from);
+        let mut taken = self.iter().skip(self.first_beyond(from));
         let mut low = from;
-        loop {
-            let next = self.get(place);
+        while low < to {
+            let next = taken.next();
             let high = next.map_or(to, |region| region.from.min(to));
             let start = low.checked_add(offset)?.checked_next_multiple_of(align)?;
             if start.checked_add(size)? <= high {
                 return Some(start);
             }
-            low = next?.to;
-            if low >= to {
-                return None;
-            }
-            place += 1;
+            low = next?.to();
         }
+        None
     }
 
     /// Adds a region.
     pub(crate) fn insert(&mut self, region: Region<M>) -> Result<(), Error> {
-        if self.overlaps(region.from, region.to) {
+        if self.overlaps(region.from, region.to()) {
             return Err(Error::Overlap);
         }
         let place = self.first_beyond(region.from);
@@ -160,7 +155,7 @@ impl<M: Machine> Regions<M> {
         let moved = moved.ok_or(Error::TooManyRegions)?;
         moved.rotate_right(1);
         if let Some(first) = moved.first_mut() {
-            *first = Slot(Some(region));
+            *first = Slot(region);
         }
         self.count += 1;
         Ok(())
@@ -169,9 +164,9 @@ impl<M: Machine> Regions<M> {
     /// Takes the region at a place out.
     pub(crate) fn remove(&mut self, place: usize) -> Option<Region<M>> {
         let moved = self.slots.get_mut(place..self.count)?;
-        let region = moved.first_mut()?.0.take();
+        let region = core::mem::replace(moved.first_mut()?, Slot::EMPTY);
         moved.rotate_left(1);
         self.count -= 1;
-        region
+        Some(region.0)
     }
 }

@@ -29,13 +29,13 @@ impl<M: Machine> AddressSpace<M> {
     pub unsafe fn release(&mut self, start: VirtAddr) -> Result<(), Error> {
         let place = self.regions.starting(start)?;
         let region = self.regions.get(place).ok_or(Error::NoRegion)?;
-        let (pages, from, to) = (region.pages, region.from, region.to);
+        let (pages, from, to) = (region.pages, region.from, region.to());
         self.take_out(place, start, pages)?;
         let Some(region) = self.regions.remove(place) else {
             return Err(Error::NoRegion);
         };
         if region.shadowed {
-            self.say(start, pages, None)?;
+            self.say(start, pages, None);
             self.unshade(start, pages)?;
         }
         self.withdraw_tables(from, to)?;

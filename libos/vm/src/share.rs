@@ -70,7 +70,7 @@ impl<M: Machine> AddressSpace<M> {
             self.shade(there)?;
             for page in 0..pages {
                 let said = self.said(page_at(from, page)?);
-                self.say(page_at(to, page)?, 1, said)?;
+                self.say(page_at(to, page)?, 1, said);
             }
         }
         self.lend(from, pages, Object::Own, to)

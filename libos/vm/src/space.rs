@@ -44,6 +44,12 @@ pub struct Layout {
 impl Layout {
     /// Bytes from [`Layout::shadow`] on that must be left to the library.
     pub const SHADOW_BYTES: u64 = exopi_rt::layout::USER_END / exopi_rt::layout::PAGE_SIZE;
+
+    /// Address of the byte of a page.
+    #[inline(always)]
+    pub(crate) const fn shadow_of(&self, at: VirtAddr) -> u64 {
+        self.shadow + at.get() / exopi_rt::layout::PAGE_SIZE
+    }
 }
 
 /// An address space of regions.

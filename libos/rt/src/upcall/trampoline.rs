@@ -9,7 +9,7 @@ use crate::Call;
 use crate::local;
 use crate::uarea::{Entry, UpcallClass};
 
-use super::{STACK_BYTES, handle_fault, handle_notice};
+use super::{STACK_BYTES, abort, handle_fault, handle_notice};
 
 /// The handlers' stacks of the program's first environment, by class. Others bring their own.
 #[repr(C, align(16))]
@@ -70,6 +70,7 @@ macro_rules! trampoline {
                 "msr fpcr, xzr",
                 "mov x29, xzr",
                 "bl {handle}",
+                "cbnz x0, 2f",
                 "mov x0, sp",
                 "ld1 {{v0.2d-v3.2d}}, [x0], #64",
                 "ld1 {{v4.2d-v7.2d}}, [x0], #64",
@@ -86,7 +87,9 @@ macro_rules! trampoline {
                 "svc #{resume}",
                 // Back here only if the frame was not held: somebody jumped to this entry.
                 "udf #0",
+                "2: b {abort}",
                 handle = sym $handle,
+                abort = sym abort,
                 class = const $class as u64,
                 resume = const Call::resume as u16,
             )

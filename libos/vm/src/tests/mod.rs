@@ -81,7 +81,7 @@ impl Space {
 
     pub(crate) fn load(&mut self, address: u64) -> Result<u8, Verdict> {
         let page = self.access(address, Access::READ)?;
-        Ok(self.machine.byte(page, address % 4096))
+        Ok(self.machine.stored(page, address % 4096))
     }
 
     pub(crate) fn store(&mut self, address: u64, byte: u8) -> Result<(), Verdict> {

@@ -282,7 +282,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn byte(&self, page: u32, offset: u64) -> u8 {
+    pub(crate) fn stored(&self, page: u32, offset: u64) -> u8 {
         let contents = self.contents.get(&page);
         contents.map_or(self.untouched, |bytes| bytes)[offset as usize]
     }
@@ -641,11 +641,18 @@ impl Machine for Model {
         self.alone
     }
 
-    fn page(&self, at: VirtAddr) -> &PageBytes {
-        let page = self.mapped(at, Access::READ);
-        self.contents
-            .get(&page)
-            .map_or(self.untouched, |bytes| bytes)
+    fn byte(&self, address: u64) -> u8 {
+        let page = self.translate(address, Access::READ);
+        let page = page.unwrap_or_else(|_| panic!("the library faults at {address:#x}"));
+        self.stored(page, address % PAGE)
+    }
+
+    fn fill(&mut self, address: u64, count: u64, byte: u8) {
+        for address in address..address + count {
+            let page = self.translate(address, Access::READ | Access::WRITE);
+            let page = page.unwrap_or_else(|_| panic!("the library faults at {address:#x}"));
+            self.set_byte(page, address % PAGE, byte);
+        }
     }
 
     fn page_mut(&mut self, at: VirtAddr) -> &mut PageBytes {
@@ -658,6 +665,7 @@ impl Machine for Model {
     }
 
     fn copy_page(&mut self, from: VirtAddr, to: VirtAddr) {
-        *self.page_mut(to) = *self.page(from);
+        let page = self.mapped(from, Access::READ);
+        *self.page_mut(to) = *self.bytes(page);
     }
 }
