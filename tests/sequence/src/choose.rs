@@ -206,7 +206,11 @@ impl Chooser {
     /// Words of the calls that are about a space's tables and entries.
     fn mapping<W: World>(&mut self, call: Call, world: &W, names: &Names) -> [u64; 6] {
         let space = self.object(Kind::Space, world, names);
-        let at = self.place();
+        let at = match call {
+            Call::remove_pte | Call::protect_pte => self.place_that(world, true),
+            Call::insert_pte => self.place_that(world, false),
+            _ => self.place(),
+        };
         match call {
             Call::table_insert => {
                 let level = self.random.pick(&[3, 3, 3, 2, 2, 1, 4]);
@@ -287,7 +291,7 @@ impl Chooser {
     }
 
     fn access(&mut self) -> u64 {
-        self.random.pick(&[1, 1, 3, 3, 3, 3, 5, 7, 0, 2, 6, 8])
+        self.random.pick(&[1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 7, 7, 0, 2, 6, 8])
     }
 
     /// A place to map at; the first ones most.
@@ -304,6 +308,18 @@ impl Chooser {
         } else {
             place
         }
+    }
+
+    /// Mostly a place at which something is mapped, or nothing, in the caller's own space.
+    fn place_that<W: World>(&mut self, world: &W, mapped: bool) -> u64 {
+        let start = self.place();
+        if self.random.chance(25) {
+            return start;
+        }
+        let first = PLACES.iter().position(|place| *place == start).unwrap_or(0);
+        let turned = PLACES.iter().skip(first).chain(PLACES.iter().take(first));
+        let mut found = turned.copied().filter(|place| *place >= PLACES[0]);
+        found.find(|place| (world.entry(*place) & 1 == 1) == mapped).unwrap_or(start)
     }
 
     /// An address that the program itself uses.
