@@ -15,6 +15,7 @@ mod memory;
 mod notices;
 mod pages;
 mod rights;
+mod runtime;
 mod spaces;
 mod superpages;
 mod switching;
@@ -42,6 +43,7 @@ pub(crate) const SUITES: &[Suite] = &[
     capabilities::SUITE,
     accounts::SUITE,
     giving::SUITE,
+    runtime::SUITE,
     rights::SUITE,
     isolation::SUITE,
     calls::SUITE,
