@@ -17,6 +17,7 @@ mod notices;
 mod pages;
 mod replay;
 mod rights;
+mod runtime;
 mod spaces;
 mod superpages;
 mod switching;
@@ -45,6 +46,7 @@ pub(crate) const SUITES: &[Suite] = &[
     capabilities::SUITE,
     accounts::SUITE,
     giving::SUITE,
+    runtime::SUITE,
     rights::SUITE,
     isolation::SUITE,
     book::SUITE,
