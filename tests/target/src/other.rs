@@ -281,7 +281,7 @@ pub(crate) const FLAGS: u64 = 0xa000_0000;
 
 /// The registers of a marked state.
 pub(crate) fn marked_x(seed: u64) -> [u64; 31] {
-    core::array::from_fn(|n| seed << 16 | 0x0100 + n as u64)
+    core::array::from_fn(|n| (seed << 16 | 0x0100) + n as u64)
 }
 
 /// The vector registers of a marked state: FPCR rounds towards zero, FPSR has its cumulative bits set.
