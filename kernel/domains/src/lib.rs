@@ -61,6 +61,8 @@ mod memory;
 mod notices;
 mod spaces;
 mod subject;
+#[cfg(test)]
+mod tests;
 
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{

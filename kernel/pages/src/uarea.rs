@@ -4,7 +4,7 @@ use exopi_abi::page::{FrameType, Owner};
 use exopi_abi::{Error, PageNumber, VirtAddr};
 use exopi_cap::Epochs;
 
-use crate::mappings::{Bind, Unbind};
+use crate::binding::{Bind, Unbind};
 use crate::right::{Claim, Drawn};
 use crate::space::bindable;
 use crate::{Hardware, Index, Pages, Slot, Space, pte};

@@ -18,14 +18,14 @@ use exopi_rt::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::uarea::{UArea, Vectors};
 use exopi_rt::{
-    Error, Object, PageNumber, Progress, UserBytes, UserBytesMut, exposed, memory, stubs, time,
+    Environment, Error, Object, PageNumber, Progress, UserBytes, UserBytesMut, exposed, memory, stubs, time,
 };
 
 use crate::area::{Area, RW, insert, place, remove};
 use crate::harness::{Failure, Outcome};
 
 /// How long anything may take that another core has to do: far longer than it does.
-const PATIENCE_SECONDS: u64 = 20;
+const PATIENCE_SECONDS: u64 = 10;
 
 /// Another environment.
 #[derive(Debug)]
@@ -198,18 +198,7 @@ impl Other {
         if core::mem::replace(&mut self.gone, true) {
             return Ok(());
         }
-        wait(
-            || {
-                // SAFETY: nothing of the program is in its u-area but what goes with it.
-                let progress = unsafe { stubs::env_destroy(self.object()) };
-                match progress.unless_stopped() {
-                    Ok(done) => Ok(done == 1),
-                    Err(Error::Busy) => Ok(false),
-                    Err(error) => Err(error.into()),
-                }
-            },
-            || "it does not die".into(),
-        )?;
+        Environment::Owned(self.name).destroy()?;
         remove(place(self.pad as u64)?, 1).unless_stopped()?;
         for page in self.pages {
             memory::give_page(page)?;

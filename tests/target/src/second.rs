@@ -7,7 +7,7 @@
 //!   second:                                   '--> svc '--> yield
 //! ```
 //!
-//! It is charged to an account of its own, whose allowance it uses up: what the program owns is not its own,
+//! It is charged to an account of its own, whose pages it uses up: what the program owns is not its own,
 //! and it can take nothing.
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -75,7 +75,9 @@ impl Second {
         let pages = builder.pages() as u32 - 3;
         let account = Account::create(Allowance {
             pages,
-            environments: 1,
+            // Itself, and one more of each, so that it is for want of another right that it gets none.
+            environments: 2,
+            spaces: 1,
             ..Allowance::default()
         })?;
         account.bind()?;
@@ -136,12 +138,8 @@ impl Second {
         )))
     }
 
-    /// Ends it with its account, and gives the tables back.
-    pub(crate) fn close(mut self) -> Outcome {
-        self.clear()
-    }
-
-    fn clear(&mut self) -> Outcome {
+    /// Ends it with its account, and gives the tables back, unless that was done before.
+    pub(crate) fn close(&mut self) -> Outcome {
         if core::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
@@ -155,6 +153,6 @@ impl Second {
 /// For cases that end early: they have failed, and the next one is to find the place empty.
 impl Drop for Second {
     fn drop(&mut self) {
-        let _ = self.clear();
+        let _ = self.close();
     }
 }

@@ -138,6 +138,18 @@ fn doomed(area: &Area, index: u64, bit: u64) -> Result<Other, Failure> {
     Ok(other)
 }
 
+/// Destroys an environment, of which its keeper hears by notice `bit`, once more.
+fn end(other: Other, bit: u64) -> Outcome {
+    NOTED[COUNT].store(0, Ordering::Relaxed);
+    NOTED[BITS].store(0, Ordering::Relaxed);
+    other.destroy()?;
+    wait(|| Ok(noted(COUNT) != 0), || "nobody was told of its death".into())?;
+    check_noted(1, 1 << bit)?;
+    NOTED[COUNT].store(0, Ordering::Relaxed);
+    NOTED[BITS].store(0, Ordering::Relaxed);
+    Ok(())
+}
+
 fn check_noted(count: u64, bits: u64) -> Outcome {
     check_eq!((noted(COUNT), noted(BITS)), (count, bits));
     Ok(())
@@ -160,7 +172,6 @@ fn delivered_to_one_that_runs() -> Outcome {
     with_notices(|| {
         let area = Area::new()?;
         for round in 0..32 {
-            NOTED[COUNT].store(0, Ordering::Relaxed);
             let other = doomed(&area, round, round)?;
             let before = Registers::marked();
             let mut after = before;
@@ -169,7 +180,7 @@ fn delivered_to_one_that_runs() -> Outcome {
             unsafe { machine::run(&mut after, until_noted as *const () as u64) };
             check_kept(&before, &after, 0, 29)?;
             check_eq!(after.x[30], before.x[30]);
-            check_noted(1, (1 << (round + 1)) - 1)?;
+            check_noted(1, 1 << round)?;
             check_eq!((noted(X1), noted(SP), noted(FLAGS)), (0, HANDLER_SP, 0));
             let code = until_noted as *const () as u64;
             let places = code..code + 16;
@@ -180,7 +191,7 @@ fn delivered_to_one_that_runs() -> Outcome {
             );
             check_eq!(other.record()?.state, EnvironmentState::Suspended);
             check!(!waits());
-            other.destroy()?;
+            end(other, round)?;
         }
         area.close()
     })
@@ -201,10 +212,10 @@ fn delivered_on_the_way_back() -> Outcome {
             unsafe { machine::run_stub(0, &mut after) };
             machine::check_scrubbed(&before, &after)?;
             check_eq!((after.x[0], after.x[1]), (0, 0));
-            check_noted(round + 1, 1 << 31)?;
+            check_noted(1, 1 << 31)?;
             check_eq!(noted(X2), machine::stub_address(0) + 4);
             check_eq!(other.record()?.state, EnvironmentState::Suspended);
-            other.destroy()?;
+            end(other, 31)?;
         }
         area.close()
     })
@@ -213,20 +224,20 @@ fn delivered_on_the_way_back() -> Outcome {
 fn masked_ones_wait() -> Outcome {
     with_notices(|| {
         let area = Area::new()?;
-        for (index, core) in [0, 1, 2, 3].into_iter().enumerate() {
+        for core in 0..4 {
             set_masked(7);
-            let other = doomed(&area, index as u64, 3)?;
+            let other = doomed(&area, core, 3)?;
             other.run(core)?;
             wait(|| Ok(waits()), || "nothing waits".into())?;
-            check_noted(index as u64, if index == 0 { 0 } else { 8 })?;
+            check_noted(0, 0)?;
             deliver()?;
-            check_noted(index as u64, if index == 0 { 0 } else { 8 })?;
+            check_noted(0, 0)?;
             check!(waits());
             set_masked(0);
             deliver()?;
-            check_noted(index as u64 + 1, 8)?;
+            check_noted(1, 8)?;
             check!(!waits());
-            other.destroy()?;
+            end(other, 3)?;
         }
         area.close()
     })
@@ -245,7 +256,7 @@ fn without_an_entry_they_wait() -> Outcome {
         deliver()?;
         check_noted(1, 1)?;
         check!(!waits());
-        other.destroy()?;
+        end(other, 0)?;
         area.close()
     })
 }
@@ -262,7 +273,7 @@ fn while_the_frame_is_held_they_wait() -> Outcome {
         held.store(0, Ordering::Release);
         deliver()?;
         check_noted(1, 2)?;
-        other.destroy()?;
+        end(other, 1)?;
         area.close()
     })
 }
@@ -285,8 +296,8 @@ fn several_are_told_at_once() -> Outcome {
         set_masked(0);
         deliver()?;
         check_noted(1, 1 << 4 | 1 << 9 | 1 << 31)?;
-        for other in others {
-            other.destroy()?;
+        for (other, bit) in others.into_iter().zip([4, 9, 31]) {
+            end(other, bit)?;
         }
         area.close()
     })
@@ -315,7 +326,7 @@ fn inside_a_handler_of_faults() -> Outcome {
         check_eq!(noted(IN_FAULT), 1);
         check_noted(1, 4)?;
         check_eq!(own_word(FAULT_HELD).load(Ordering::Relaxed), 0);
-        other.destroy()?;
+        end(other, 2)?;
         area.close()
     })
 }
@@ -338,7 +349,8 @@ fn faults_inside_their_handler() -> Outcome {
         let code = noting as *const () as u64;
         check!((code..code + 80).contains(&IN_HANDLER.load(Ordering::Relaxed)));
         check_eq!(noted(IN_FAULT), 0);
-        other.destroy()?;
+        NOTED[FAULTS].store(0, Ordering::Relaxed);
+        end(other, 5)?;
         area.close()
     })
 }

@@ -48,17 +48,24 @@ impl Lone {
             remove(place(window)?, 1).unless_stopped()?;
         }
         let space = space::create()?;
-        space.map(place(WORDS)?, PageSource::owned(words), 1, RW).unless_stopped()?;
+        space
+            .map(place(WORDS)?, PageSource::owned(words), 1, RW)
+            .unless_stopped()?;
         // The code may lie across a page's end.
         let code = code::compare as *const () as u64;
         let first = code & !(PAGE_SIZE - 1);
         space.copy_own(first, first + 2 * PAGE_SIZE, place(window)?)?;
         let environment = Environment::create(space, uarea, place(UAREA)?)?;
-        let mut frame = Frame { pc: code, ..Frame::default() };
+        let mut frame = Frame {
+            pc: code,
+            ..Frame::default()
+        };
         frame.x[19] = WORDS;
         frame.x[20] = word;
         environment.set_saved(&frame)?;
-        let root = Space::record(space).ok_or_else(|| Failure::new("no space"))?.root;
+        let root = Space::record(space)
+            .ok_or_else(|| Failure::new("no space"))?
+            .root;
         Ok(Self {
             environment,
             pages: space::pages_of(PageNumber::new(root)).collect(),
@@ -79,7 +86,7 @@ impl Lone {
 }
 
 fn same_address_other_memory() -> Outcome {
-    const ROUNDS: u64 = 500;
+    const ROUNDS: u64 = 50;
     let area = Area::new()?;
     let mut lone = Vec::new();
     let cores = exposed::machine().cores;
@@ -93,10 +100,20 @@ fn same_address_other_memory() -> Outcome {
     for one in &lone {
         let state = || one.environment.state();
         wait(
-            || Ok(matches!(state(), EnvironmentState::Stopped | EnvironmentState::Suspended)),
+            || {
+                Ok(matches!(
+                    state(),
+                    EnvironmentState::Stopped | EnvironmentState::Suspended
+                ))
+            },
             || alloc::format!("{:?}", state()),
         )?;
-        check_eq!(state(), EnvironmentState::Stopped, "{:x?}", one.environment.saved());
+        check_eq!(
+            state(),
+            EnvironmentState::Stopped,
+            "{:x?}",
+            one.environment.saved()
+        );
     }
     for one in lone {
         insert(place(Area::address(9))?, one.words, 1, RW).unless_stopped()?;

@@ -13,11 +13,20 @@ pub(crate) const SUITE: Suite = Suite {
     name: "switching",
     cases: &[
         ("begins_with_what_was_saved", begins_with_what_was_saved),
-        ("interrupts_keep_all_registers", interrupts_keep_all_registers),
+        (
+            "interrupts_keep_all_registers",
+            interrupts_keep_all_registers,
+        ),
         ("yields_keep_registers", yields_keep_registers),
-        ("own_registers_survive_a_yield", own_registers_survive_a_yield),
+        (
+            "own_registers_survive_a_yield",
+            own_registers_survive_a_yield,
+        ),
         ("vector_registers_do_not_leak", vector_registers_do_not_leak),
-        ("vector_registers_move_between_cores", vector_registers_move_between_cores),
+        (
+            "vector_registers_move_between_cores",
+            vector_registers_move_between_cores,
+        ),
         ("yielding_alone_goes_on", yielding_alone_goes_on),
         ("turns_are_taken_in_order", turns_are_taken_in_order),
         ("a_hostile_state_is_only_data", a_hostile_state_is_only_data),
@@ -93,7 +102,11 @@ fn interrupts_keep_all_registers() -> Outcome {
         check_eq!(uarea.saved.held, 1);
         check_eq!((uarea.saved.esr, uarea.saved.far), (0, 0));
         check_eq!(uarea.thread, seed << 32 | 0x7d);
-        check!(uarea.vectors == marked_vectors(seed), "{:x?}", uarea.vectors);
+        check!(
+            uarea.vectors == marked_vectors(seed),
+            "{:x?}",
+            uarea.vectors
+        );
     }
     other.destroy()?;
     area.close()
@@ -175,10 +188,18 @@ fn vector_registers_do_not_leak() -> Outcome {
             other.run(core)?;
             other.wait_for(EnvironmentState::Stopped)?;
         }
-        check!(nosy.pad().vectors == Vectors::default(), "{:x?}", nosy.pad().vectors);
+        check!(
+            nosy.pad().vectors == Vectors::default(),
+            "{:x?}",
+            nosy.pad().vectors
+        );
         check_eq!(nosy.pad().thread, 0);
         check_eq!(nosy.pad().flags, 0);
-        check!(secret.pad().vectors == marked_vectors(0x5ec), "{:x?}", secret.pad().vectors);
+        check!(
+            secret.pad().vectors == marked_vectors(0x5ec),
+            "{:x?}",
+            secret.pad().vectors
+        );
         secret.destroy()?;
         nosy.destroy()?;
     }
@@ -191,17 +212,30 @@ fn vector_registers_move_between_cores() -> Outcome {
     let other = Other::new(&area, 0, code::dump)?;
     other.change_pad(|pad| pad.word = 1);
     other.change(|uarea| mark(uarea, 9));
-    for (round, core) in other_cores().cycle().take(30).zip(0..).map(|(core, round)| (round, core)) {
+    for (round, core) in other_cores()
+        .cycle()
+        .take(30)
+        .zip(0..)
+        .map(|(core, round)| (round, core))
+    {
         other.run(core)?;
         other.wait_for_count(round + 1)?;
         other.stop()?;
-        check!(other.pad().vectors == marked_vectors(9), "{:x?}", other.pad().vectors);
+        check!(
+            other.pad().vectors == marked_vectors(9),
+            "{:x?}",
+            other.pad().vectors
+        );
         other.change(|uarea| {
             check_equal(&uarea.vectors, &marked_vectors(9));
             uarea.saved.pc = code::dump as *const () as u64;
         });
     }
-    check!(other.uarea().vectors == marked_vectors(9), "{:x?}", other.uarea().vectors);
+    check!(
+        other.uarea().vectors == marked_vectors(9),
+        "{:x?}",
+        other.uarea().vectors
+    );
     other.destroy()?;
     area.close()
 }
@@ -250,7 +284,10 @@ fn turns_are_taken_in_order() -> Outcome {
 /// Whatever a state says, it is entered at EL0 with nothing masked, or faults there.
 fn a_hostile_state_is_only_data() -> Outcome {
     let area = Area::new()?;
-    for (index, pstate) in [u64::MAX, 0x3c5, 1 << 4, 1 << 20, 1 << 21, 0x1ff_ffff].into_iter().enumerate() {
+    for (index, pstate) in [u64::MAX, 0x3c5, 1 << 4, 1 << 20, 1 << 21, 0x1ff_ffff]
+        .into_iter()
+        .enumerate()
+    {
         let other = Other::new(&area, index as u64, code::dump)?;
         other.change(|uarea| {
             uarea.saved.pstate = pstate;
@@ -263,7 +300,10 @@ fn a_hostile_state_is_only_data() -> Outcome {
         check_eq!(other.pad().flags, pstate & 0xf000_0000);
         other.destroy()?;
     }
-    for (index, pc) in [0, 1, u64::MAX, 0xffff_ff80_0000_0000, 1 << 60].into_iter().enumerate() {
+    for (index, pc) in [0, 1, u64::MAX, 0xffff_ff80_0000_0000, 1 << 60]
+        .into_iter()
+        .enumerate()
+    {
         let other = Other::new(&area, index as u64, code::dump)?;
         other.change(|uarea| uarea.saved.pc = pc);
         other.run(0)?;

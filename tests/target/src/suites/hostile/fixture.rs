@@ -14,8 +14,8 @@ use exopi_rt::{
 };
 
 use crate::area::{
-    AREA, Area, RW, free_run, give_run, insert, insert_table, owner, place, record, remove,
-    remove_table, take_run,
+    AREA, Area, RW, free_run, give_run, give_stamped, insert, insert_table, owner, place, record,
+    remove, remove_table, take_run,
 };
 use crate::catch;
 use crate::harness::{Failure, Outcome};
@@ -37,7 +37,8 @@ const LEVEL3: u64 = TableLevel::Three.span();
 ///   the row's others are loose, and free pages follow it
 /// ```
 pub(super) struct Fixture {
-    area: Area,
+    area: Option<Area>,
+    tables: [PageNumber; 6],
     row: PageNumber,
     table: PageNumber,
     links: PageNumber,
@@ -140,7 +141,15 @@ impl Fixture {
         write_capability(AREA, &cap);
         let me = environment::own().ok_or_else(|| Failure::new("no name of one's own"))?;
         let mut fixture = Self {
-            area,
+            tables: [
+                area.level2,
+                area.links2,
+                area.level3,
+                area.links,
+                table,
+                links,
+            ],
+            area: Some(area),
             row,
             table,
             links,
@@ -152,13 +161,20 @@ impl Fixture {
         Ok(fixture)
     }
 
-    pub(super) fn close(self) -> Outcome {
+    pub(super) fn close(mut self) -> Outcome {
+        self.clear()
+    }
+
+    fn clear(&mut self) -> Outcome {
+        let Some(area) = self.area.take() else {
+            return Ok(());
+        };
         remove(place(AREA)?, 2).unless_stopped()?;
         give_run(self.row, OWNED)?;
         remove_table(place(AREA + LEVEL3)?, TableLevel::Three)?;
         memory::give_page(self.table)?;
         memory::give_page(self.links)?;
-        self.area.close()
+        area.close()
     }
 
     /// The empty table.
@@ -211,7 +227,7 @@ impl Fixture {
             // Newly allocated, of a colour.
             4 << 56,
             u64::from(self.table.get()),
-            u64::from(self.area.level3.get()),
+            u64::from(self.tables[2].get()),
             word(Environment::Owned(self.me).object()),
             end - 1,
             end,
@@ -226,17 +242,9 @@ impl Fixture {
     }
 
     pub(super) fn snapshot(&self) -> Result<Snapshot, Failure> {
-        let tables = [
-            self.area.level2,
-            self.area.links2,
-            self.area.level3,
-            self.area.links,
-            self.table,
-            self.links,
-        ];
         let mut records = [None; WATCHED];
         let row = (0..OWNED + 4).map(|offset| nth(self.row, offset));
-        for (place, page) in records.iter_mut().zip(row.chain(tables)) {
+        for (place, page) in records.iter_mut().zip(row.chain(self.tables)) {
             *place = exposed::page(page).map(without_list);
         }
         let name = ObjectName::from_word(self.owner.word());
@@ -274,6 +282,8 @@ impl Fixture {
             Call::env_create => [0, page(4), third, 0, 0, 0],
             Call::env_read | Call::env_write => [0, 0, AREA + 1024, 8, 0, 0],
             Call::console_write | Call::console_read => [AREA, 0, 0, 0, 0, 0],
+            // No environment: of its own it would not come back.
+            Call::env_stop | Call::env_destroy => [1 << 56, 0, 0, 0, 0, 0],
             _ => [0; 6],
         }
     }
@@ -282,7 +292,8 @@ impl Fixture {
     pub(super) fn undo(&self, call: Call, words: [u64; 6], done: u64, value: u64) -> Outcome {
         let number = |word: u64| PageNumber::new(word as u32);
         match call {
-            Call::page_alloc => give_run(number(value), done),
+            Call::page_alloc if words[0] >> 56 == 0 => give_run(number(value), done),
+            Call::page_alloc => give_stamped(number(value), done),
             Call::page_free => retake(number(words[0]), done),
             Call::page_accept => Ok(account::accept_pages(0)?),
             Call::page_limit => {
@@ -375,6 +386,13 @@ impl Fixture {
                     record.charged_to() == self.owner && record.references > 0
                 })
         })
+    }
+}
+
+/// For cases that end early: they have failed, and the next one is to find the place empty.
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _ = self.clear();
     }
 }
 

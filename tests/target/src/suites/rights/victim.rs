@@ -10,7 +10,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 
 use exopi_rt::account::Allowance;
 use exopi_rt::cap::{Cap, PageCap};
@@ -28,8 +28,8 @@ use exopi_rt::registers::{Argument, Arguments};
 use exopi_rt::tables::{self, Mapping};
 use exopi_rt::uarea::UArea;
 use exopi_rt::{
-    Account, Capability, Environment, Error, PageNumber, PageSelect, Space, TableLevel,
-    UserCapability, VirtAddr, environment, exposed, memory, pages,
+    Account, Call, Capability, Environment, Error, Operation, PageNumber, PageSelect, Reply, Space,
+    TableLevel, UserCapability, VirtAddr, environment, exposed, memory, pages,
 };
 
 use crate::area::place;
@@ -93,7 +93,7 @@ impl Household {
         })
     }
 
-    fn close(self) -> Outcome {
+    fn close(&self) -> Outcome {
         Environment::Owned(self.environment).destroy()?;
         check!(
             Space::Owned(self.space).record().is_none(),
@@ -119,6 +119,7 @@ pub(crate) struct Victim {
     pub(crate) pages: PageNumber,
     /// All rights to them, for the second environment.
     pub(crate) page_cap: PageCap,
+    closed: bool,
     household: Household,
     account: Account<'static>,
     page_caps: Caps<PageRights>,
@@ -128,8 +129,10 @@ pub(crate) struct Victim {
     /// Capabilities that attempts name by address.
     #[expect(clippy::vec_box, reason = "their addresses stay while the list grows")]
     kept: RefCell<Vec<Box<Capability>>>,
-    /// Where calls may write, or read operations; bytes that mean nothing.
-    buffer: Box<[u64; 8]>,
+    /// Where calls may read and write; bytes that mean nothing.
+    buffer: Box<Cell<[u64; 8]>>,
+    /// A batch of one operation, which removes the u-area's mapping.
+    operation: Box<Cell<Operation>>,
 }
 
 /// What must be the same after calls that are refused.
@@ -183,14 +186,23 @@ impl Victim {
                 stale: stale_account,
             },
             second,
+            closed: false,
             household,
             account,
             kept: RefCell::new(Vec::new()),
-            buffer: Box::new([0x5a5a; 8]),
+            buffer: Box::new(Cell::new([0x5a5a; 8])),
+            operation: Box::new(Cell::new(Operation::default())),
         })
     }
 
-    pub(crate) fn close(self) -> Outcome {
+    pub(crate) fn close(mut self) -> Outcome {
+        self.clear()
+    }
+
+    fn clear(&mut self) -> Outcome {
+        if core::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
         self.second.close()?;
         self.account.destroy()?;
         self.household.close()?;
@@ -310,6 +322,22 @@ impl Victim {
         self.buffer.as_ptr() as u64
     }
 
+    /// Where a batch of one operation is, which would remove a mapping.
+    pub(crate) fn batch(&self) -> u64 {
+        self.operation.set(Operation {
+            call: Call::remove_pte.number().into(),
+            arguments: [AT, 1, 0, 0, 0],
+            ..Operation::default()
+        });
+        self.operation.as_ptr() as u64
+    }
+
+    /// Why the batch's operation was refused, if it was.
+    pub(crate) fn refusal_in_batch(&self) -> Option<Error> {
+        let Operation { status, value, .. } = self.operation.get();
+        Reply { status, value }.error()
+    }
+
     /// Everything that is to be compared.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, Failure> {
         let mut uarea = alloc::vec![0; size_of::<UArea>()];
@@ -335,8 +363,15 @@ impl Victim {
             mappings: tables::mappings(0, TABLES_BASE)
                 .fold(0, |sum, mapping| digest(sum, &mapping)),
             uarea,
-            buffer: *self.buffer,
+            buffer: self.buffer.get(),
         })
+    }
+}
+
+/// For cases that end early: they have failed, and the next one is to find as many pages.
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.clear();
     }
 }
 

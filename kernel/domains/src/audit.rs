@@ -1,0 +1,284 @@
+//! Recounts everything from the records, sharing nothing with the operations. For tests.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::vec::Vec;
+
+use exopi_abi::PageNumber;
+use exopi_abi::capability::Epoch;
+use exopi_abi::domain::{
+    AccountRecord, EnvironmentRecord, EnvironmentState, Resource, SpaceRecord,
+};
+use exopi_abi::page::{FrameType, Owner};
+use exopi_pages::{Hardware, audit};
+
+use crate::Domains;
+use crate::cores::{Core, NOBODY};
+use crate::spaces::{ASKED_FOR, asid_of};
+
+/// What was found wrong, and where: mostly the index of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// Of frames, tables and mappings.
+    Pages(audit::Violation),
+    /// A frame is charged to an account that there is not.
+    Frame(PageNumber),
+    /// What an account has used is not what is charged to it, or more than it may use.
+    Used(u16, Resource),
+    /// An account's parent is none, or its line does not end at the first account.
+    Parent(u16),
+    /// A free record is not empty.
+    Residue(u16),
+    /// A record is not in the sets that it belongs in, or in others.
+    Set(u16),
+    /// Two objects have one epoch, or one that was not given.
+    Epoch(u64),
+    /// A space's root, owner or members are not what its record says.
+    Space(u16),
+    /// An environment's account, space, u-area or place is not what its record says.
+    Environment(u16),
+    /// A core's queue is not one queue of all that wait for it, or it does not run what it should.
+    Core(u8),
+}
+
+/// What is charged to each account, by its index.
+type Charges = BTreeMap<u16, [u64; Resource::COUNT]>;
+
+impl Domains<'_> {
+    /// Whether every invariant holds, which is so after each call and after the `left` that it may ask for.
+    ///
+    /// # Errors
+    /// The first violation found.
+    pub fn check_invariants<H: Hardware>(&self, hw: &H) -> Result<(), Violation> {
+        let spaces: Vec<_> = (0..self.spaces.len() as u16)
+            .filter_map(|index| self.pages.space(PageNumber::new(self.space(index)?.root)))
+            .collect();
+        let all: Vec<_> = spaces.iter().collect();
+        let pages = self.pages.check_invariants(hw, &all);
+        pages.map_err(Violation::Pages)?;
+        self.check_epochs()?;
+        self.check_charges()?;
+        self.check_accounts()?;
+        self.check_spaces()?;
+        self.check_environments()?;
+        for core in 0..self.cores.len() as u8 {
+            self.check_core(core)?;
+        }
+        Ok(())
+    }
+
+    fn owners(&self) -> HashMap<Owner, u16> {
+        let indices = 0..self.accounts.len() as u16;
+        let named = indices.filter_map(|index| {
+            let epoch = Epoch::from_low_bits(self.account(index)?.epoch);
+            Some((Owner::new(index, epoch), index))
+        });
+        named.collect()
+    }
+
+    fn check_epochs(&self) -> Result<(), Violation> {
+        let accounts = self.accounts.iter().map(|record| record.epoch);
+        let spaces = self.spaces.iter().map(|record| record.epoch);
+        let environments = self.environments.iter().map(|record| record.epoch);
+        let mut seen = BTreeSet::new();
+        for epoch in accounts.chain(spaces).chain(environments) {
+            let given = epoch <= self.epochs.last().bits();
+            if epoch != 0 && !(given && seen.insert(epoch)) {
+                return Err(Violation::Epoch(epoch));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is charged to somebody, from the records of what is charged.
+    fn recount(&self) -> Result<Charges, Violation> {
+        let owners = self.owners();
+        let mut charges = Charges::new();
+        let mut charge = |owner: u16, resource: Resource, count: u64| {
+            charges.entry(owner).or_default()[resource as usize] += count;
+        };
+        for number in 0..self.pages.len() as u32 {
+            let page = PageNumber::new(number);
+            let owner = self.pages.record(page).map(|record| record.charged_to());
+            match owner.filter(|owner| *owner != Owner::NOBODY) {
+                Some(owner) => match owners.get(&owner) {
+                    Some(index) => charge(*index, Resource::Pages, 1),
+                    None => return Err(Violation::Frame(page)),
+                },
+                None => continue,
+            }
+        }
+        for (index, record) in (0..).zip(self.spaces.iter()).filter(|(_, r)| r.epoch != 0) {
+            let owner = owners.get(&record.owner);
+            charge(*owner.ok_or(Violation::Space(index))?, Resource::Spaces, 1);
+        }
+        let environments = (0..).zip(self.environments.iter());
+        for (index, record) in environments.filter(|(_, r)| r.epoch != 0) {
+            let owner = *owners
+                .get(&record.account)
+                .ok_or(Violation::Environment(index))?;
+            charge(owner, Resource::Environments, 1);
+        }
+        let accounts = (0..).zip(self.accounts.iter());
+        for (index, record) in accounts.filter(|(index, r)| r.epoch != 0 && r.parent != *index) {
+            if self.account(record.parent).is_none() {
+                return Err(Violation::Parent(index));
+            }
+            charge(record.parent, Resource::Accounts, 1);
+            for resource in Resource::ALL {
+                let allowed = record.allowance[resource as usize];
+                charge(record.parent, resource, allowed.into());
+            }
+        }
+        Ok(charges)
+    }
+
+    fn check_charges(&self) -> Result<(), Violation> {
+        let charges = self.recount()?;
+        for (index, record) in (0..)
+            .zip(self.accounts.iter())
+            .filter(|(_, r)| r.epoch != 0)
+        {
+            for resource in Resource::ALL {
+                let (used, allowed) = (
+                    record.used[resource as usize],
+                    record.allowance[resource as usize],
+                );
+                let counted = charges.get(&index).map_or(0, |all| all[resource as usize]);
+                if counted != u64::from(used) || used > allowed {
+                    return Err(Violation::Used(index, resource));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_accounts(&self) -> Result<(), Violation> {
+        for (index, record) in (0u16..).zip(self.accounts.iter()) {
+            let free = record.epoch == 0;
+            if free && *record != AccountRecord::default() {
+                return Err(Violation::Residue(index));
+            }
+            // Whoever dies is in the set from which the work is taken, or waits for a child who dies.
+            let children = self.accounts.iter().enumerate();
+            let waits = children
+                .filter(|(child, r)| r.epoch != 0 && r.parent == index && *child != index.into())
+                .any(|(_, r)| r.dying == 1);
+            let ending = self.ending_accounts.contains(index);
+            let dying = record.dying == 1;
+            let forgotten = dying && !ending && !waits;
+            let early = ending && !dying;
+            if free != self.free_accounts.contains(index) || early || forgotten {
+                return Err(Violation::Set(index));
+            }
+            let (mut at, mut steps) = (index, 0);
+            while !free && at != 0 {
+                let parent = self.account(at).ok_or(Violation::Parent(index))?.parent;
+                steps += 1;
+                if parent == at || steps > self.accounts.len() {
+                    return Err(Violation::Parent(index));
+                }
+                at = parent;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_spaces(&self) -> Result<(), Violation> {
+        for (index, record) in (0..).zip(self.spaces.iter()) {
+            let free = record.epoch == 0;
+            if free && *record != SpaceRecord::FREE {
+                return Err(Violation::Residue(index));
+            }
+            let ending = record.dying == 1 && record.cursor != ASKED_FOR;
+            if free != self.free_spaces.contains(index)
+                || ending != self.ending_spaces.contains(index)
+            {
+                return Err(Violation::Set(index));
+            }
+            if free {
+                continue;
+            }
+            let live = self.environments.iter().filter(|r| r.epoch != 0);
+            let members = live.filter(|r| r.space == index).count();
+            let root = self.pages.space(PageNumber::new(record.root));
+            let tells = root
+                .is_some_and(|space| space.owner() == record.owner && space.asid() == record.asid);
+            let empty = record.dying == 0 || members == 0;
+            if members != record.members.into() || !tells || record.asid != asid_of(index) || !empty
+            {
+                return Err(Violation::Space(index));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_environments(&self) -> Result<(), Violation> {
+        for (index, record) in (0..).zip(self.environments.iter()) {
+            let free = record.epoch == 0;
+            if free && *record != EnvironmentRecord::FREE {
+                return Err(Violation::Residue(index));
+            }
+            if free != self.free_environments.contains(index) {
+                return Err(Violation::Set(index));
+            }
+            if free {
+                continue;
+            }
+            let uarea = self.pages.record(PageNumber::new(record.uarea));
+            let uarea = uarea.is_some_and(|frame| {
+                frame.kind == FrameType::UArea && frame.owner == record.account
+            });
+            let queued = (0..self.cores.len() as u8)
+                .filter(|core| {
+                    self.queue(*core)
+                        .is_some_and(|queue| queue.contains(&index))
+                })
+                .count();
+            let runs = self.cores.iter().position(|core| core.running == index);
+            use EnvironmentState::{Dying, Free, Ready, Running, Stopped, Suspended};
+            let placed = match record.state {
+                Free => false,
+                Ready => queued == 1 && runs.is_none(),
+                Running | Dying => queued == 0 && runs == Some(record.core.into()),
+                Stopped | Suspended => match record.core {
+                    EnvironmentRecord::NOWHERE => queued == 0 && runs.is_none(),
+                    core => queued == 0 && runs == Some(core.into()),
+                },
+            };
+            let unlinked = record.state == Ready || record.next == NOBODY;
+            if !uarea || !placed || !unlinked || record.keeper_bit > 31 || record.debugged > 1 {
+                return Err(Violation::Environment(index));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who waits for a core, in order; `None` if that is not a queue.
+    fn queue(&self, core: u8) -> Option<Vec<u16>> {
+        let place = self.core(core)?;
+        let mut queue = Vec::new();
+        let mut at = place.head;
+        while at != NOBODY {
+            let record = self.environment(at)?;
+            let waits = record.state == EnvironmentState::Ready && record.core == core;
+            if !waits || queue.contains(&at) {
+                return None;
+            }
+            queue.push(at);
+            at = record.next;
+        }
+        (place.tail == queue.last().copied().unwrap_or(NOBODY)).then_some(queue)
+    }
+
+    fn check_core(&self, core: u8) -> Result<(), Violation> {
+        let place = self.core(core).ok_or(Violation::Core(core))?;
+        if core >= self.core_count && *place != Core::IDLE {
+            return Err(Violation::Core(core));
+        }
+        let runs = place.running == NOBODY || self.environment(place.running).is_some();
+        match self.queue(core) {
+            Some(_) if runs => Ok(()),
+            _ => Err(Violation::Core(core)),
+        }
+    }
+}
