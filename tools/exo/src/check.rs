@@ -77,8 +77,12 @@ pub fn check(memory: &Memory, kernel: &Kernel, grants: &[Grant]) -> Findings {
         image::check(memory, kernel, &state, &mut report);
         reach::check(memory, &state, &mut report);
         census = Census::take(memory, kernel, &state, &mappings);
-        if let Some(census) = &census {
-            census.compare(grants, &mut report);
+        match &census {
+            Some(census) => census.compare(grants, &mut report),
+            None => report.add(Law::Capability, || {
+                let key = kernel::KEY;
+                format!("no census: the kernel has no key where {key} says")
+            }),
         }
     }
     Findings {

@@ -14,6 +14,7 @@ use exo::emulator::{Boot, Emulator, Output};
 use exo::image::NamedProgram;
 use exo::lines::Lines;
 use exo::run::Bootable;
+use exopi_abi::capability::siphash::{Initial, Start};
 use exopi_abi::capability::{Body, Capability, Kind, Rights};
 use exopi_abi::exposed::{Header, MAGIC};
 use exopi_abi::page::FrameType;
@@ -189,7 +190,7 @@ fn capability_that_nobody_granted_is_found() {
         let body = body.unwrap();
         let at = number * 4096 + 64;
         let before = memory.read(at, 48).unwrap();
-        let capability = Capability::new(&body, body.seal(key));
+        let capability = Capability::new(&body, body.seal(Start::under(key, Initial::KNOWN)));
         file.write_all_at(&capability.to_bytes(), at).unwrap();
         let report = check(memory, kernel, &[]).report;
         file.write_all_at(&before, at).unwrap();

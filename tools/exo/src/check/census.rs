@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use exopi_abi::capability::siphash::Block;
+use exopi_abi::capability::siphash::{Initial, Start};
 use exopi_abi::capability::{
     CAPABILITY_WORDS, Capability, Epoch, Identity, Kind, Restriction, Rights,
 };
@@ -133,7 +133,7 @@ impl Census {
         let mut search = Search {
             memory,
             state,
-            key: state.image.key(memory, kernel)?,
+            key: Start::under(state.image.key(memory, kernel)?, Initial::KNOWN),
             held: Vec::new(),
         };
         let mut mapped = HashSet::new();
@@ -238,7 +238,7 @@ fn holdings(state: &State, by_space: &BTreeMap<u16, Vec<&Mapping>>) -> BTreeMap<
 struct Search<'a> {
     memory: &'a Memory,
     state: &'a State,
-    key: Block,
+    key: Start,
     held: Vec<Held>,
 }
 
@@ -317,7 +317,9 @@ impl Search<'_> {
         let mut seal = body.seal(self.key);
         let mut rights = body.rights();
         let mut caveats = capability.caveats();
-        while let Some((next, restriction)) = caveats.follow(seal, presenter).ok()? {
+        while let Some((next, restriction)) =
+            caveats.follow(seal, presenter, Initial::KNOWN).ok()?
+        {
             seal = next;
             if let Restriction::Rights(mask) = restriction {
                 rights = rights.intersection(mask);

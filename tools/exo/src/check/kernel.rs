@@ -17,10 +17,19 @@ use super::memory::{Memory, words};
 use crate::elf::LOAD_ADDRESS;
 use crate::symbols::demangled;
 
-/// The symbol of the key of all seals, without its hash: two words, low half first.
+/// The symbol of the key of all seals, without its hash: the key, low half first, or the four words of state
+/// that SipHash begins with under it.
 pub const KEY: &str = "exopi_kernel::seals::KEY";
-/// Bytes of the key.
-const KEY_BYTES: u64 = 16;
+/// Bytes of either.
+const KEY_BYTES: [u64; 2] = [16, 32];
+/// What the state is made of besides the key (Aumasson and Bernstein, "SipHash", section 2.1), and what the
+/// reference code for 128 bits of output puts into its second word.
+const INITIAL: [u64; 4] = [
+    u64::from_be_bytes(*b"somepseu"),
+    u64::from_be_bytes(*b"dorandom") ^ 0xee,
+    u64::from_be_bytes(*b"lygenera"),
+    u64::from_be_bytes(*b"tedbytes"),
+];
 /// Bits of a virtual address below the upper half's all-ones: 39.
 const REGION_BITS: u32 = 39;
 
@@ -38,7 +47,7 @@ pub struct Kernel {
     /// The root of its tables.
     pub root: u64,
     /// The key of all seals, if it has one.
-    pub key: Option<u64>,
+    pub key: Option<Range<u64>>,
 }
 
 impl Kernel {
@@ -63,7 +72,8 @@ impl Kernel {
             symbol.map(|symbol| symbol.address())
         };
         let key = file.symbols().find(|symbol| {
-            symbol.size() == KEY_BYTES && symbol.name().is_ok_and(|name| demangled(name) == KEY)
+            KEY_BYTES.contains(&symbol.size())
+                && symbol.name().is_ok_and(|name| demangled(name) == KEY)
         });
         let get = |name: &str| find(name).with_context(|| format!("the kernel has no {name}"));
         let text = get("__image_start")?;
@@ -77,7 +87,7 @@ impl Kernel {
             variables: variables..stacks,
             stacks: stacks..end,
             root: get("__kernel_root")?,
-            key: key.map(|symbol| symbol.address()),
+            key: key.map(|symbol| symbol.address()..symbol.address() + symbol.size()),
         })
     }
 
@@ -142,8 +152,22 @@ impl Located {
 
     /// The key of all seals, if the kernel has one and it lies in the image.
     pub fn key(&self, memory: &Memory, kernel: &Kernel) -> Option<Block> {
-        let at = self.physical_of(kernel.key?)?;
-        words(&memory.read(at, KEY_BYTES as usize)?).try_into().ok()
+        let key = kernel.key.as_ref()?;
+        let length = key.end.checked_sub(key.start)?;
+        let bytes = memory.read(self.physical_of(key.start)?, length as usize)?;
+        key_in(&words(&bytes))
+    }
+}
+
+/// The key in these words. A state has it twice, which tells it from anything else.
+fn key_in(words: &[u64]) -> Option<Block> {
+    match *words {
+        [low, high] => Some([low, high]),
+        [v0, v1, v2, v3] => {
+            let key = [v0 ^ INITIAL[0], v1 ^ INITIAL[1]];
+            (key == [v2 ^ INITIAL[2], v3 ^ INITIAL[3]]).then_some(key)
+        }
+        _ => None,
     }
 }
 
@@ -176,6 +200,24 @@ mod tests {
         assert!(Kernel::of(b"kernel").is_err());
         let error = Kernel::of(&fake::kernel()).unwrap_err().to_string();
         assert_eq!(error, "the kernel has no __image_start");
+    }
+
+    #[test]
+    fn key_is_found_in_either_form() {
+        let key = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
+        // The state for this key, as the paper's appendix has it, but for 0xee.
+        let state = [
+            0x7469_6861_7371_6475,
+            0x6b61_7f6d_656e_6665 ^ 0xee,
+            0x6b7f_6261_6d67_7361,
+            0x7b6b_696e_727e_6c7b,
+        ];
+        assert_eq!(key_in(&key), Some(key));
+        assert_eq!(key_in(&state), Some(key));
+        let mut other = state;
+        other[3] ^= 1;
+        assert_eq!(key_in(&other), None);
+        assert_eq!(key_in(&state[..3]), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The census: what is found, what is told from it, and what is not taken for a capability.
 
+use exopi_abi::capability::siphash::{Initial, Start};
 use exopi_abi::capability::{Body, Capability, Epoch, Identity, Kind, Restriction, Rights, Second};
 
 use super::super::census::Holder;
-use super::super::{Census, Grant, Law};
+use super::super::{Census, Grant, Law, check};
 use super::world::{CODE, KEY, OWN, SHARED, SPARE, UAREAS, World};
 
 const ALL_OF_A_PAGE: u16 = 0x3f;
@@ -16,7 +17,7 @@ fn page(number: u64) -> Capability {
 fn sealed(kind: Kind, rights: u16, index: u32, epoch: u64) -> Capability {
     let epoch = Epoch::from_low_bits(epoch);
     let body = Body::of_kind(kind, Rights::from_bits(rights), index, 1, epoch).unwrap();
-    Capability::new(&body, body.seal(KEY))
+    Capability::new(&body, body.seal(Start::under(KEY, Initial::KNOWN)))
 }
 
 fn grant(kind: Kind, index: u64, count: u32, rights: u16) -> Grant {
@@ -201,17 +202,14 @@ fn holders_are_environments_that_there_are() {
 fn without_a_key_there_is_no_census() {
     let world = World::new();
     let mut kernel = world.kernel();
-    kernel.key = None;
-    assert!(
-        super::super::check(&world.memory(), &kernel, &[])
-            .census
-            .is_none()
-    );
-    // A symbol that is not in the image is no key either.
-    kernel.key = Some(kernel.image().end);
-    assert!(
-        super::super::check(&world.memory(), &kernel, &[])
-            .census
-            .is_none()
-    );
+    let nowhere = kernel.image().end;
+    // None, and one that is not in the image. That nobody looked must not pass for a good result.
+    for key in [None, Some(nowhere..nowhere + 16)] {
+        kernel.key = key;
+        let findings = check(&world.memory(), &kernel, &[]);
+        assert!(findings.census.is_none());
+        let told = findings.report.lines();
+        assert!(told[0].starts_with("capability: no census: "), "{told:?}");
+        assert_eq!(told.len(), 1);
+    }
 }

@@ -129,7 +129,7 @@ impl World {
             variables: at(CONSTANTS + 1)..at(STACKS),
             stacks: at(STACKS)..at(IMAGE.end),
             root: at(KERNEL_ROOT),
-            key: Some(at(KEY_PAGE)),
+            key: Some(at(KEY_PAGE)..at(KEY_PAGE) + 16),
         }
     }
 
