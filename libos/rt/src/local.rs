@@ -21,7 +21,9 @@ pub const WORDS: usize = 16;
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Local {
-    /// Rust handlers by class; null for none.
+    /// What the trampolines call, by class; null for none.
+    pub(crate) functions: [AtomicPtr<()>; UpcallClass::COUNT],
+    /// Rust handlers by class, which this crate's own functions call.
     pub(crate) handlers: [AtomicPtr<()>; UpcallClass::COUNT],
     /// First addresses above the handlers' stacks, by class; 0 for those of the program's first environment.
     pub(crate) stacks: [AtomicU64; UpcallClass::COUNT],

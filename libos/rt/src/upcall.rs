@@ -142,20 +142,32 @@ impl Notice<'_> {
     }
 }
 
+/// What the trampoline of faults calls, for libraries to which a call less matters: a [`Handler`] by the C
+/// calling convention.
+pub type FaultFunction = extern "C" fn(&mut Fault<'_>) -> Action;
+
 /// From now on `handler` handles the calling environment's faults. Off target there are none.
 pub fn on_fault(handler: Handler) {
-    set_handler(UpcallClass::Fault, handler as *mut ());
+    local::own().handlers[UpcallClass::Fault as usize].store(handler as *mut (), Ordering::Release);
+    on_fault_call(handle_fault);
+}
+
+/// The same, with the trampoline calling `function` itself.
+pub fn on_fault_call(function: FaultFunction) {
+    set_function(UpcallClass::Fault, function as *mut ());
 }
 
 /// From now on `handler` handles the calling environment's notices. Off target there are none.
 pub fn on_notice(handler: NoticeHandler) {
-    set_handler(UpcallClass::Notice, handler as *mut ());
+    local::own().handlers[UpcallClass::Notice as usize]
+        .store(handler as *mut (), Ordering::Release);
+    set_function(UpcallClass::Notice, handle_notice as *mut ());
 }
 
-/// `handler` is of the class's type.
-fn set_handler(class: UpcallClass, handler: *mut ()) {
-    // Before the entry: once there is one, there is a handler.
-    local::own().handlers[class as usize].store(handler, Ordering::Release);
+/// `function` is what the class's trampoline expects.
+fn set_function(class: UpcallClass, function: *mut ()) {
+    // Before the entry: once there is one, there is a function.
+    local::own().functions[class as usize].store(function, Ordering::Release);
     #[cfg(target_os = "none")]
     {
         let entry = trampoline::entry(class);
@@ -167,15 +179,16 @@ fn set_handler(class: UpcallClass, handler: *mut ()) {
     }
 }
 
-/// What an environment that is made by the calling one begins with: the handler of a class, as a word, and
-/// where its trampoline is.
-pub(crate) fn inherited(class: UpcallClass) -> Option<(u64, u64)> {
+/// What an environment that is made by the calling one begins with: the function and the handler of a class,
+/// as words, and where its trampoline is.
+pub(crate) fn inherited(class: UpcallClass) -> Option<(u64, u64, u64)> {
+    let function = local::own().functions[class as usize].load(Ordering::Acquire);
     let handler = local::own().handlers[class as usize].load(Ordering::Acquire);
     #[cfg(target_os = "none")]
     let pc = trampoline::pc(class);
     #[cfg(not(target_os = "none"))]
     let pc = 0;
-    (!handler.is_null()).then_some((handler as u64, pc))
+    (!function.is_null()).then_some((function as u64, handler as u64, pc))
 }
 
 /// The entry of a class of upcalls that is in force for the calling environment, to put it back later.
@@ -208,29 +221,9 @@ fn entry_place(class: UpcallClass) -> *mut Entry {
         .wrapping_add(class as usize)
 }
 
-/// The frame of a class in the u-area of the calling environment.
-fn frame_of(class: UpcallClass) -> *mut Frame {
-    uarea()
-        .wrapping_byte_add(offset_of!(UArea, frames))
-        .cast::<Frame>()
-        .wrapping_add(class as usize)
-}
-
-/// What the trampoline of faults calls: runs the handler on the frame.
-#[cfg_attr(
-    not(target_os = "none"),
-    expect(dead_code, reason = "there are no upcalls")
-)]
-#[expect(
-    unsafe_code,
-    reason = "a frame of the kernel's, a function from a word"
-)]
-extern "C" fn handle_fault() -> Action {
-    let frame = frame_of(UpcallClass::Fault).cast::<Fault<'_>>();
-    // SAFETY: the u-area is mapped, writable, and ours; while its frame is held the kernel does not
-    // touch it, and this function is entered only with the frame held, so only once at a time. A `Fault` is
-    // a frame.
-    let fault = unsafe { &mut *frame };
+/// Runs the handler of faults on the frame.
+#[expect(unsafe_code, reason = "a function from a word")]
+extern "C" fn handle_fault(fault: &mut Fault<'_>) -> Action {
     let handler = local::own().handlers[UpcallClass::Fault as usize].load(Ordering::Relaxed);
     if handler.is_null() {
         return Action::Abort;
@@ -240,32 +233,24 @@ extern "C" fn handle_fault() -> Action {
     handler(fault)
 }
 
-/// What the trampoline of faults calls when that was [`Action::Abort`].
+/// What the trampolines call when their function's answer was [`Action::Abort`].
 #[cfg_attr(
     not(target_os = "none"),
     expect(dead_code, reason = "there are no upcalls")
 )]
 #[expect(unsafe_code, reason = "a frame of the kernel's")]
 extern "C" fn abort() -> ! {
-    let frame = frame_of(UpcallClass::Fault).cast::<Fault<'_>>();
-    // SAFETY: as in `handle_fault`, which has returned.
-    let fault = unsafe { &*frame };
+    let frames = uarea().wrapping_byte_add(offset_of!(UArea, frames));
+    // SAFETY: the u-area is mapped and ours, and a `Fault` is a frame. It is held, or has been, and nobody
+    // else refers to it any more.
+    let fault = unsafe { &*frames.cast::<Fault<'_>>() };
     crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
     exit(ExitCode::PANICKED)
 }
 
-/// What the trampoline of notices calls: runs the handler on the frame.
-#[cfg_attr(
-    not(target_os = "none"),
-    expect(dead_code, reason = "there are no upcalls")
-)]
-#[expect(
-    unsafe_code,
-    reason = "a frame of the kernel's, a function from a word"
-)]
-extern "C" fn handle_notice() -> Action {
-    // SAFETY: as for faults.
-    let frame = unsafe { &mut *frame_of(UpcallClass::Notice) };
+/// Runs the handler of notices on the frame.
+#[expect(unsafe_code, reason = "a function from a word")]
+extern "C" fn handle_notice(frame: &mut Frame) -> Action {
     let handler = local::own().handlers[UpcallClass::Notice as usize].load(Ordering::Relaxed);
     if !handler.is_null() {
         // SAFETY: only `on_notice` stores here, and what it stores is a `NoticeHandler`.
@@ -274,6 +259,11 @@ extern "C" fn handle_notice() -> Action {
     }
     Action::Resume
 }
+
+const _: () = assert!(
+    UpcallClass::Fault as usize == 0,
+    "`abort` takes the first frame"
+);
 
 /// Runs an undefined instruction. The handler is expected to step over it.
 pub fn raise_undefined() {

@@ -68,9 +68,15 @@ pub fn init(pages: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Handles the calling environment's faults from now on. For environments that come later to the space.
+/// Handles the calling environment's faults from now on. For environments that come later to the space, unless
+/// they inherit it from their maker.
 pub fn attach() {
-    upcall::on_fault(handle);
+    upcall::on_fault_call(called);
+}
+
+/// What the trampoline calls.
+extern "C" fn called(fault: &mut upcall::Fault<'_>) -> Action {
+    handle(fault)
 }
 
 /// From now on faults that are none of the library's go to `next`; without one they end the program.
@@ -88,6 +94,7 @@ pub fn with<R>(work: impl FnOnce(&mut AddressSpace<Bare>) -> R) -> Result<R, Err
 }
 
 /// The library's handler of faults, for programs that install one of their own and call this from it.
+#[inline(always)]
 pub fn handle(fault: &mut upcall::Fault<'_>) -> Action {
     let verdict = SPACE.with(|space| match space {
         Some(space) => space.fault(fault.frame()),

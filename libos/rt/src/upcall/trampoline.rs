@@ -3,13 +3,14 @@
 
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
 use crate::Call;
-use crate::local;
-use crate::uarea::{Entry, UpcallClass};
+use crate::local::{self, Local};
+use crate::uarea::{Entry, Frame, UArea, UpcallClass};
 
-use super::{STACK_BYTES, abort, handle_fault, handle_notice};
+use super::{STACK_BYTES, abort};
 
 /// The handlers' stacks of the program's first environment, by class. Others bring their own.
 #[repr(C, align(16))]
@@ -38,6 +39,9 @@ pub(crate) fn pc(class: UpcallClass) -> u64 {
     entry as *const () as u64
 }
 
+/// Where the functions are in the u-area's page.
+const FUNCTIONS: usize = local::OFFSET + offset_of!(Local, functions);
+
 /// Defines the trampoline of a class: saves what the frame does not hold and Rust may change (v0..v31, FPCR,
 /// FPSR), calls the handler, and goes on. The general registers are all in the frame.
 ///
@@ -48,8 +52,11 @@ pub(crate) fn pc(class: UpcallClass) -> u64 {
 ///   sp + 512   FPCR, FPSR
 ///   sp         v0 .. v31
 /// ```
+///
+/// The function is called with the frame, which is held, so that it is this one's alone: an
+/// `extern "C" fn(&mut Frame) -> Action`.
 macro_rules! trampoline {
-    ($name:ident, $class:expr, $handle:ident) => {
+    ($name:ident, $class:expr) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
             naked_asm!(
@@ -69,7 +76,10 @@ macro_rules! trampoline {
                 // Rust expects the default rounding; the chain of frames ends here.
                 "msr fpcr, xzr",
                 "mov x29, xzr",
-                "bl {handle}",
+                "mrs x9, tpidrro_el0",
+                "ldr x8, [x9, #{function}]",
+                "add x0, x9, #{frame}",
+                "blr x8",
                 "cbnz x0, 2f",
                 "mov x0, sp",
                 "ld1 {{v0.2d-v3.2d}}, [x0], #64",
@@ -88,7 +98,8 @@ macro_rules! trampoline {
                 // Back here only if the frame was not held: somebody jumped to this entry.
                 "udf #0",
                 "2: b {abort}",
-                handle = sym $handle,
+                function = const FUNCTIONS + $class as usize * 8,
+                frame = const offset_of!(UArea, frames) + $class as usize * size_of::<Frame>(),
                 abort = sym abort,
                 class = const $class as u64,
                 resume = const Call::resume as u16,
@@ -97,5 +108,5 @@ macro_rules! trampoline {
     };
 }
 
-trampoline!(fault, UpcallClass::Fault, handle_fault);
-trampoline!(notice, UpcallClass::Notice, handle_notice);
+trampoline!(fault, UpcallClass::Fault);
+trampoline!(notice, UpcallClass::Notice);
