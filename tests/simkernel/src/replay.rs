@@ -2,8 +2,9 @@
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
 use exopi_abi::page::PageRecord;
-use exopi_abi::{PageNumber, Reply};
+use exopi_abi::{Call, PageNumber, Reply};
 use exopi_sequence::World;
+use exopi_sequence::stage::STORE;
 use exopi_sequence::replay::{ARENA, Actor, Failure, Replay};
 
 use crate::{Board, Kernel, SimulatedWorld, Storage};
@@ -87,7 +88,12 @@ pub fn lines(seed: u64, steps: u64, core: u64, colours: u8) -> Result<Vec<String
         ..Board::ROOMY
     };
     let mut storage = Storage::new(&board);
-    let kernel = Kernel::boot(&board, &mut storage);
+    let mut kernel = Kernel::boot(&board, &mut storage);
+    // The target's program has no store either before it begins.
+    let _ = kernel.call(Call::remove_pte.number(), [0, STORE, 1, 0, 0, 0]);
+    for level in [3, 2] {
+        let _ = kernel.call(Call::table_remove.number(), [0, STORE, level, 0, 0, 0]);
+    }
     let free = kernel.domains().pages.free_pages();
     let program = Program {
         kernel,
