@@ -1,7 +1,9 @@
 //! A sequence on the simulated kernel, told as the target tells it.
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
+use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::page::PageRecord;
+use exopi_abi::uarea::UArea;
 use exopi_abi::{Call, PageNumber, Reply};
 use exopi_sequence::World;
 use exopi_sequence::stage::STORE;
@@ -74,13 +76,27 @@ impl Actor for Program<'_> {
     }
 }
 
-/// The lines of a sequence on a machine with these colours: those of `Q` and between them.
+/// The lines of a sequence on a machine with these colours, by a program on `core`.
 ///
 /// # Errors
 /// The sequence cannot be made, or leaves something behind that cannot be given back.
 pub fn lines(seed: u64, steps: u64, core: u64, colours: u8) -> Result<Vec<String>, Failure> {
+    lines_with(4 * ARENA as u32, seed, steps, core, colours)
+}
+
+/// The same on a machine of so many frames.
+///
+/// # Errors
+/// As of [`lines`].
+pub fn lines_with(
+    frames: u32,
+    seed: u64,
+    steps: u64,
+    core: u64,
+    colours: u8,
+) -> Result<Vec<String>, Failure> {
     let board = Board {
-        frames: 4 * ARENA as u32,
+        frames,
         colours,
         accounts: 1024,
         spaces: 1024,
@@ -93,6 +109,14 @@ pub fn lines(seed: u64, steps: u64, core: u64, colours: u8) -> Result<Vec<String
     let _ = kernel.call(Call::remove_pte.number(), [0, STORE, 1, 0, 0, 0]);
     for level in [3, 2] {
         let _ = kernel.call(Call::table_remove.number(), [0, STORE, level, 0, 0, 0]);
+    }
+    // And it has masked notices.
+    let masked = FIRST_UAREA + core::mem::offset_of!(UArea, masked) as u64;
+    if kernel.store(masked, 1).is_err() {
+        return Err(Failure {
+            what: "no u-area",
+            reply: None,
+        });
     }
     let free = kernel.domains().pages.free_pages();
     let program = Program {
