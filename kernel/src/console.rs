@@ -8,7 +8,9 @@
 //! After boot the kernel prints nothing here, but for its last words.
 
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU64, Ordering};
 
+use exopi_abi::domain::ObjectName;
 use exopi_bsp::boards::{CONSOLE_INTERRUPT, Console};
 use exopi_bsp::traits::{Polled, Received, Serial, Source};
 use heapless::Deque;
@@ -30,10 +32,23 @@ struct Stream {
     received: Deque<u8, QUEUE>,
 }
 
+/// The environment that owns the stream, as [`ObjectName::word`]. Changed under the kernel lock.
+static OWNER: AtomicU64 = AtomicU64::new(0);
+
 static STREAM: TicketMutex<Option<Stream>> = TicketMutex::new(None);
 
 /// The interrupt that [`serve`] is for.
 pub const INTERRUPT: Source = CONSOLE_INTERRUPT;
+
+/// The environment that owns the stream; it may have died.
+pub fn owner() -> ObjectName {
+    ObjectName::from_word(OWNER.load(Ordering::Relaxed))
+}
+
+/// Hands the stream to `environment`. Only under the kernel lock.
+pub fn set_owner(environment: ObjectName) {
+    OWNER.store(environment.word(), Ordering::Relaxed);
+}
 
 /// Takes the port over, turned on already.
 pub fn init(port: Console) {

@@ -1,48 +1,44 @@
-//! Environments: who runs, in which space, with which u-area.
+//! Who has this core: environments enter it, leave it, and hear of what has happened.
 //!
-//! There is one so far, the first. It owns all that the kernel has no use for, and what it is refused
-//! nobody else could have.
-#![expect(unsafe_code, reason = "enters EL0")]
+//! A core gives itself to the next environment of its queue when the one that runs yields, stops, is
+//! suspended or dies, and sleeps when there is none:
+//!
+//! ```text
+//!            begin (boot)
+//!              |
+//!              v   a call: settle
+//!      +--> running <------------------ still runs
+//!      |       |   asked by another core, or for a notice: __environment_interrupted
+//!      |       |   a fault that cannot be delivered: __environment_suspended
+//!      |       v
+//!      |     leave: its state is put away, or dropped if it dies
+//!      |       |
+//!      |       v
+//!      +--- dispatch --- nobody waits ---> idle: something dying is swept, else WFI
+//!      ^                                     |
+//!      +--------- somebody waits ------------+
+//! ```
+//!
+//! What becomes of an environment is decided under the kernel lock by [`exopi_domains`]; here is what follows
+//! from it. **A state is put away in the same hold of the lock in which its environment stops running**:
+//! once the lock is free, another core may run it, read it, or destroy its u-area. For the same reason this
+//! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
+#![expect(unsafe_code, reason = "called from assembly")]
 
-use core::arch::asm;
+use exopi_abi::domain::{EnvironmentRecord, EnvironmentState};
+use exopi_abi::uarea::{UArea, UpcallClass};
+use exopi_abi::{exit, layout};
+use exopi_domains::Subject;
 
-use exopi_abi::page::Owner;
-use exopi_abi::uarea::{Frame, UArea};
-use exopi_abi::{PageNumber, exit, layout};
-use exopi_pages::Space;
-
-use crate::arch::core_data::Core;
+use crate::arch::core_data::{Core, CoreNumber};
 use crate::arch::exception::Cause;
-use crate::arch::{mmu, timer};
-use crate::{console, exposed, power};
+use crate::arch::tables::Processor;
+use crate::arch::uarea::OwnUArea;
+use crate::arch::{mmu, smp, switch, timer, upcall};
+use crate::kernel::{self, Guard};
+use crate::{console, exposed, interrupts, power};
 
-/// Whom the first environment's resources are charged to.
-pub const FIRST_OWNER: Owner = Owner::new(1, 1);
-
-/// Number of an environment, from 1 on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EnvironmentNumber(u64);
-
-impl EnvironmentNumber {
-    /// The first environment, which holds the console and the board.
-    pub const FIRST: Self = Self(1);
-
-    /// As a number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-/// An environment.
-#[derive(Debug)]
-pub struct Environment {
-    /// Its address space.
-    pub space: Space,
-    /// Its u-area.
-    pub uarea: PageNumber,
-}
-
-/// Where an environment begins.
+/// Where the first environment begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// First instruction.
@@ -51,66 +47,189 @@ pub struct Start {
     pub argument_bytes: u64,
 }
 
-impl Environment {
-    /// Makes this environment the one that runs on this core.
-    pub fn take_core(&self) {
-        mmu::enter_space(&self.space);
-        let uarea = mmu::linear_page(self.uarea) as *mut UArea;
-        Core::enter(EnvironmentNumber::FIRST, uarea, layout::FIRST_UAREA);
-    }
+/// This core, as records and queues number it.
+fn here() -> u8 {
+    CoreNumber::current().index() as u8
 }
 
-/// Leaves the kernel for the first time on this core, to the environment that has taken it, with all
-/// registers zero but those that tell of its arguments.
-pub fn begin(start: Start) -> ! {
+/// Enters `first`, the first environment, which runs on this core by the records. All its registers are zero but
+/// those that tell of its arguments: its u-area is a fresh page.
+pub fn begin(kernel: Guard, first: Subject, start: Start) -> ! {
     exposed::describe(|machine| machine.first_el0_ticks = timer::now());
-    // SAFETY: the space is active; EL0 can do nothing with these registers that it could not do with
-    // others. SP goes back to this core's record, as the vectors expect it. The FP registers are zeroed
-    // by encoded instructions (MOVI Vn.2D, #0), since the kernel is built without them.
-    unsafe {
-        asm!(
-            "mov sp, x9",
-            "msr elr_el1, x10",
-            "msr sp_el0, x11",
-            "msr spsr_el1, xzr",
-            "msr tpidr_el0, xzr",
-            // MSR FPCR, XZR and MSR FPSR, XZR.
-            ".inst 0xd51b441f",
-            ".inst 0xd51b443f",
-            ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
-            ".inst 0x6f00e400 + \\n",
-            ".inst 0x6f00e410 + \\n",
-            ".endr",
-            ".irp n, 2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30",
-            "mov x\\n, #0",
-            ".endr",
-            "eret",
-            in("x9") Core::address().get(),
-            in("x10") start.pc,
-            in("x11") layout::FIRST_STACK_TOP,
-            in("x0") layout::FIRST_ARGUMENTS,
-            in("x1") start.argument_bytes,
-            options(noreturn),
-        )
+    take(&kernel, first);
+    let area = Core::uarea();
+    area.write(OwnUArea::saved_x(0), layout::FIRST_ARGUMENTS);
+    area.write(OwnUArea::saved_x(1), start.argument_bytes);
+    area.write(OwnUArea::SAVED_SP, layout::FIRST_STACK_TOP);
+    area.write(OwnUArea::SAVED_PC, start.pc);
+    go_on(kernel, first)
+}
+
+/// For the calls that may take the core from their caller (those of `switch::MAY_LEAVE`), when all is decided:
+/// comes back if the caller still runs. If not, its state is that after success, and somebody else is entered.
+pub fn settle(kernel: Guard) {
+    let caller = Core::caller();
+    if !kernel.runs(&caller) {
+        leave(kernel, caller, [0; 2])
     }
 }
 
-/// The environment on this core took an upcall that could not be delivered; it does not run again. It is
-/// the first one, and there is nobody to tell and nobody else to run: the machine ends.
-pub fn suspended(frame: &Frame, cause: Cause) -> ! {
-    let why = if frame.held == 0 {
-        "no fault handler"
+/// For the calls that change what the kernel keeps of their caller while it runs: the account that it draws
+/// on, and whether it is debugged.
+pub fn renew(kernel: &Guard) {
+    let caller = Core::caller();
+    if let (Some(subject), Some(record)) = (
+        kernel.subject(caller.name.index, caller.core),
+        record(kernel, &caller),
+    ) {
+        let debugged = record.debugged != 0;
+        Core::renew(subject, debugged);
+        if !debugged {
+            switch::forget_steps();
+        }
+    }
+}
+
+/// For the call that asks for an asynchronous upcall that waits: delivers it to the caller, whose state is
+/// saved as that after success; comes back if there is none, or it must go on waiting.
+pub fn deliver(mut kernel: Guard) {
+    let caller = Core::caller();
+    if let Some(bits) = notices_for(&mut kernel, &caller) {
+        switch::stop_stepping();
+        upcall::deliver_notice(bits);
+        drop(kernel);
+        switch::enter()
+    }
+}
+
+/// What this core does without an environment: waits for one, and takes apart what is dying.
+pub fn idle() -> ! {
+    loop {
+        let mut kernel = kernel::lock();
+        if let Some(next) = kernel.next(here()) {
+            enter(kernel, next)
+        }
+        let swept = kernel.sweep(&mut Processor);
+        drop(kernel);
+        // Whoever gives this core something to do interrupts it. Between the look above and here that
+        // stays pending, and ends the sleep at once.
+        if !swept {
+            smp::sleep();
+        }
+        interrupts::serve();
+    }
+}
+
+/// The record of `subject`'s environment, unless that is gone.
+fn record<'k>(kernel: &'k Guard, subject: &Subject) -> Option<&'k EnvironmentRecord> {
+    kernel
+        .environment(subject.name.index)
+        .filter(|record| record.epoch == subject.name.epoch.bits())
+}
+
+/// Makes `subject` the one that has this core: its space, its u-area, its registers that are in no frame.
+fn take(kernel: &Guard, subject: Subject) {
+    mmu::enter_space(&subject.space);
+    // Whoever runs by the records has one.
+    if let Some(record) = record(kernel, &subject) {
+        let frame = exopi_abi::PageNumber::new(record.uarea);
+        let uarea = mmu::linear_page(frame) as *mut UArea;
+        Core::take(subject, uarea, record.uarea_at, record.debugged != 0);
+        switch::take_registers(record.uarea_at);
+    }
+}
+
+/// Takes `subject`'s notices, if it takes them now.
+fn notices_for(kernel: &mut Guard, subject: &Subject) -> Option<u64> {
+    let waiting = record(kernel, subject).is_some_and(|record| record.notices != 0);
+    (waiting && upcall::takes_notice()).then(|| kernel.take_notices(subject.name.index).into())
+}
+
+/// Enters `subject`, which has this core, with the state in `saved`, or first its handler of notices.
+fn go_on(mut kernel: Guard, subject: Subject) -> ! {
+    if let Some(bits) = notices_for(&mut kernel, &subject) {
+        upcall::deliver_notice(bits);
+    }
+    drop(kernel);
+    switch::enter()
+}
+
+/// Enters `subject`, which runs on this core by the records.
+fn enter(kernel: Guard, subject: Subject) -> ! {
+    take(&kernel, subject);
+    go_on(kernel, subject)
+}
+
+/// Takes this core from `subject`, which does not run any more by the records and whose registers are in
+/// `saved`, and gives it to the next one. `why` is its syndrome and address if it was suspended.
+fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
+    let lives =
+        record(&kernel, &subject).is_some_and(|record| record.state != EnvironmentState::Dying);
+    if lives {
+        switch::put_away(why);
     } else {
-        "a fault in its fault handler"
+        switch::drop_state();
+        mmu::empty_lower_half();
+    }
+    Core::vacate();
+    kernel.left(&mut Processor, here());
+    dispatch(kernel)
+}
+
+/// Gives this core, which nobody has, to the next environment, or lets it idle.
+fn dispatch(mut kernel: Guard) -> ! {
+    match kernel.next(here()) {
+        Some(next) => enter(kernel, next),
+        None => {
+            mmu::empty_lower_half();
+            drop(kernel);
+            idle()
+        }
+    }
+}
+
+/// Called by `switch` when a core or a device has asked for the environment that runs here, whose state is in
+/// `saved`: it is to leave, or has notices.
+#[unsafe(no_mangle)]
+extern "C" fn __environment_interrupted() -> ! {
+    let kernel = kernel::lock();
+    let subject = Core::caller();
+    if kernel.runs(&subject) {
+        switch::stop_stepping();
+        go_on(kernel, subject)
+    }
+    leave(kernel, subject, [0; 2])
+}
+
+/// Called by `switch` when an upcall cannot be delivered: its frame waits to be resumed already, or there is no
+/// handler. The state is in `saved`, with syndrome and address.
+#[unsafe(no_mangle)]
+extern "C" fn __environment_suspended() -> ! {
+    let mut kernel = kernel::lock();
+    let subject = Core::caller();
+    let cause = Cause {
+        esr: Core::uarea().read(OwnUArea::SAVED_ESR),
+        far: Core::uarea().read(OwnUArea::SAVED_FAR),
     };
-    let pc = current_pc();
+    let told = kernel.suspended(&subject);
+    if !told {
+        drop(kernel);
+        nobody_left(cause)
+    }
+    leave(kernel, subject, [cause.esr, cause.far])
+}
+
+/// The first environment is suspended, and nobody keeps it: the machine ends.
+fn nobody_left(cause: Cause) -> ! {
+    let area = Core::uarea();
+    let why = if area.holds(UpcallClass::Fault) {
+        "a fault in its fault handler"
+    } else {
+        "no fault handler"
+    };
+    let pc = area.read(OwnUArea::SAVED_PC);
     console::print(format_args!(
         "first environment suspended: {cause}, at pc {pc:#x}: {why}\n"
     ));
     power::off(exit::FIRST_ENVIRONMENT_DIED)
-}
-
-fn current_pc() -> u64 {
-    use aarch64_cpu::registers::{ELR_EL1, Readable};
-    ELR_EL1.get()
 }

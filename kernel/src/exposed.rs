@@ -19,13 +19,13 @@ use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use exopi_abi::VERSION;
 use exopi_abi::domain::{
     AccountRecord, EnvironmentRecord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES, SpaceRecord,
 };
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
-use exopi_abi::{VERSION, layout};
 use exopi_pages::pte::{self, KernelAccess, Memory};
 
 #[cfg(feature = "count")]
@@ -140,6 +140,11 @@ pub fn entry_ticks() -> u64 {
     header().machine.entry_ticks
 }
 
+/// How many cores came up.
+pub fn cores() -> u8 {
+    header().machine.cores as u8
+}
+
 /// The interface's version, as everybody reads it.
 #[inline(always)]
 pub fn version() -> u64 {
@@ -209,7 +214,12 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
     LEVEL_3.set(0, page(mmu::physical_of_image(HEADER.0.get() as usize)));
     LEVEL_3.set(1, page(mmu::physical_of_image(COUNTERS.0.get() as usize)));
     let first = (DOMAINS_OFFSET / PAGE_SIZE) as usize;
-    for (index, physical) in places.domains.clone().step_by(PAGE_SIZE as usize).enumerate() {
+    for (index, physical) in places
+        .domains
+        .clone()
+        .step_by(PAGE_SIZE as usize)
+        .enumerate()
+    {
         LEVEL_3.set(first + index, page(physical));
     }
     LEVEL_2.set(0, LEVEL_3.descriptor());

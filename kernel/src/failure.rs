@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!   KERNEL EXCEPTION on core 0: data abort, write to 0x10: translation fault (not mapped), level 1
+//!     environment 3, epoch 0x51, ran on it          or: no environment ran on it
 //!     pc 0x... sp 0x... pstate 0x... esr 0x... far 0x...
 //!     x0 0x... x1 0x... ...
 //!   backtrace:
@@ -15,8 +16,9 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use exopi_abi::exit;
+use exopi_domains::Subject;
 
-use crate::arch::core_data::CoreNumber;
+use crate::arch::core_data::{Core, CoreNumber};
 use crate::arch::exception::{Record, backtrace};
 use crate::arch::smp;
 use crate::{console, interrupts, power};
@@ -32,6 +34,7 @@ macro_rules! say {
 pub fn exception(record: &Record, cause: &dyn fmt::Display) -> ! {
     begin();
     say!("\nKERNEL EXCEPTION on core {}: {cause}\n", here());
+    say_who();
     say!(
         "  pc {:#018x} sp {:#018x} pstate {:#x}",
         record.pc,
@@ -56,6 +59,7 @@ fn panicked(info: &PanicInfo<'_>) -> ! {
         say!(" ({}:{})", location.file(), location.line());
     }
     say!("\n");
+    say_who();
     end(0, frame_pointer())
 }
 
@@ -66,6 +70,18 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 
 fn here() -> usize {
     CoreNumber::current().index()
+}
+
+/// Tells which environment the core had when it failed.
+fn say_who() {
+    match Core::subject() {
+        Some(Subject { name, .. }) => say!(
+            "  environment {}, epoch {:#x}, ran on it\n",
+            name.index,
+            name.epoch.bits()
+        ),
+        None => say!("  no environment ran on it\n"),
+    }
 }
 
 fn frame_pointer() -> u64 {

@@ -11,7 +11,8 @@ use exopi_bsp::traits::{InterruptController, Source};
 use spin::mutex::TicketMutex;
 
 use crate::arch::core_data::{Core, CoreNumber, count, count_event};
-use crate::arch::{smp, timer};
+use crate::arch::smp::{self, Message};
+use crate::arch::timer;
 use crate::console;
 
 static CONTROLLER: TicketMutex<Option<Interrupts>> = TicketMutex::new(None);
@@ -51,6 +52,14 @@ pub fn send_ipi(core: CoreNumber) {
     }
 }
 
+/// Interrupts the cores of a set, bit n for core n, to look after who runs on them or waits for them. This core
+/// may be among them: it does so as soon as it is at EL0 or idle.
+pub fn reschedule(cores: u8) {
+    for core in CoreNumber::all().filter(|core| cores >> core.index() & 1 != 0) {
+        smp::send(core, Message::Attend);
+    }
+}
+
 /// Serves what is pending on this core.
 pub fn serve() {
     let here = CoreNumber::current().index();
@@ -79,12 +88,14 @@ pub fn serve() {
     }
 }
 
-/// Called by the vectors for an interrupt from EL0, caller-saved registers being safe.
+/// Called by the vectors for an interrupt from EL0, caller-saved registers being safe. Returns 1 if the
+/// environment must not just go on, 0 if it may.
 #[expect(unsafe_code, reason = "the vectors call it by name")]
 #[unsafe(no_mangle)]
-extern "C" fn __serve_interrupts() {
+extern "C" fn __serve_interrupts() -> u64 {
     count_event(Event::Exception);
     serve();
+    Core::take_attention().into()
 }
 
 /// Makes the controller usable for a kernel that failed.

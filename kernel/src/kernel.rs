@@ -70,10 +70,16 @@ impl Drop for Guard {
     #[inline(always)]
     fn drop(&mut self) {
         exposed::set_free_pages(self.domains.pages.free_pages());
-        let wanted = self.domains.take_interrupts();
-        if wanted != 0 {
-            interrupts::reschedule(wanted);
+        let told = self.domains.take_interrupts();
+        if told != 0 {
+            tell(told);
         }
         exposed::note_hold(timer::now() - self.since);
     }
+}
+
+/// Interrupts cores: not what calls usually end with.
+#[cold]
+fn tell(cores: u8) {
+    interrupts::reschedule(cores);
 }

@@ -9,9 +9,9 @@
 //!   interrupt -> arch::vectors -> interrupts::serve -> its device
 //! ```
 //!
-//! Who may do what is decided in crates of their own (`exopi-pages`), which know nothing of this
-//! machine and are tested on the host; here is how it is done. All state that cores share is behind
-//! `kernel::lock`. Nothing is allocated once the first environment runs.
+//! Who may do what is decided in crates of their own (`exopi-cap`, `exopi-pages`, `exopi-domains`), which know
+//! nothing of this machine and are tested on the host; here is how it is done. All state that cores share is
+//! behind `kernel::lock`. Nothing is allocated once the first environment runs.
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
 #![deny(unsafe_code)]
@@ -38,5 +38,7 @@ mod interrupts;
 mod kernel;
 #[cfg(target_os = "none")]
 mod power;
+#[cfg(target_os = "none")]
+mod seals;
 #[cfg(target_os = "none")]
 mod syscall;

@@ -3,7 +3,12 @@
 //! None of it needs the kernel lock. What is found out here is that a capability is genuine and whose; whether
 //! its objects are still those that it was made for is asked under the lock, at each use.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+#![expect(
+    unsafe_code,
+    reason = "the key is written once, and read without a lock"
+)]
+
+use core::cell::UnsafeCell;
 
 use exopi_abi::capability::{Body, Capability, Identity};
 use exopi_abi::{Error, UserCapability};
@@ -12,20 +17,24 @@ use exopi_cap::{Key, Verified};
 use crate::arch::{timer, user};
 use crate::exposed;
 
-/// The key's words. They are written once, before anything runs at EL0, and no exposed record is near them.
-static KEY: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+/// Where the key lies. No record that anybody else can read is near it.
+struct Place(UnsafeCell<Key>);
 
-/// Sets the key. Once, while core 0 boots.
+// SAFETY: `init` writes it while core 0 boots and nobody reads it; afterwards it is only read.
+unsafe impl Sync for Place {}
+
+static KEY: Place = Place(UnsafeCell::new(Key::new([0; 2])));
+
+/// Sets the key. Only while core 0 boots, and nobody else has anything verified or sealed.
 pub fn init(words: [u64; 2]) {
-    for (place, word) in KEY.iter().zip(words) {
-        place.store(word, Ordering::Relaxed);
-    }
+    // SAFETY: see `Place`.
+    unsafe { *KEY.0.get() = Key::new(words) };
 }
 
 #[inline(always)]
-fn key() -> Key {
-    let [low, high] = &KEY;
-    Key::new([low.load(Ordering::Relaxed), high.load(Ordering::Relaxed)])
+fn key() -> &'static Key {
+    // SAFETY: see `Place`.
+    unsafe { &*KEY.0.get() }
 }
 
 /// Whole seconds since boot: what caveats count in.
@@ -41,12 +50,29 @@ fn now() -> u64 {
 pub fn verify(presented: UserCapability<'_>, presenter: Identity) -> Result<Verified, Error> {
     let capability = Capability::from_words(user::read_capability(presented)?)?;
     // Without caveats there is no time to compare with.
-    let now = if capability.caveats().is_empty() { 0 } else { now() };
-    exopi_cap::verify(&capability, &key(), presenter, now)
+    let now = if capability.caveats().is_empty() {
+        0
+    } else {
+        now()
+    };
+    exopi_cap::verify(&capability, key(), presenter, now)
 }
 
 /// The capability that says `body`.
 #[inline(always)]
 pub fn seal(body: &Body) -> Capability {
-    exopi_cap::seal(body, &key())
+    exopi_cap::seal(body, key())
+}
+
+/// A capability for a part of what `verified` is good for, as the row `cap_narrow` says.
+///
+/// # Errors
+/// Those of [`exopi_domains::cap_narrow`].
+pub fn narrow(
+    verified: &Verified,
+    index: u64,
+    count: u64,
+    rights: u64,
+) -> Result<Capability, Error> {
+    exopi_domains::cap_narrow(verified, key(), index, count, rights)
 }

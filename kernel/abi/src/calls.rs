@@ -159,7 +159,7 @@ calls! {
     /// trace in any core's TLB, before it returns. A superpage goes as a whole or not at all.
     ///
     /// Stops at the first page that has no mapping, and after at most 64 mappings.
-    #[errors(BadCount, Vacant, NoTable, WrongType, Misaligned)]
+    #[errors(BadCount, NotYours, Vacant, NoTable, WrongType, Misaligned)]
     #[changes_memory]
     7 => fn remove_pte(space: Object<'_>, at: VirtAddr, count: u64) -> Progress;
 
@@ -195,7 +195,7 @@ calls! {
     /// at all.
     ///
     /// Stops at the first refusal, and after at most 128 mappings, 32 if they become executable.
-    #[errors(BadCount, Vacant, NoTable, WrongType, MissingRight, Misaligned)]
+    #[errors(BadCount, NotYours, Vacant, NoTable, WrongType, MissingRight, Misaligned)]
     #[changes_memory]
     13 => fn protect_pte(space: Object<'_>, at: VirtAddr, count: u64, access: Access) -> Progress;
 
@@ -219,7 +219,7 @@ calls! {
 
     /// Writes `note` into the entry for the page at `at`, which must map nothing. A later mapping overwrites it,
     /// and leaves an empty entry when it goes.
-    #[errors(NoTable, Occupied)]
+    #[errors(NotYours, NoTable, Occupied)]
     15 => fn pte_note(space: Object<'_>, at: VirtAddr, note: Note) -> Result<(), Error>;
 
     /// Carries out operations on one space, each as the call that it names, in order: `insert_pte`,

@@ -32,6 +32,7 @@
 use core::fmt;
 
 use crate::Error;
+use siphash::Initial;
 
 mod caveat;
 mod identity;
@@ -193,13 +194,14 @@ impl Body {
         ]
     }
 
-    /// The seal of a body without caveats: the hash, under the kernel's key, of words 0 and 1 and the kind.
+    /// The seal of a body without caveats: the hash, from where it begins under the kernel's key, of words 0 and 1
+    /// and the kind.
     ///
     /// These 17 bytes are all of it; how many caveats follow is said by the chain.
     #[inline(always)]
-    pub const fn seal(&self, key: siphash::Block) -> Seal {
+    pub const fn seal(&self, start: siphash::Start) -> Seal {
         Seal(siphash::siphash::<2, 1>(
-            key,
+            start,
             self.words(),
             self.kind as u64,
         ))
@@ -408,13 +410,14 @@ impl Caveats {
         &mut self,
         seal: Seal,
         presenter: Identity,
+        initial: Initial,
     ) -> Result<Option<(Seal, Restriction)>, Error> {
         let (word, position) = (self.rest as u32, self.position);
         let Some(caveat) = self.next() else {
             return Ok(None);
         };
         let restriction = caveat.for_presenter(presenter)?;
-        let seal = seal.chain_word(position, word, restriction);
+        let seal = seal.chain_word(position, word, restriction, initial);
         Ok(Some((seal, restriction)))
     }
 }

@@ -78,7 +78,8 @@ pub struct Frame {
     /// Where it goes on. For a fault: the instruction itself; for `svc`: the one after it.
     pub pc: u64,
     /// Condition flags in bits 28..32; bit 21, single step, where the environment may be debugged. The kernel
-    /// takes back nothing else.
+    /// takes back nothing else. A step over a call that gives the core away, or that an interrupt comes in
+    /// after, ends one instruction later.
     pub pstate: u64,
     /// What happened: the exception syndrome register (ARM DDI 0487, D24.2.40); of a notice, its bits.
     pub esr: u64,
@@ -116,6 +117,8 @@ pub struct UArea {
     /// The state while the environment is on no core: where it goes on. `held` is 1 so long. A suspended
     /// environment's tells in `esr` and `far` why it is.
     pub saved: Frame,
+    /// `TPIDR_EL0` while it is on no core.
+    pub thread: u64,
     /// Floating-point state while it is not in the registers.
     pub vectors: Vectors,
 }

@@ -79,6 +79,7 @@ mod verify;
 
 use core::fmt;
 
+use exopi_abi::capability::siphash::{Initial, Start};
 use exopi_abi::capability::{Body, Capability};
 
 pub use cache::Cache;
@@ -87,13 +88,14 @@ pub use verify::{Verified, verify};
 
 /// The key of all seals of one boot: 128 bits from the hardware's generator.
 ///
-/// It is neither printed nor compared, and there is no way to copy it or to get it out again.
-pub struct Key([u64; 2]);
+/// It is neither printed nor compared, and there is no way to copy it or to get it out again. It is kept as what
+/// each hash under it begins with.
+pub struct Key(Start);
 
 impl Key {
     /// The key in these words. Whether the generator could be trusted, the caller has made sure.
     pub const fn new(words: [u64; 2]) -> Self {
-        Self(words)
+        Self(Start::under(words, Initial::KNOWN))
     }
 }
 

@@ -3,6 +3,7 @@
 //! One hash for the body and one for each caveat, and branches only on what can be read in the capability.
 
 use exopi_abi::Error;
+use exopi_abi::capability::siphash::Initial;
 use exopi_abi::capability::{
     Badge, Body, Capability, Epoch, Identity, Kind, KindRights, Restriction, Rights, Second,
 };
@@ -58,6 +59,7 @@ impl Left {
 /// * [`Error::WrongSeal`]: the seal does not fit. That is all that can be known of a holder caveat whose hint
 ///   fits and whose environment is another one: without its epoch nobody can tell it from a forgery.
 /// * [`Error::Expired`]: it is genuine, and its time is over.
+#[inline(always)]
 pub fn verify(
     capability: &Capability,
     key: &Key,
@@ -73,7 +75,8 @@ pub fn verify(
         held: false,
     };
     let mut caveats = capability.caveats();
-    while let Some((next, restriction)) = caveats.follow(seal, presenter)? {
+    let initial = Initial::in_memory();
+    while let Some((next, restriction)) = caveats.follow(seal, presenter, initial)? {
         seal = next;
         left.restrict(restriction);
     }

@@ -10,7 +10,7 @@ use exopi_abi::capability::PageRights;
 use exopi_abi::page::{BREAK_BOUND, FREE_BOUND, Owner, RECORD_BOUND};
 use exopi_abi::{Breaking, Error, PageNumber, Progress};
 
-use crate::mappings::Unbind;
+use crate::binding::Unbind;
 use crate::right::{Claim, Right};
 use crate::space::superpage_of;
 use crate::teardown::Step;
@@ -90,7 +90,7 @@ impl Pages<'_> {
         owner: Owner,
         cursor: &mut u32,
     ) -> Reclaimed {
-        let claim = Claim::owner(owner);
+        let claim = Claim::Owner(owner);
         let mut broken = Broken::up_to(BREAK_BOUND);
         let mut freed = 0;
         let end = (self.records.len() as u32).min(cursor.saturating_add(RECLAIM_RECORDS));
@@ -154,19 +154,19 @@ impl Pages<'_> {
         hw.before_invalidate();
         let mut slot = list;
         for _ in 0..cleared {
-            let (Some(place), Some(links)) = (self.place(slot), self.links_of(slot.table())) else {
+            let (Some(place), Ok(found)) = (self.place(slot), self.with_links(slot.table())) else {
                 break;
             };
             let mapping = place.mapping;
             hw.invalidate_page(mapping.asid, mapping.at.into());
             let owner = self.record(page).map(|record| record.owner);
             let unbind = Unbind {
-                slot,
-                links,
+                found,
+                index: slot.index(),
                 page,
                 foreign: owner != Some(place.owner),
             };
-            let next = hw.link(links, slot.index()).next;
+            let next = hw.link(found.links, slot.index()).next;
             if mapping.superpage {
                 self.commit_unbind_superpage(hw, unbind);
             } else {

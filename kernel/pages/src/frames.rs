@@ -185,7 +185,7 @@ impl Pages<'_> {
         let mut drawn = Drawn::new(epochs);
         batch(count, RECORD_BOUND, |done| {
             let page = first.plus(done).ok_or(Error::OutOfRange)?;
-            self.spare(page, Claim::owner(who))?;
+            self.spare(page, Claim::Owner(who))?;
             if done >= to.pages {
                 return Err(Error::OverAllowance);
             }
@@ -207,7 +207,7 @@ impl Pages<'_> {
     pub fn set_limit(&mut self, who: Owner, first: PageNumber, count: u64, limit: u16) -> Progress {
         batch(count, RECORD_BOUND, |done| {
             let page = first.plus(done).ok_or(Error::OutOfRange)?;
-            let epoch = self.plain(page, Claim::owner(who))?.stamp.epoch();
+            let epoch = self.plain(page, Claim::Owner(who))?.stamp.epoch();
             self.update(page, |record| record.stamp = Stamp::new(epoch, limit));
             Ok(())
         })
@@ -227,7 +227,7 @@ impl Pages<'_> {
         let mut epoch = Epoch::NONE;
         for done in 0..count {
             let page = first.plus(done).ok_or(Error::OutOfRange)?;
-            let found = self.plain(page, Claim::owner(who))?.stamp.epoch();
+            let found = self.plain(page, Claim::Owner(who))?.stamp.epoch();
             if done == 0 {
                 epoch = found;
             }

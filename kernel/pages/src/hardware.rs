@@ -68,6 +68,14 @@ impl Index {
         Self::truncate(at.get() >> 12)
     }
 
+    /// The entries of one level-3 table for `length` pages from `at` on, as far as the table goes.
+    #[inline(always)]
+    pub(crate) fn run(at: VirtAddr, length: u64) -> impl Iterator<Item = Self> {
+        let start = Self::in_table3(at).0;
+        let room = Self::COUNT - start;
+        (0..room.min(length as usize)).map(move |offset| Self(start + offset))
+    }
+
     /// As a number below [`Index::COUNT`].
     #[inline(always)]
     pub const fn get(self) -> usize {

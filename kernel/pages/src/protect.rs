@@ -4,7 +4,8 @@ use exopi_abi::page::{INSERT_EXECUTABLE_BOUND, PROTECT_BOUND};
 use exopi_abi::{Access, Error, Note, Progress, VirtAddr};
 
 use crate::flush::Touched;
-use crate::mappings::{Part, by_mapping, run};
+use crate::pte::Change;
+use crate::ranges::{ONE, Part, by_mapping, run};
 use crate::space::Table;
 use crate::{Hardware, Index, Pages, Space, pte};
 
@@ -25,11 +26,55 @@ impl Pages<'_> {
         count: u64,
         access: Access,
     ) -> Progress {
-        let bound = if access.contains(Access::EXECUTE) {
+        if count == 1 && self.protect_one(hw, space, at, access) {
+            return ONE;
+        }
+        self.protect_many(hw, space, at, count, access)
+    }
+
+    /// The usual case without a loop: one page that is mapped and does not become executable. In any other case
+    /// nothing is done.
+    #[inline(always)]
+    fn protect_one<H: Hardware>(
+        &self,
+        hw: &mut H,
+        space: &Space,
+        at: VirtAddr,
+        access: Access,
+    ) -> bool {
+        let Ok(found) = self.table3(hw, space, at) else {
+            return false;
+        };
+        let index = Index::in_table3(at);
+        let entry = hw.entry(found.table, index);
+        let change = Change::to(access);
+        if access.contains(Access::EXECUTE) || !change.is_within(entry) {
+            return false;
+        }
+        hw.set_entry(found.table, index, change.apply(entry));
+        hw.before_invalidate();
+        hw.invalidate_page(space.asid(), at.into());
+        hw.complete();
+        true
+    }
+
+    /// Every case.
+    #[inline(never)]
+    fn protect_many<H: Hardware>(
+        &self,
+        hw: &mut H,
+        space: &Space,
+        at: VirtAddr,
+        count: u64,
+        access: Access,
+    ) -> Progress {
+        let executable = access.contains(Access::EXECUTE);
+        let bound = if executable {
             INSERT_EXECUTABLE_BOUND
         } else {
             PROTECT_BOUND
         };
+        let change = Change::to(access);
         let mut touched = Touched::from(at);
         let progress = by_mapping(
             at,
@@ -37,9 +82,9 @@ impl Pages<'_> {
             bound,
             &mut touched,
             |at, length, left| match self.table3(hw, space, at) {
-                Ok(found) => Part::Pages(protect_run(hw, &found, at, length, access)),
+                Ok(found) => Part::Pages(protect_run(hw, &found, at, length, change, executable)),
                 Err(Error::Occupied) => {
-                    Part::Superpage(self.protect_superpage(hw, space, at, left, access))
+                    Part::Superpage(self.protect_superpage(hw, space, at, left, change))
                 }
                 Err(error) => Part::Pages(Progress::refused(error)),
             },
@@ -78,30 +123,35 @@ fn protect_run<H: Hardware>(
     found: &Table,
     at: VirtAddr,
     length: u64,
-    access: Access,
+    change: Change,
+    executable: bool,
 ) -> Progress {
-    let start = Index::in_table3(at).get() as u64;
-    let executable = access.contains(Access::EXECUTE);
+    if executable {
+        return run(at, length, |index, _| {
+            let entry = hw.entry(found.table, index);
+            check_protect(entry, change)?;
+            hw.sync_code(pte::frame(entry));
+            hw.set_entry(found.table, index, change.apply(entry));
+            Ok(())
+        });
+    }
     run(
+        at,
         length,
         #[inline(always)]
-        |offset| {
-            let index = Index::truncate(start + offset);
+        |index, _| {
             let entry = hw.entry(found.table, index);
-            check_protect(entry, access)?;
-            if executable {
-                hw.sync_code(pte::frame(entry));
-            }
-            hw.set_entry(found.table, index, pte::with_access(entry, access));
+            check_protect(entry, change)?;
+            hw.set_entry(found.table, index, change.apply(entry));
             Ok(())
         },
     )
 }
 
-/// Whether an entry was bound with `access`.
+/// Whether an entry was bound with what it is to be changed to.
 #[inline(always)]
-pub(crate) fn check_protect(entry: u64, access: Access) -> Result<(), Error> {
-    if pte::needed(access) & !entry == 0 {
+pub(crate) fn check_protect(entry: u64, change: Change) -> Result<(), Error> {
+    if change.is_within(entry) {
         Ok(())
     } else {
         Err(unprotectable(entry))

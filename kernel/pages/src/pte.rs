@@ -176,17 +176,37 @@ pub const fn is_executable(entry: u64) -> bool {
     entry & UXN == 0
 }
 
-/// What [`page`] and [`superpage`] entries must have of which the permissions are to become `access`: that they
-/// are valid, and bound with it.
-#[inline(always)]
-pub const fn needed(access: Access) -> u64 {
-    VALID | bound(access)
+/// A change of what EL0 may do through [`page`] and [`superpage`] entries.
+#[derive(Clone, Copy)]
+pub struct Change {
+    needed: u64,
+    keep: u64,
+    set: u64,
 }
 
-/// The entry with other permissions: nothing else changes.
-#[inline(always)]
-pub const fn with_access(entry: u64, access: Access) -> u64 {
-    entry & !PERMISSIONS | permissions(access)
+impl Change {
+    /// Makes it `access`.
+    #[inline(always)]
+    pub fn to(access: Access) -> Self {
+        Self {
+            needed: VALID | bound(access),
+            // Opaque, or the compiler would make this constant anew for each of a hundred entries.
+            keep: core::hint::black_box(!PERMISSIONS),
+            set: permissions(access),
+        }
+    }
+
+    /// Whether an entry is valid, and bound with as much.
+    #[inline(always)]
+    pub const fn is_within(self, entry: u64) -> bool {
+        self.needed & !entry == 0
+    }
+
+    /// The entry with other permissions: nothing else changes.
+    #[inline(always)]
+    pub const fn apply(self, entry: u64) -> u64 {
+        entry & self.keep | self.set
+    }
 }
 
 /// A level-1 or level-2 entry of a space that leads to `table`, and in a page's place lets EL0 read it (see the

@@ -37,12 +37,15 @@ pub struct Credit {
 /// A [`Right`], examined as far as it can be without a frame: what a frame's record must say for the right to
 /// be good for it.
 #[derive(Clone, Copy)]
-pub(crate) struct Claim {
-    /// The owner's word, or the bits of an epoch.
-    told: u64,
-    by_epoch: bool,
-    first: u32,
-    count: u32,
+pub(crate) enum Claim {
+    /// That this is the owner.
+    Owner(Owner),
+    /// This epoch, and the frame is one of `count` from `first` on.
+    Epoch {
+        epoch: Epoch,
+        first: u32,
+        count: u32,
+    },
 }
 
 impl Claim {
@@ -53,12 +56,11 @@ impl Claim {
     #[inline(always)]
     pub(crate) fn new(right: Right, rights: PageRights) -> Result<Self, Error> {
         match right {
-            Right::Owner(owner) => Ok(Self::owner(owner)),
+            Right::Owner(owner) => Ok(Self::Owner(owner)),
             Right::Verified(verified) => {
                 verified.require(rights)?;
-                Ok(Self {
-                    told: verified.epoch().bits(),
-                    by_epoch: true,
+                Ok(Self::Epoch {
+                    epoch: verified.epoch(),
                     first: verified.index(),
                     count: verified.count(),
                 })
@@ -79,32 +81,22 @@ impl Claim {
         }
     }
 
-    /// All that `owner` has.
+    /// Whether it is good for `page`, provided that it is plain: of a free frame `owner` tells of the past.
     #[inline(always)]
-    pub(crate) const fn owner(owner: Owner) -> Self {
-        Self {
-            told: owner.word(),
-            by_epoch: false,
-            first: 0,
-            // Frame numbers end long before.
-            count: u32::MAX,
+    pub(crate) fn covers(self, page: PageNumber, record: &PageRecord) -> bool {
+        match self {
+            Self::Owner(owner) => record.owner == owner,
+            Self::Epoch { epoch, .. } => record.stamp.epoch() == epoch && self.reaches(page),
         }
     }
 
-    /// Whether it is good for `page`, provided that it is plain: of a free frame `owner` tells of the past.
+    /// Whether it may be good for `page`, whatever the record says.
     #[inline(always)]
-    const fn covers(self, page: PageNumber, record: &PageRecord) -> bool {
-        let says = if self.by_epoch {
-            record.stamp.epoch().bits()
-        } else {
-            record.owner.word()
-        };
-        says == self.told && self.reaches(page)
-    }
-
-    #[inline(always)]
-    const fn reaches(self, page: PageNumber) -> bool {
-        page.get().wrapping_sub(self.first) < self.count
+    fn reaches(self, page: PageNumber) -> bool {
+        match self {
+            Self::Owner(_) => true,
+            Self::Epoch { first, count, .. } => page.get().wrapping_sub(first) < count,
+        }
     }
 }
 
@@ -128,7 +120,7 @@ impl Pages<'_> {
             Some(record) if record.kind == FrameType::Plain && claim.covers(page, record) => {
                 Ok(record)
             }
-            record => Err(refusal(page, record, claim)),
+            record => Err(refusal(page, record, claim).unwrap_or(Error::WrongType)),
         }
     }
 
@@ -149,17 +141,22 @@ impl Pages<'_> {
     }
 }
 
-/// Why a frame is not plain or `claim` not good for it. A free frame is nobody's, whatever it holds.
+/// Why a frame is not plain or `claim` not good for it; `None` if it is. A free frame is nobody's, whatever it
+/// holds.
 #[cold]
-fn refusal(page: PageNumber, record: Option<&PageRecord>, claim: Claim) -> Error {
-    match record {
-        None => Error::OutOfRange,
-        Some(_) if !claim.reaches(page) => Error::OutOfRange,
-        Some(record) if claim.by_epoch && record.stamp.epoch().bits() != claim.told => Error::Stale,
-        Some(record) if !claim.by_epoch && record.charged_to().word() != claim.told => {
-            Error::NotYours
-        }
-        Some(_) => Error::WrongType,
+pub(crate) fn refusal(
+    page: PageNumber,
+    record: Option<&PageRecord>,
+    claim: Claim,
+) -> Option<Error> {
+    let Some(record) = record.filter(|_| claim.reaches(page)) else {
+        return Some(Error::OutOfRange);
+    };
+    match claim {
+        Claim::Owner(owner) if record.charged_to() != owner => Some(Error::NotYours),
+        Claim::Epoch { epoch, .. } if record.stamp.epoch() != epoch => Some(Error::Stale),
+        _ if record.kind != FrameType::Plain => Some(Error::WrongType),
+        _ => None,
     }
 }
 

@@ -84,7 +84,9 @@ pub(crate) struct Table {
 /// and state, for pages, superpages and u-areas.
 #[inline(always)]
 pub(crate) const fn bindable(record: &PageRecord) -> bool {
-    matches!(record.kind, FrameType::Plain) && record.leaving == 0
+    // One load and one comparison for both.
+    let state = record.kind as u16 | (record.leaving as u16) << 8;
+    state == FrameType::Plain as u16
 }
 
 impl Pages<'_> {
@@ -103,7 +105,7 @@ impl Pages<'_> {
         asid: u16,
         exposed: u64,
     ) -> Result<Space, Error> {
-        self.spare(page, Claim::owner(who))?;
+        self.spare(page, Claim::Owner(who))?;
         hw.zero(page);
         self.retype(page, FrameType::Root, 0, u32::from(asid));
         // A walk that sees an entry must see the zeros around it.

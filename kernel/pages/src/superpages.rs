@@ -13,8 +13,10 @@
 use exopi_abi::page::{Owner, SUPERPAGE_BOUND, SUPERPAGE_PAGES};
 use exopi_abi::{Access, Error, PageNumber, Progress, TableLevel, VirtAddr};
 
-use crate::mappings::{Bind, Unbind, after, has_room, unbindable};
+use crate::binding::{Bind, Unbind, has_room, occupied};
 use crate::protect::check_protect;
+use crate::pte::Change;
+use crate::ranges::after;
 use crate::right::{Claim, Right};
 use crate::space::{Table, bindable};
 use crate::{Hardware, Index, Link, Pages, Slot, Space, batch, pte};
@@ -78,17 +80,17 @@ impl Pages<'_> {
             let record = self.plain(after(first, offset), claim)?;
             foreign = record.owner != space.owner();
             if !bindable(record) || (foreign && !has_room(record)) {
-                return Err(unbindable(record, foreign));
+                return Err(occupied(record, foreign));
             }
         }
-        let table = self.table2(hw, space, at)?;
-        let slot = Slot::new(table, Index::in_table2(at));
-        if pte::is_valid(hw.entry(table, slot.index())) {
+        let found = self.with_links(self.table2(hw, space, at)?)?;
+        let index = Index::in_table2(at);
+        if pte::is_valid(hw.entry(found.table, index)) {
             return Err(Error::Occupied);
         }
         Ok(Bind {
-            slot,
-            links: self.with_links(table)?.links,
+            found,
+            index,
             page: first,
             foreign,
         })
@@ -98,14 +100,14 @@ impl Pages<'_> {
     fn commit_superpage<H: Hardware>(&mut self, hw: &mut H, bind: Bind, access: Access) {
         let next = self.superpages(bind.page);
         self.update(bind.page, |record| {
-            record.second = bind.slot.word();
+            record.second = bind.slot().word();
             record.references += 1;
             record.foreign += u16::from(bind.foreign);
         });
         self.link_first(hw, &bind, next);
         let entry = pte::superpage(bind.page, access);
-        hw.set_entry(bind.slot.table(), bind.slot.index(), entry);
-        self.count_entries(bind.slot.table(), 1);
+        hw.set_entry(bind.found.table, bind.index, entry);
+        self.count_entries(bind.found.table, 1);
     }
 
     /// Clears the entry of the superpage at `at`, without invalidating anything.
@@ -138,8 +140,8 @@ impl Pages<'_> {
         let owned = self.record(page).map(|record| record.owner) == Some(owner);
         hw.set_entry(found.table, index, pte::INVALID);
         let unbind = Unbind {
-            slot: Slot::new(found.table, index),
-            links: found.links,
+            found: *found,
+            index,
             page,
             foreign: !owned,
         };
@@ -171,13 +173,12 @@ impl Pages<'_> {
         space: &Space,
         at: VirtAddr,
         left: u64,
-        access: Access,
+        change: Change,
     ) -> Result<(), Error> {
         let slot = self.superpage_at(hw, space, at, left)?;
         let entry = hw.entry(slot.table(), slot.index());
-        check_protect(entry, access)?;
-        let entry = pte::with_access(entry, access);
-        hw.set_entry(slot.table(), slot.index(), entry);
+        check_protect(entry, change)?;
+        hw.set_entry(slot.table(), slot.index(), change.apply(entry));
         Ok(())
     }
 

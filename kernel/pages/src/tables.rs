@@ -115,7 +115,7 @@ impl Pages<'_> {
         if table == links {
             return Err(Error::Malformed);
         }
-        let claim = Claim::owner(space.owner());
+        let claim = Claim::Owner(space.owner());
         self.spare(table, claim)?;
         self.spare(links, claim)?;
         let parent = self.parent(hw, space, at, level)?;

@@ -4,7 +4,7 @@ use exopi_abi::page::{FrameType, Owner};
 use exopi_abi::{Error, PageNumber, VirtAddr};
 use exopi_cap::Epochs;
 
-use crate::mappings::{Bind, Unbind};
+use crate::binding::{Bind, Unbind};
 use crate::right::{Claim, Drawn};
 use crate::space::bindable;
 use crate::{Hardware, Index, Pages, Slot, Space, pte};
@@ -28,7 +28,7 @@ impl Pages<'_> {
     ) -> Result<(), Error> {
         let found = self.table3(hw, space, at)?;
         let index = Index::in_table3(at);
-        let record = self.spare(page, Claim::owner(who))?;
+        let record = self.spare(page, Claim::Owner(who))?;
         if !bindable(record) {
             return Err(Error::InUse);
         }
@@ -36,8 +36,8 @@ impl Pages<'_> {
             return Err(Error::Occupied);
         }
         let bind = Bind {
-            slot: Slot::new(found.table, index),
-            links: found.links,
+            found,
+            index,
             page,
             foreign: who != space.owner(),
         };
@@ -66,10 +66,9 @@ impl Pages<'_> {
         // It has a mapping, in a table with links.
         let slot = Slot::from_word(record.first);
         let place = self.place(slot).ok_or(Error::WrongType)?;
-        let links = self.links_of(slot.table()).ok_or(Error::WrongType)?;
         let unbind = Unbind {
-            slot,
-            links,
+            found: self.with_links(slot.table())?,
+            index: slot.index(),
             page,
             foreign: record.owner != place.owner,
         };

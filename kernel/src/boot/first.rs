@@ -12,17 +12,18 @@ use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::segment::ProgramHeader;
 use exopi_abi::boot::{BootError, Program};
+use exopi_abi::exposed::File;
 use exopi_abi::layout::{self, PAGE_SIZE};
-use exopi_abi::{Access, Error, PageNumber, PageSelect, PageSource, TableLevel, VirtAddr};
-use exopi_pages::{Pages, Space};
+use exopi_abi::page::Owner;
+use exopi_abi::{Access, Error, PageNumber, PageSelect, TableLevel, VirtAddr};
+use exopi_domains::{Domains, Subject, Target};
+use exopi_pages::{Right, Source};
 
+use super::memory::Memory;
 use crate::arch::mmu;
 use crate::arch::tables::Processor;
-use crate::environment::{Environment, FIRST_OWNER, Start};
+use crate::environment::Start;
 use crate::exposed;
-
-/// The ASID of the first space. ASID 0 is for cores without one.
-const FIRST_ASID: u16 = 1;
 
 /// Why the first environment could not be made.
 #[derive(Clone, Copy, Debug)]
@@ -75,32 +76,32 @@ impl From<Error> for Refusal {
 }
 
 /// A space under construction.
-struct Builder<'p> {
-    pages: &'p mut Pages<'static>,
-    space: Space,
+struct Builder {
+    domains: Domains<'static>,
+    /// Who it is for: the first account, in the first space.
+    by: Subject,
 }
 
-impl Builder<'_> {
+impl Builder {
     fn page(&mut self) -> Result<PageNumber, Refusal> {
-        allocate(self.pages)
+        let allocation = self
+            .domains
+            .page_alloc(&mut Processor, &self.by, PageSelect::Any, 1);
+        allocation.progress.unless_stopped()?;
+        Ok(allocation.first)
     }
 
     /// Inserts the tables that `at` needs and that are not there.
     fn tables(&mut self, at: VirtAddr) -> Result<(), Refusal> {
         for level in [TableLevel::Two, TableLevel::Three] {
-            let table = self.page()?;
-            let links = match level {
-                TableLevel::Two => None,
-                TableLevel::Three => Some(self.page()?),
-            };
-            let inserted =
-                self.pages
-                    .insert_table(&mut Processor, &self.space, at, level, table, links);
-            match inserted {
+            let [table, links] = [self.page()?, self.page()?];
+            let (domains, by) = (&mut self.domains, &self.by);
+            match domains.table_insert(&mut Processor, by, Target::Own, at, level, table, links) {
                 Ok(()) => {}
                 Err(Error::Occupied) => {
-                    for page in [Some(table), links].into_iter().flatten() {
-                        self.pages.free(FIRST_OWNER, page, 1).unless_stopped()?;
+                    for page in [links, table] {
+                        let right = Right::Owner(by.owner);
+                        domains.page_free(by, right, page, 1).unless_stopped()?;
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -120,11 +121,11 @@ impl Builder<'_> {
         self.tables(at)?;
         let page = self.page()?;
         write(page, offset, contents);
-        let source = PageSource::Owned(page);
-        let mapped = self
-            .pages
-            .insert_pte(&mut Processor, &self.space, at, source, 1, access);
-        mapped.unless_stopped()?;
+        let source = Source::Run(page, Right::Owner(self.by.owner));
+        let (domains, by) = (&mut self.domains, &self.by);
+        domains
+            .insert_pte(&mut Processor, by, Target::Own, at, source, 1, access)
+            .unless_stopped()?;
         Ok(())
     }
 
@@ -148,12 +149,6 @@ impl Builder<'_> {
         }
         Ok(())
     }
-}
-
-fn allocate(pages: &mut Pages<'static>) -> Result<PageNumber, Refusal> {
-    let allocation = pages.alloc(&mut Processor, FIRST_OWNER, PageSelect::Any, 1);
-    allocation.progress.unless_stopped()?;
-    Ok(allocation.first)
 }
 
 /// Writes `contents`, which fit, into a page that is being made, from its byte `offset` on.
@@ -191,26 +186,39 @@ fn parse<'a>(program: &Program<'a>) -> Result<ElfBytes<'a, LittleEndian>, Refusa
     Ok(file)
 }
 
-/// Makes the first environment out of `program`, with `arguments` for it, cut off at a page.
+/// What boot ends with.
+pub(super) struct Made {
+    /// Accounts, spaces, environments and pages, with the first of each.
+    pub domains: Domains<'static>,
+    /// The first environment, which has core 0.
+    pub first: Subject,
+    /// Where it begins.
+    pub start: Start,
+}
+
+/// Makes the first environment out of `program`, with `arguments` for it, cut off at a page, on a machine with
+/// `cores` cores. All pages that the kernel does not keep are its account's to use, the archive's among them.
 ///
 /// # Errors
-/// What is wrong with the program; pages that were allocated by then stay so: the machine ends.
-pub fn make(
-    pages: &mut Pages<'static>,
+/// What is wrong with the program: the machine ends.
+pub(super) fn make(
+    memory: Memory,
+    cores: u8,
     program: &Program<'_>,
     arguments: &[u8],
-) -> Result<(Environment, Start), Refusal> {
+) -> Result<Made, Refusal> {
     let file = parse(program)?;
     let segments = file.segments().ok_or(Refusal::BadSegment)?;
-    let root = allocate(pages)?;
-    let space = pages.make_root(
-        &mut Processor,
-        FIRST_OWNER,
-        root,
-        FIRST_ASID,
-        exposed::root_entry(),
-    )?;
-    let mut builder = Builder { pages, space };
+    let archive = memory.archive;
+    let mut domains = Domains::new(
+        memory.pages,
+        memory.accounts,
+        memory.spaces,
+        memory.environments,
+        cores,
+    );
+    let by = domains.make_first_space(&mut Processor, exposed::root_entry())?;
+    let mut builder = Builder { domains, by };
     let entry = file.ehdr.e_entry;
     let mut entry_found = false;
     for header in segments.iter().filter(|header| header.p_type == PT_LOAD) {
@@ -224,23 +232,21 @@ pub fn make(
     if !entry_found {
         return Err(Refusal::BadEntry);
     }
-    let uarea = furnish(&mut builder, arguments)?;
-    let environment = Environment {
-        space: builder.space,
-        uarea,
-    };
-    let argument_bytes = arguments.len().min(PAGE_SIZE as usize) as u64;
-    Ok((
-        environment,
-        Start {
+    let first = furnish(&mut builder, arguments)?;
+    let mut domains = builder.domains;
+    hand_over(&mut domains, first.owner, archive)?;
+    Ok(Made {
+        domains,
+        first,
+        start: Start {
             pc: entry,
-            argument_bytes,
+            argument_bytes: arguments.len().min(PAGE_SIZE as usize) as u64,
         },
-    ))
+    })
 }
 
 /// Maps what the program did not bring: stack, arguments, u-area.
-fn furnish(builder: &mut Builder<'_>, arguments: &[u8]) -> Result<PageNumber, Refusal> {
+fn furnish(builder: &mut Builder, arguments: &[u8]) -> Result<Subject, Refusal> {
     let address = |address| VirtAddr::new(address).ok_or(Refusal::BadSegment);
     let data = Access::READ | Access::WRITE;
     for page in 1..=layout::FIRST_STACK_PAGES {
@@ -250,8 +256,17 @@ fn furnish(builder: &mut Builder<'_>, arguments: &[u8]) -> Result<PageNumber, Re
     builder.place(address(layout::FIRST_ARGUMENTS)?, data, 0, arguments)?;
     let uarea = builder.page()?;
     let at = address(layout::FIRST_UAREA)?;
-    builder
+    let (domains, by) = (&mut builder.domains, &builder.by);
+    Ok(domains.make_first_environment(&mut Processor, by, uarea, at)?)
+}
+
+/// Makes the archive's frames pages of `owner`'s, contents and all.
+fn hand_over(domains: &mut Domains<'static>, owner: Owner, archive: File) -> Result<(), Refusal> {
+    let first = PageNumber::new(archive.first_page as u32);
+    let count = archive.bytes.div_ceil(PAGE_SIZE);
+    let adopted = domains
         .pages
-        .make_uarea(&mut Processor, &builder.space, at, uarea)?;
-    Ok(uarea)
+        .adopt(&mut domains.epochs, owner, first, count);
+    domains.endow(adopted.unless_stopped()?);
+    Ok(())
 }

@@ -16,9 +16,9 @@ use core::ops::Range;
 
 use exopi_abi::PageNumber;
 use exopi_abi::boot::{ARCHIVE_HEADER_BYTES, ArchiveHeader, BootError};
-use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
 use exopi_abi::exposed::File;
+use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
 use exopi_bsp::traits::MemoryRange;
 use exopi_pages::Pages;

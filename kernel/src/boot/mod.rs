@@ -3,20 +3,25 @@
 mod firmware;
 mod first;
 mod memory;
+mod random;
 #[cfg(feature = "selftest")]
 mod selftest;
 
 use exopi_abi::boot::Archive;
 use exopi_abi::{VERSION, exit};
-use exopi_bsp::boards;
+use exopi_bsp::boards::{self, Generator};
+use exopi_bsp::traits::{DeviceError, Random};
+use exopi_domains::Subject;
 
+use crate::arch::cache::Geometry;
 use crate::arch::{mmu, smp, timer};
 use crate::console::{self, log};
 use crate::environment::{self, Start};
-use crate::{exposed, interrupts, kernel, power};
+use crate::{exposed, interrupts, kernel, power, seals};
 
 use firmware::Found;
 use first::Refusal;
+use random::Drawn;
 
 /// How many seconds a core or a timer may take to answer: far more than it should, since an emulator
 /// on a busy host is late, and only a machine that is broken waits so long.
@@ -34,19 +39,22 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
         machine.entry_ticks = entry_ticks;
         machine.ticks_per_second = timer::frequency();
     });
-    let found = start_devices(handover);
+    let (found, mut generator) = start_devices(handover);
     memory::map(&found.memory);
     start_cores();
     check_timer();
     #[cfg(feature = "selftest")]
-    selftest::run(found.arguments());
+    let asked = selftest::run(found.arguments());
+    #[cfg(not(feature = "selftest"))]
+    let asked = None;
+    if draw_key(&mut generator, asked).is_err() {
+        console::print(format_args!(
+            "no key for capabilities: the random generator gives no numbers\n"
+        ));
+        power::off(exit::NO_KEY)
+    }
     match make_first(&found) {
-        Ok(start) => {
-            if let Some(first) = &kernel::lock().first {
-                first.take_core();
-            }
-            environment::begin(start)
-        }
+        Ok((first, start)) => environment::begin(kernel::lock(), first, start),
         Err(refusal) => {
             console::print(format_args!("boot image refused: {refusal}\n"));
             power::off(exit::BAD_IMAGE)
@@ -54,9 +62,10 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
     }
 }
 
-/// Turns on console, interrupts and power switch, and asks the firmware what there is.
-fn start_devices(handover: u64) -> Found {
-    let (board, console_works) = firmware::board();
+/// Turns on console, interrupts, power switch and random generator, and asks the firmware what there is.
+fn start_devices(handover: u64) -> (Found, Generator) {
+    let (mut board, console_works) = firmware::board();
+    board.random.init();
     console::init(board.console);
     interrupts::init(board.interrupts);
     power::init(board.power);
@@ -71,7 +80,23 @@ fn start_devices(handover: u64) -> Found {
     let memory = found.memory.length >> 20;
     log!("memory: {memory} MiB, says the {}", found.memory_source);
     log!("boot arguments: {:?}", found.arguments_text());
-    found
+    (found, board.random)
+}
+
+/// Draws the key of all seals, and what tells this boot from others, unless a self-test has it `drawn` already.
+///
+/// # Errors
+/// The generator does not do its work: there is no key.
+fn draw_key(
+    generator: &mut Generator,
+    drawn: Option<Result<Drawn, DeviceError>>,
+) -> Result<(), DeviceError> {
+    let patience = random::PATIENCE * timer::frequency();
+    let drawn = drawn.unwrap_or_else(|| random::draw(generator, patience))?;
+    seals::init(drawn.key);
+    exposed::describe(|machine| machine.boot_id = drawn.boot_id);
+    log!("key: drawn; boot {:016x}", drawn.boot_id);
+    Ok(())
 }
 
 /// Brings up the other cores.
@@ -107,18 +132,28 @@ fn check_timer() {
     }
 }
 
-/// Makes the page array and the first environment, and puts both in the kernel's state.
-fn make_first(found: &Found) -> Result<Start, Refusal> {
+/// Makes the page array and the first environment, and puts all in the kernel's state.
+fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
+    let caches = Geometry::find();
+    exposed::describe(|machine| {
+        machine.colours = caches.colours.into();
+        machine.cache_bytes = caches.bytes;
+        machine.cache_line = caches.line;
+    });
+    let (kib, colours) = (caches.bytes >> 10, caches.colours);
+    log!("last cache: {kib} KiB, {colours} colours of pages");
     let archive = Archive::parse(memory::archive(&found.memory)?)?;
     for program in archive.programs() {
         log!("program: {}, {} bytes", program.name, program.elf.len());
     }
-    let mut pages = memory::describe(&found.memory, archive.length())?;
+    let memory = memory::describe(&found.memory, archive.length(), colours)?;
     let program = archive.first()?;
-    let (environment, start) = first::make(&mut pages, &program, found.arguments())?;
+    let made = first::make(memory, exposed::cores(), &program, found.arguments())?;
+    let pages = &made.domains.pages;
     let (free, frames) = (pages.free_pages(), pages.len());
     exposed::set_free_pages(free);
-    kernel::init(pages, environment);
+    console::set_owner(made.first.name);
+    kernel::init(made.domains);
     log!("pages: {free} free of {frames}; starting {}", program.name);
-    Ok(start)
+    Ok((made.first, made.start))
 }

@@ -5,7 +5,6 @@
 use core::fmt;
 use core::hint::black_box;
 
-use exopi_bsp::boards::Generator;
 use exopi_bsp::traits::{DeviceError, Random};
 
 use super::random::{self, Drawn};
@@ -29,25 +28,16 @@ impl Random for Silent {
     }
 }
 
-/// Draws as [`random::draw`] does, unless the boot arguments ask for something else.
-pub(super) fn draw(
-    generator: &mut Generator,
-    patience: u64,
-    arguments: &[u8],
-) -> Result<Drawn, DeviceError> {
+/// Does what the boot arguments ask for: fails, or says what is to be taken for random numbers.
+pub(super) fn run(arguments: &[u8]) -> Option<Result<Drawn, DeviceError>> {
     match asked(arguments) {
-        Some(b"fixed-key") => Ok(Drawn {
-            key: [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908],
-            boot_id: 0,
-        }),
-        Some(b"no-generator") => random::draw(&mut Silent, 0),
-        _ => random::draw(generator, patience),
-    }
-}
-
-/// Fails as the boot arguments ask for.
-pub(super) fn run(arguments: &[u8]) {
-    match asked(arguments) {
+        Some(b"fixed-key") => {
+            return Some(Ok(Drawn {
+                key: [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908],
+                boot_id: 0,
+            }));
+        }
+        Some(b"no-generator") => return Some(random::draw(&mut Silent, 0)),
         Some(b"stack-overflow") => {
             black_box(overflow_the_stack(black_box(1)));
         }
@@ -64,6 +54,7 @@ pub(super) fn run(arguments: &[u8]) {
         Some(b"twice") => panic!("asked to, by {}", FaultWhenPrinted),
         _ => {}
     }
+    None
 }
 
 /// Faults while the kernel prints it, with the console in hand.

@@ -5,6 +5,7 @@ use exopi_abi::{Error, Progress};
 use exopi_domains::{Subject, Target};
 
 use crate::arch::tables::Processor;
+use crate::environment::{renew, settle};
 use crate::kernel::lock;
 
 pub(super) fn create(
@@ -17,6 +18,16 @@ pub(super) fn create(
     lock().account_create(by, pages, environments, spaces, accounts)
 }
 
+pub(super) fn bind(by: &Subject, account: Target<'_>) -> Result<(), Error> {
+    let mut kernel = lock();
+    kernel.account_bind(by, account)?;
+    renew(&kernel);
+    Ok(())
+}
+
 pub(super) fn destroy(by: &Subject, account: Target<'_>) -> Progress {
-    lock().account_destroy(&mut Processor, by, account)
+    let mut kernel = lock();
+    let progress = kernel.account_destroy(&mut Processor, by, account);
+    settle(kernel);
+    progress
 }

@@ -3,8 +3,8 @@
 //! Each operation is decoded as the call that it names, by the same decoders, and carried out by the same function,
 //! which takes the lock for itself: nobody waits longer for a batch than for one of its operations.
 
-use exopi_abi::registers::{Argument, Arguments, Outcome};
 use exopi_abi::page::{BATCH_BOUND, BATCH_MAPPINGS};
+use exopi_abi::registers::{Argument, Arguments, Outcome};
 use exopi_abi::{Call, Error, OnRefusal, Progress, Reply, UserOperations};
 use exopi_domains::{Subject, Target};
 

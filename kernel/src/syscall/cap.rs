@@ -1,21 +1,13 @@
 //! Calls that issue capabilities. They change nothing but the words that they write.
 
-use exopi_abi::capability::{Kind, Rights};
+use exopi_abi::capability::Kind;
 use exopi_abi::{Error, UserCapability, UserCapabilityMut};
 use exopi_domains::Subject;
 
-use super::presented::verify;
+use super::presented::with_capability;
 use crate::arch::user;
 use crate::kernel::lock;
 use crate::seals;
-
-/// Rights are 16 bits; others are none of any kind.
-fn rights(word: u64) -> Result<Rights, Error> {
-    match u16::try_from(word) {
-        Ok(bits) => Ok(Rights::from_bits(bits)),
-        Err(_) => Err(Error::Malformed),
-    }
-}
 
 pub(super) fn mint(
     by: &Subject,
@@ -37,6 +29,8 @@ pub(super) fn narrow(
     rights: u64,
     into: &UserCapabilityMut<'_>,
 ) -> Result<(), Error> {
-    let issued = seals::narrow(&verify(by, from)?, index, count, rights)?;
-    user::write_capability(issued.words(), into)
+    with_capability(by, from, |verified| {
+        let issued = seals::narrow(verified, index, count, rights)?;
+        user::write_capability(issued.words(), into)
+    })
 }

@@ -1,43 +1,43 @@
 //! System calls: what a row of the table does. One file for each resource.
 //!
-//! A call has come through `exopi_abi`'s decoders before it gets here. Here it is checked against the
-//! state that the lock guards, and then carried out; a refused call has changed nothing.
+//! A call has come through `exopi_abi`'s decoders before it gets here. Then, in this order:
+//!
+//! 1. capabilities are read and verified, and what else lies in user memory is copied in ([`presented`]);
+//! 2. the lock is taken, and `exopi_domains` checks everything against the records and carries it out; a refused
+//!    call has changed nothing;
+//! 3. what follows for this core and others happens as the lock's guard is given up.
 
+mod account;
+mod batch;
 mod board;
+mod cap;
 mod console;
+mod env;
+mod mapping;
 mod page;
+mod presented;
 mod space;
 mod upcall;
 
 use exopi_abi::calls::Ambient;
+use exopi_abi::capability::Kind;
+use exopi_abi::domain::ObjectName;
+use exopi_abi::page::Owner;
 use exopi_abi::types::{
-    Access, Allocation, PageNumber, PageSelect, PageSource, Space, TableLevel, UserBytes,
-    UserBytesMut, VirtAddr,
+    Access, Allocation, Breaking, Note, Object, OnRefusal, PageNumber, PageRun, PageSelect,
+    PageSource, TableLevel, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut,
+    UserOperations, VirtAddr,
 };
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{Call, Calls, Error, Progress, Reply};
 
 use crate::arch::core_data::Core;
-use crate::environment::EnvironmentNumber;
 use crate::exposed;
+use presented::with_object;
 
 /// The environment that runs on this core and makes the call.
 #[derive(Debug)]
 pub struct Caller;
-
-impl Caller {
-    /// Whether the caller may use what belongs to the first environment: console and board.
-    ///
-    /// # Errors
-    /// [`Error::MissingRight`].
-    fn must_be_first(&self) -> Result<(), Error> {
-        if Core::runs(EnvironmentNumber::FIRST) {
-            Ok(())
-        } else {
-            Err(Error::MissingRight)
-        }
-    }
-}
 
 impl Ambient for Caller {
     #[inline(always)]
@@ -70,46 +70,63 @@ impl Calls for Caller {
     }
 
     fn page_alloc(&mut self, which: PageSelect, count: u64) -> Allocation {
-        page::alloc(which, count)
+        page::alloc(&Core::caller(), which, count)
     }
 
-    fn page_free(&mut self, first: PageNumber, count: u64) -> Progress {
-        page::free(first, count)
+    fn page_free(&mut self, pages: PageRun<'_>, count: u64) -> Progress {
+        page::free(&Core::caller(), pages, count)
     }
 
     fn table_insert(
         &mut self,
-        space: Space,
+        space: Object<'_>,
         at: VirtAddr,
         level: TableLevel,
         table: PageNumber,
-        links: Option<PageNumber>,
+        links: PageNumber,
     ) -> Result<(), Error> {
-        space::table_insert(space, at, level, table, links)
+        let by = &Core::caller();
+        with_object(by, space, |space| {
+            mapping::table_insert(by, space, at, level, table, links)
+        })
     }
 
     fn table_remove(
         &mut self,
-        space: Space,
+        space: Object<'_>,
         at: VirtAddr,
         level: TableLevel,
     ) -> Result<PageNumber, Error> {
-        space::table_remove(space, at, level)
+        let by = &Core::caller();
+        with_object(by, space, |space| {
+            mapping::table_remove(by, space, at, level)
+        })
     }
 
     fn insert_pte(
         &mut self,
-        space: Space,
+        space: Object<'_>,
         at: VirtAddr,
-        source: PageSource,
+        source: PageSource<'_>,
         count: u64,
         access: Access,
     ) -> Progress {
-        space::insert_pte(space, at, source, count, access)
+        match (space, source) {
+            (Object::Own, PageSource::Run(PageRun::Owned(first))) => {
+                mapping::insert_own(at, first, count, access)
+            }
+            (Object::Own, PageSource::Run(PageRun::Presented(first, capability))) => {
+                mapping::insert_own_by(at, first, capability, count, access)
+            }
+            _ => mapping::insert_any(space, at, source, count, access),
+        }
     }
 
-    fn remove_pte(&mut self, space: Space, at: VirtAddr, count: u64) -> Progress {
-        space::remove_pte(space, at, count)
+    fn remove_pte(&mut self, space: Object<'_>, at: VirtAddr, count: u64) -> Progress {
+        match space {
+            Object::Own => mapping::remove_own(at, count),
+            _ => mapping::remove_any(space, at, count),
+        }
     }
 
     #[inline(always)]
@@ -118,26 +135,207 @@ impl Calls for Caller {
     }
 
     fn console_write(&mut self, bytes: UserBytes<'_>) -> Progress {
-        match self.must_be_first() {
-            Ok(()) => console::write(&bytes),
-            Err(error) => Progress::refused(error),
-        }
+        console::write(&Core::caller(), &bytes)
     }
 
     fn console_read(&mut self, into: UserBytesMut<'_>) -> Progress {
-        match self.must_be_first() {
-            Ok(()) => console::read(&into),
-            Err(error) => Progress::refused(error),
-        }
+        console::read(&Core::caller(), &into)
     }
 
     fn board_exit(&mut self, status: u64) -> Result<(), Error> {
-        self.must_be_first()?;
-        board::exit(status)
+        board::exit(&Core::caller(), status)
     }
 
     fn board_reset(&mut self) -> Result<(), Error> {
-        self.must_be_first()?;
-        board::reset()
+        board::reset(&Core::caller())
+    }
+
+    fn protect_pte(
+        &mut self,
+        space: Object<'_>,
+        at: VirtAddr,
+        count: u64,
+        access: Access,
+    ) -> Progress {
+        let by = &Core::caller();
+        with_object(by, space, |space| {
+            mapping::protect_pte(by, space, at, count, access)
+        })
+    }
+
+    fn insert_superpage(
+        &mut self,
+        space: Object<'_>,
+        at: VirtAddr,
+        pages: PageRun<'_>,
+        count: u64,
+        access: Access,
+    ) -> Progress {
+        let by = &Core::caller();
+        with_object(by, space, |space| {
+            mapping::insert_superpage(by, space, at, pages, count, access)
+        })
+    }
+
+    fn pte_note(&mut self, space: Object<'_>, at: VirtAddr, note: Note) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, space, |space| mapping::note(by, space, at, note))
+    }
+
+    fn pte_batch(
+        &mut self,
+        space: Object<'_>,
+        operations: UserOperations<'_>,
+        on_refusal: OnRefusal,
+    ) -> Progress {
+        let by = &Core::caller();
+        with_object(by, space, |space| {
+            batch::carry_out_all(by, space, &operations, on_refusal)
+        })
+    }
+
+    fn cap_mint(
+        &mut self,
+        kind: Kind,
+        index: u64,
+        count: u64,
+        rights: u64,
+        into: UserCapabilityMut<'_>,
+    ) -> Result<(), Error> {
+        cap::mint(&Core::caller(), kind, index, count, rights, &into)
+    }
+
+    fn cap_narrow(
+        &mut self,
+        from: UserCapability<'_>,
+        index: u64,
+        count: u64,
+        rights: u64,
+        into: UserCapabilityMut<'_>,
+    ) -> Result<(), Error> {
+        cap::narrow(&Core::caller(), from, index, count, rights, &into)
+    }
+
+    fn page_give(&mut self, first: PageNumber, count: u64, to: Owner) -> Progress {
+        page::give(&Core::caller(), first, count, to)
+    }
+
+    fn page_accept(&mut self, count: u32) -> Result<(), Error> {
+        page::accept(&Core::caller(), count)
+    }
+
+    fn page_retire(&mut self, pages: PageRun<'_>, count: u64) -> Progress {
+        page::retire(&Core::caller(), pages, count)
+    }
+
+    fn page_break(&mut self, pages: PageRun<'_>, count: u64) -> Breaking {
+        page::break_all(&Core::caller(), pages, count)
+    }
+
+    fn page_limit(&mut self, first: PageNumber, count: u64, limit: u16) -> Progress {
+        page::limit(&Core::caller(), first, count, limit)
+    }
+
+    fn account_create(
+        &mut self,
+        pages: u32,
+        environments: u32,
+        spaces: u32,
+        accounts: u32,
+    ) -> Result<ObjectName, Error> {
+        account::create(&Core::caller(), pages, environments, spaces, accounts)
+    }
+
+    fn account_bind(&mut self, account: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, account, |account| account::bind(by, account))
+    }
+
+    fn account_destroy(&mut self, account: Object<'_>) -> Progress {
+        let by = &Core::caller();
+        with_object(by, account, |account| account::destroy(by, account))
+    }
+
+    fn space_create(&mut self, root: PageNumber) -> Result<ObjectName, Error> {
+        space::create(&Core::caller(), root)
+    }
+
+    fn space_destroy(&mut self, space: Object<'_>) -> Progress {
+        let by = &Core::caller();
+        with_object(by, space, |space| space::destroy(by, space))
+    }
+
+    fn env_create(
+        &mut self,
+        space: Object<'_>,
+        uarea: PageNumber,
+        at: VirtAddr,
+    ) -> Result<ObjectName, Error> {
+        let by = &Core::caller();
+        with_object(by, space, |space| env::create(by, space, uarea, at))
+    }
+
+    fn env_run(&mut self, environment: Object<'_>, core: u64) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| {
+            env::run(by, environment, core)
+        })
+    }
+
+    fn env_stop(&mut self, environment: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| env::stop(by, environment))
+    }
+
+    fn env_yield(&mut self, to: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, to, |to| env::yield_to(by, to))
+    }
+
+    fn env_keep(&mut self, environment: Object<'_>, bit: u64) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| {
+            env::keep(by, environment, bit)
+        })
+    }
+
+    fn env_debug(&mut self, environment: Object<'_>, on: u64) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| {
+            env::debug(by, environment, on)
+        })
+    }
+
+    fn env_read(
+        &mut self,
+        environment: Object<'_>,
+        offset: u64,
+        into: UserBytesMut<'_>,
+    ) -> Progress {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| {
+            env::read(by, environment, offset, &into)
+        })
+    }
+
+    fn env_write(&mut self, environment: Object<'_>, offset: u64, from: UserBytes<'_>) -> Progress {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| {
+            env::write(by, environment, offset, &from)
+        })
+    }
+
+    fn env_destroy(&mut self, environment: Object<'_>) -> Progress {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| env::destroy(by, environment))
+    }
+
+    fn upcall_deliver(&mut self) -> Result<(), Error> {
+        upcall::deliver()
+    }
+
+    fn console_give(&mut self, to: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, to, |to| console::give(by, to))
     }
 }

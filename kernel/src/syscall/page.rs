@@ -13,7 +13,9 @@ pub(super) fn alloc(by: &Subject, which: PageSelect, count: u64) -> Allocation {
 }
 
 pub(super) fn free(by: &Subject, pages: PageRun<'_>, count: u64) -> Progress {
-    with_run(by, pages, |first, right| lock().page_free(by, right, first, count))
+    with_run(by, pages, |first, right| {
+        lock().page_free(by, right, first, count)
+    })
 }
 
 pub(super) fn give(by: &Subject, first: PageNumber, count: u64, to: Owner) -> Progress {
@@ -25,7 +27,9 @@ pub(super) fn accept(by: &Subject, count: u32) -> Result<(), Error> {
 }
 
 pub(super) fn retire(by: &Subject, pages: PageRun<'_>, count: u64) -> Progress {
-    with_run(by, pages, |first, right| lock().page_retire(by, right, first, count))
+    with_run(by, pages, |first, right| {
+        lock().page_retire(by, right, first, count)
+    })
 }
 
 pub(super) fn break_all(by: &Subject, pages: PageRun<'_>, count: u64) -> Breaking {

@@ -2,6 +2,7 @@
 //!
 //! What belongs to the caller needs no proof but its record, and costs nothing here.
 
+use exopi_abi::capability::Identity;
 use exopi_abi::registers::Outcome;
 use exopi_abi::{Error, Object, PageNumber, PageRun, PageSource, UserCapability};
 use exopi_cap::Verified;
@@ -10,11 +11,31 @@ use exopi_pages::{Right, Source};
 
 use crate::seals;
 
-/// Reads a capability that `by` presents, and verifies it. One function for all calls: it is by far their longest
-/// part.
+/// Where a capability is put that was verified, for as long as the call takes.
+type Place = Option<Verified>;
+
+/// Reads a capability that `presenter` presents, and verifies it. One function for all calls: it is by far their
+/// longest part. What it finds it writes where it stays.
 #[inline(never)]
-pub(super) fn verify(by: &Subject, capability: UserCapability<'_>) -> Result<Verified, Error> {
-    seals::verify(capability, by.name.identity())
+fn verify<'p>(
+    presenter: Identity,
+    capability: UserCapability<'_>,
+    place: &'p mut Place,
+) -> Result<&'p Verified, Error> {
+    Ok(place.insert(seals::verify(capability, presenter)?))
+}
+
+/// Makes `call` with what `capability` proves, or says why it is refused.
+#[inline(always)]
+pub(super) fn with_capability<R: Outcome>(
+    by: &Subject,
+    capability: UserCapability<'_>,
+    call: impl FnOnce(&Verified) -> R,
+) -> R {
+    match verify(by.name.identity(), capability, &mut None) {
+        Ok(verified) => call(verified),
+        Err(error) => R::refused(error),
+    }
 }
 
 /// Makes `call` on `object`, or says why its capability is refused.
@@ -24,15 +45,12 @@ pub(super) fn with_object<R: Outcome>(
     object: Object<'_>,
     call: impl FnOnce(Target<'_>) -> R,
 ) -> R {
-    let verified;
+    let mut place = None;
     let target = match object {
         Object::Own => Target::Own,
         Object::Owned(name) => Target::Owned(name),
-        Object::Presented(capability) => match verify(by, capability) {
-            Ok(proof) => {
-                verified = proof;
-                Target::Verified(&verified)
-            }
+        Object::Presented(capability) => match verify(by.name.identity(), capability, &mut place) {
+            Ok(verified) => Target::Verified(verified),
             Err(error) => return R::refused(error),
         },
     };
@@ -46,16 +64,15 @@ pub(super) fn with_run<R: Outcome>(
     pages: PageRun<'_>,
     call: impl FnOnce(PageNumber, Right<'_>) -> R,
 ) -> R {
-    let verified;
+    let mut place = None;
     let (first, right) = match pages {
         PageRun::Owned(first) => (first, Right::Owner(by.owner)),
-        PageRun::Presented(first, capability) => match verify(by, capability) {
-            Ok(proof) => {
-                verified = proof;
-                (first, Right::Verified(&verified))
+        PageRun::Presented(first, capability) => {
+            match verify(by.name.identity(), capability, &mut place) {
+                Ok(verified) => (first, Right::Verified(verified)),
+                Err(error) => return R::refused(error),
             }
-            Err(error) => return R::refused(error),
-        },
+        }
     };
     call(first, right)
 }
@@ -67,17 +84,8 @@ pub(super) fn with_source<R: Outcome>(
     source: PageSource<'_>,
     call: impl FnOnce(Source<'_>) -> R,
 ) -> R {
-    let verified;
-    let source = match source {
-        PageSource::New(which) => Source::New(which),
-        PageSource::Run(PageRun::Owned(first)) => Source::Run(first, Right::Owner(by.owner)),
-        PageSource::Run(PageRun::Presented(first, capability)) => match verify(by, capability) {
-            Ok(proof) => {
-                verified = proof;
-                Source::Run(first, Right::Verified(&verified))
-            }
-            Err(error) => return R::refused(error),
-        },
-    };
-    call(source)
+    match source {
+        PageSource::New(which) => call(Source::New(which)),
+        PageSource::Run(run) => with_run(by, run, |first, right| call(Source::Run(first, right))),
+    }
 }

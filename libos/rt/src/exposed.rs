@@ -2,8 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
-use exopi_abi::exposed::Section;
-pub use exopi_abi::exposed::{CoreCounters, Event, Header, MAGIC, Machine};
+pub use exopi_abi::exposed::{CoreCounters, Event, Header, MAGIC, Machine, Section};
 
 use crate::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
 use crate::page::PageRecord;

@@ -5,7 +5,10 @@
 //! short way for a program that does not mind which pages it gets.
 
 use crate::handle::Space;
-use crate::{Access, Error, PageNumber, PageRun, PageSelect, PageSource, VirtAddr, pages, stubs};
+use crate::{
+    Access, Error, PageNumber, PageRun, PageSelect, PageSource, TableLevel, VirtAddr, exposed,
+    pages, stubs, tables,
+};
 
 /// Takes any free page.
 ///
@@ -41,6 +44,26 @@ pub(crate) fn with_page<T>(work: impl FnOnce(PageNumber) -> Result<T, Error>) ->
 /// No pages are left for them.
 pub fn supply_tables(at: VirtAddr) -> Result<(), Error> {
     Space::Own.supply_tables(at)
+}
+
+/// Takes the tables over `at` out, as far as they are empty, and gives their pages back.
+///
+/// # Errors
+/// Those of `table_remove` and `page_free`; not that a table is missing or in use.
+pub fn remove_tables(at: VirtAddr) -> Result<(), Error> {
+    for level in [TableLevel::Three, TableLevel::Two] {
+        let Some(table) = tables::table_of(at.get(), level) else {
+            continue;
+        };
+        let links = exposed::page(table).ok_or(Error::OutOfRange)?.second;
+        match Space::Own.remove_table(at, level) {
+            Err(Error::NotEmpty) => return Ok(()),
+            outcome => outcome?,
+        };
+        give_page(table)?;
+        give_page(PageNumber::new(links))?;
+    }
+    Ok(())
 }
 
 /// Maps a page of the program's own at `at`, with the tables that it needs.

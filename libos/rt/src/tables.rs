@@ -92,6 +92,22 @@ pub fn entry_of(address: u64) -> Entry {
     Entry::Mapped(mapping(third, 0, false))
 }
 
+/// The table of `level` that covers `address`, if there is one. Its record names its links' page.
+pub fn table_of(address: u64, level: TableLevel) -> Option<PageNumber> {
+    if !(USER_START..TABLES_BASE).contains(&address) {
+        return None;
+    }
+    let named_by = |entry: u64| {
+        let wanted = bits::VALID | bits::TABLE_OR_PAGE;
+        (entry & wanted == wanted).then(|| page_in(entry))
+    };
+    let second = named_by(word(root_entry(address)))?;
+    match level {
+        TableLevel::Two => Some(second),
+        TableLevel::Three => named_by(word(table2_entry(address))),
+    }
+}
+
 /// What is mapped at `address`, which may lie inside the page.
 pub fn mapping_of(address: u64) -> Option<Mapping> {
     match entry_of(address) {
@@ -108,6 +124,12 @@ pub fn note_of(address: u64) -> Option<Note> {
     }
 }
 
+/// The frame that a valid descriptor names.
+fn page_in(entry: u64) -> PageNumber {
+    // Addresses of 44 bits have numbers of 32: no frame has a larger one.
+    PageNumber::new(((entry & bits::ADDRESS) / PAGE_SIZE) as u32)
+}
+
 /// A valid descriptor's mapping, of the page `within` it.
 fn mapping(entry: u64, within: u32, superpage: bool) -> Mapping {
     let mut access = Access::empty();
@@ -116,7 +138,7 @@ fn mapping(entry: u64, within: u32, superpage: bool) -> Mapping {
     access.set(Access::WRITE, writable);
     access.set(Access::EXECUTE, entry & bits::NO_EXECUTE == 0);
     Mapping {
-        page: PageNumber::new(((entry & bits::ADDRESS) / PAGE_SIZE) as u32 | within),
+        page: PageNumber::new(page_in(entry).get() | within),
         access,
         bound: Access::from_bits_truncate((entry >> bits::BOUND_SHIFT) as u8),
         superpage,

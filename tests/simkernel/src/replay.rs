@@ -135,3 +135,15 @@ pub fn lines_with(
     }
     Ok(lines)
 }
+
+/// Where two tellings differ first: the lines there, with the step that they belong to.
+pub fn difference(one: &[String], other: &[String]) -> Option<String> {
+    let longest = one.len().max(other.len());
+    let nothing = "nothing more";
+    let line = |lines: &[String], at: usize| lines.get(at).map_or(nothing, String::as_str).to_owned();
+    let at = (0..longest).find(|at| one.get(*at) != other.get(*at))?;
+    let steps = one.iter().take(at).rev();
+    let step = steps.into_iter().find(|line| line.starts_with("S "));
+    let step = step.map_or("the beginning", String::as_str);
+    Some(format!("after `{step}`: `{}`, and `{}`", line(one, at), line(other, at)))
+}

@@ -1,7 +1,7 @@
 //! Sequences that the target makes as well: here that they can be made, again and again alike, and leave nothing
 //! behind. The target's are compared with them by the tests of the booted system.
 
-use exopi_simkernel::replay::{lines, lines_with};
+use exopi_simkernel::replay::{difference, lines, lines_with};
 
 #[test]
 fn a_sequence_is_the_same_each_time_and_leaves_nothing() {
@@ -19,6 +19,6 @@ fn what_is_told_does_not_depend_on_the_machine() {
     for seed in 0..10 {
         let small = lines_with(4000, seed, 200, 0, 8).unwrap();
         let large = lines_with(9001, seed, 200, 0, 8).unwrap();
-        assert_eq!(small, large, "seed {seed}");
+        assert_eq!(difference(&small, &large), None, "seed {seed}");
     }
 }

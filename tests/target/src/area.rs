@@ -86,6 +86,18 @@ pub(crate) fn give_run(first: PageNumber, count: u64) -> Outcome {
     Ok(())
 }
 
+/// Gives back the `count` pages that one call has taken, of which the first is `first`: what has its stamp.
+pub(crate) fn give_stamped(first: PageNumber, count: u64) -> Outcome {
+    let stamp = record(first)?.stamp;
+    let mut given = 0;
+    for (page, _) in all_pages().filter(|(_, record)| record.stamp == stamp) {
+        memory::give_page(page)?;
+        given += 1;
+    }
+    check_eq!(given, count, "pages of one stamp");
+    Ok(())
+}
+
 /// Maps pages. Nothing else of the program uses the addresses that cases map at.
 pub(crate) fn insert(at: VirtAddr, page: PageNumber, count: u64, access: Access) -> Progress {
     // SAFETY: the kernel maps over nothing.

@@ -26,7 +26,11 @@ pub(crate) fn mint(kind: Kind, index: u64, count: u64, rights: u64) -> Result<Wo
 }
 
 /// A capability for pages of this program.
-pub(crate) fn mint_pages(first: PageNumber, count: u64, rights: PageRights) -> Result<Words, Error> {
+pub(crate) fn mint_pages(
+    first: PageNumber,
+    count: u64,
+    rights: PageRights,
+) -> Result<Words, Error> {
     mint(Kind::Page, first.get().into(), count, rights.bits().into())
 }
 
@@ -64,7 +68,9 @@ pub(crate) fn insert_by(
 
 /// The capability with one more caveat.
 pub(crate) fn attenuate(words: &Words, restriction: Restriction) -> Result<Words, Failure> {
-    Ok(Capability::from_words(*words)?.attenuate(restriction)?.words())
+    Ok(Capability::from_words(*words)?
+        .attenuate(restriction)?
+        .words())
 }
 
 /// The capability with a mask of rights sealed in.

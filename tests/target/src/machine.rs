@@ -142,7 +142,7 @@ pub(crate) fn check_kept(
 /// Calls `stub` with all registers loaded from `registers` but x27 (the stub), x28 (where it goes to
 /// afterwards) and SP; stores them all there, and by how much SP has changed.
 #[unsafe(naked)]
-unsafe extern "C" fn run(registers: &mut Registers, stub: u64) {
+pub(crate) unsafe extern "C" fn run(registers: &mut Registers, stub: u64) {
     naked_asm!(
         "stp x29, x30, [sp, #-192]!",
         "stp x19, x20, [sp, #16]",

@@ -8,6 +8,8 @@
 //! * `area`: pages mapped for a case, and given back after it.
 //! * `domain`: who this program is. `granted`: capabilities, genuine and not.
 //! * `machine`: calls with every register in view, by instructions written at run time.
+//! * `second`: another environment, which owns nothing, to make calls.
+//! * `other`: other environments.
 //! * `suites`: the cases.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
@@ -35,6 +37,10 @@ mod domain;
 mod granted;
 #[cfg(target_os = "none")]
 mod machine;
+#[cfg(target_os = "none")]
+mod second;
+#[cfg(target_os = "none")]
+mod other;
 #[cfg(target_os = "none")]
 mod suites;
 

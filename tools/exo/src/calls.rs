@@ -93,10 +93,27 @@ const HEAD: &str = "\
 
 A call is `svc #number`. How arguments and results lie in registers:
 
-* Arguments are in x0 to x5, in order. A byte range takes two registers: address and length.
+* Arguments are in x0 to x5, in order; most take one register. The table below has those that have several
+  forms or take two.
 * x0 comes back with the error code in bits 0 to 15, zero for success, and the number of items that
   were carried out in bits 16 to 63. x1 is the value, if the call gives one, or else zero.
 * x2 to x18 and x30 come back as zero; x19 to x29, SP and the FP registers as they were.
+
+| type | registers |
+| --- | --- |
+| `UserBytes`, `UserBytesMut` | address; length in bytes |
+| `UserCapability`, `UserCapabilityMut` | address of 48 bytes, a multiple of 8 |
+| `UserOperations` | address of operations of 64 bytes, a multiple of 8; how many |
+| `Object` | 0: the caller's own; or a `UserCapability`; or one that belongs to the account that the caller draws on: form 1, epoch (its lowest 40 bits) in bits 16 to 55, index in bits 0 to 15 |
+| `PageRun` | form 0, page number; 0: owned pages. Form 1, page number; a `UserCapability` for them |
+| `PageSource` | a `PageRun`; or form 2, 3 or 4 and what a `PageSelect` of form 0, 1 or 2 has; 0: new pages |
+| `PageSelect` | form 0, page number: this one. Form 1: any. Form 2, colour: any of it |
+| `Access` | bit 0 load, which must be set, bit 1 store, bit 2 fetch instructions |
+| `Owner` | epoch in bits 16 to 63, index in bits 0 to 15 of an account |
+| `OnRefusal` | 0 stop, 1 go on |
+| `UpcallClass` | 0 fault, 1 notice |
+
+A form is in bits 56 to 63. Bits that no form uses are zero.
 
 A refused call has changed nothing. A call over a range (its result is `Progress` or `Allocation`)
 carries out items from the first on and stops at the first that is refused: those that it counts are

@@ -12,7 +12,7 @@ use core::mem::offset_of;
 use exopi_rt::exposed::{self, Event};
 use exopi_rt::registers::Reply;
 use exopi_rt::uarea::{Entry, Frame, UArea, UpcallClass};
-use exopi_rt::{Call, upcall};
+use exopi_rt::{Call, PageNumber, upcall};
 
 /// The core that the program runs on: the first environment is the boot core's.
 const CORE: usize = 0;
@@ -164,6 +164,55 @@ unsafe extern "C" fn counting() {
 }
 
 const _: () = assert!(Event::COUNT == 6, "`counting` copies six words");
+
+/// A handler that maps the page in x27 where the fault was, readable and writable, and goes on. If it is
+/// refused, it faults, which ends the environment.
+#[unsafe(naked)]
+unsafe extern "C" fn mapping() {
+    naked_asm!(
+        "and x1, x1, #~0xfff",
+        "mov x0, #0",
+        "mov x2, x27",
+        "mov x3, #0",
+        "mov x4, #1",
+        "mov x5, #3",
+        "svc #{insert_pte}",
+        // One done, no error.
+        "tbz x0, #16, 1f",
+        "mov x0, #{class}",
+        "svc #{resume}",
+        "1: udf #0",
+        class = const UpcallClass::Fault as u64,
+        insert_pte = const Call::insert_pte as u16,
+        resume = const Call::resume as u16,
+    )
+}
+
+/// Loads from `address`, where nothing is mapped until the handler has mapped `page`: from the fault until
+/// the access has succeeded, the handler's instructions included.
+pub(crate) fn fault_map(address: u64, page: PageNumber) -> Sample {
+    let before = events();
+    let (begin, end): (u64, u64) = with_entry(mapping, || {
+        let (begin, end);
+        // SAFETY: the handler maps a page there that nothing else uses; the rest it leaves alone.
+        unsafe {
+            asm!(
+                "mrs x20, pmccntr_el0",
+                "ldr xzr, [{address}]",
+                "mrs x21, pmccntr_el0",
+                address = in(reg) address,
+                in("x27") u64::from(page.get()),
+                out("x20") begin,
+                out("x21") end,
+            );
+        }
+        (begin, end)
+    });
+    Sample {
+        instructions: end - begin - overhead(),
+        events: between(before, events()),
+    }
+}
 
 /// Runs `work` with fault upcalls going to `handler`, then to where they went before.
 fn with_entry<T>(handler: unsafe extern "C" fn(), work: impl FnOnce() -> T) -> T {

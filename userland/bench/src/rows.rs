@@ -2,12 +2,15 @@
 //!
 //! Rows that take something give it back outside the measured part, so that rounds are alike.
 
+use core::sync::atomic::Ordering;
+
 use exopi_rt::page::{FrameType, Owner, PageRecord};
 use exopi_rt::registers::{Argument, Arguments, Reply};
 use exopi_rt::{
     Access, Call, Error, Object, PageNumber, PageSelect, PageSource, VirtAddr, exposed, memory,
 };
 
+use crate::authority;
 use crate::measure::{self, Sample};
 
 /// Rounds of a row.
@@ -26,7 +29,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// Runs the rounds, after some that are not counted.
-    fn measured(
+    pub(crate) fn measured(
         name: &'static str,
         mut round: impl FnMut() -> Result<Sample, Error>,
     ) -> Result<Self, Error> {
@@ -66,13 +69,19 @@ pub(crate) const ROWS: &[Measured] = &[
         Row::measured(name, || Ok(measure::svc0().entry))
     }),
     ("map_own", map_own),
+    ("map_one", authority::map_one),
+    ("cap_caveat", authority::cap_caveat),
+    ("map_batch_page", authority::map_batch_page),
     ("unmap_one", unmap_one),
     ("page_alloc", page_alloc),
     ("page_alloc_zeroed", page_alloc_zeroed),
+    ("cap_mint", authority::cap_mint),
+    ("fault_map", authority::fault_map),
+    ("env_create_destroy", authority::env_create_destroy),
 ];
 
 /// The refusal in a reply.
-fn refused(reply: Reply) -> Result<(), Error> {
+pub(crate) fn refused(reply: Reply) -> Result<(), Error> {
     reply.error().map_or(Ok(()), Err)
 }
 
@@ -85,7 +94,7 @@ fn null_call(name: &'static str) -> Result<Row, Error> {
 }
 
 /// Where pages are mapped to be measured: nothing else is there.
-const WINDOW: u64 = 0x20_0000_0000;
+pub(crate) const WINDOW: u64 = 0x20_0000_0000;
 
 /// Puts the window's tables in place; they stay.
 ///
@@ -187,6 +196,16 @@ fn owner() -> Result<Owner, Error> {
 /// The clock has a tick of 16 instructions, which is the figure's resolution.
 pub(crate) fn boot_to_el0() -> u64 {
     let machine = exposed::machine();
-    let ticks = machine.first_el0_ticks - machine.entry_ticks;
-    ticks * 1_000_000_000 / machine.ticks_per_second.max(1)
+    instructions_in(machine.first_el0_ticks - machine.entry_ticks)
+}
+
+/// Longest time that the kernel's lock was held since boot, all rows before this included.
+pub(crate) fn max_lock_hold() -> u64 {
+    let header = exposed::header();
+    instructions_in(header.longest_hold_ticks.load(Ordering::Relaxed))
+}
+
+/// Instructions in so many ticks: a nanosecond each, in the emulator under `-icount shift=0`.
+fn instructions_in(ticks: u64) -> u64 {
+    ticks * 1_000_000_000 / exposed::machine().ticks_per_second.max(1)
 }

@@ -15,7 +15,7 @@
 //! seal is the hash of the caveat under the old seal as key. Who has only the new seal cannot find the old
 //! one, and so cannot take the caveat away.
 
-use super::siphash::siphash;
+use super::siphash::{Initial, Start, siphash};
 use super::{Epoch, Identity, Rights, Seal};
 use crate::Error;
 
@@ -204,7 +204,8 @@ impl Seal {
     /// three different functions, so that a seal means something in one place of a chain only; it is free.
     #[inline(always)]
     pub const fn chain(self, position: u8, restriction: Restriction) -> Self {
-        self.chain_word(position, restriction.caveat().word(), restriction)
+        let word = restriction.caveat().word();
+        self.chain_word(position, word, restriction, Initial::KNOWN)
     }
 
     /// The same, for who has the restriction's word already: a seventh of the step's price.
@@ -214,15 +215,17 @@ impl Seal {
         position: u8,
         word: u32,
         restriction: Restriction,
+        initial: Initial,
     ) -> Self {
         let word = word as u64;
         let position = position as u64;
+        let start = Start::under(self.0, initial);
         Self(match restriction {
             Restriction::Holder(Identity { index, epoch }) => {
                 let first = word | (index as u64) << 32;
-                siphash::<1, 7>(self.0, [first], epoch.bits() | position << Epoch::BITS)
+                siphash::<1, 7>(start, [first], epoch.bits() | position << Epoch::BITS)
             }
-            _ => siphash::<0, 5>(self.0, [], word | position << 32),
+            _ => siphash::<0, 5>(start, [], word | position << 32),
         })
     }
 }

@@ -21,6 +21,7 @@ fn decode<T: Argument>(word: u64) -> Result<T, Error> {
 fn word() -> impl Strategy<Value = u64> {
     prop_oneof![
         any::<u64>(),
+        Just(0),
         (any::<u64>(), 0..64u32).prop_map(|(word, shift)| word >> shift),
         (0..8u64, any::<u64>(), 0..64u32)
             .prop_map(|(form, word, shift)| form << FORM_SHIFT | word >> shift >> 8),
@@ -137,10 +138,12 @@ proptest! {
     }
 
     #[test]
-    fn colours_are_those_that_frames_can_have(colour: u64) {
-        let word = 2 << FORM_SHIFT | formless(colour);
-        let good = formless(colour) < MAX_COLOURS as u64;
-        prop_assert_eq!(decode::<PageSelect>(word).is_ok(), good);
+    fn colours_are_those_that_frames_can_have(colour: u64, small in 0..2 * MAX_COLOURS as u64) {
+        for colour in [colour, small, MAX_COLOURS as u64] {
+            let word = 2 << FORM_SHIFT | formless(colour);
+            let good = formless(colour) < MAX_COLOURS as u64;
+            prop_assert_eq!(decode::<PageSelect>(word).is_ok(), good);
+        }
     }
 
     #[test]
@@ -153,7 +156,10 @@ proptest! {
     }
 
     #[test]
-    fn ranges_lie_in_user_space(address: u64, length: u64) {
+    fn ranges_lie_in_user_space(
+        address in prop_oneof![any::<u64>(), 0..MEMORY_END, (0..256u64).prop_map(|back| MEMORY_END - back)],
+        length in prop_oneof![any::<u64>(), 0..8u64],
+    ) {
         let ends = |bytes: u64| u128::from(address) + u128::from(bytes) * u128::from(length);
         let registers = &Arguments::new([address, length, 0, 0, 0, 0]);
         let bytes = UserBytes::decode(&mut registers.clone());

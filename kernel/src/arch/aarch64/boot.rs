@@ -49,8 +49,10 @@ const SCTLR_ON: u64 = SCTLR_OFF
     | 1 << 16
     | 1 << 18
     | 1 << 26;
-/// `CPACR_EL1.FPEN`: floating point for EL0. The kernel is built without it and leaves it alone.
-const CPACR_EL1: u64 = 3 << 20;
+/// `CPUECTLR_EL1.SMPEN`: the core takes part in coherence. It must be set before caches, or maintenance
+/// of caches and TLBs, are used (Cortex-A53 TRM, 4.3.77). The boards' firmware sets it; the emulator has no such
+/// bit and ignores writes.
+const SMPEN: u64 = 1 << 6;
 
 global_asm!(
     r#"
@@ -66,6 +68,7 @@ _start:
 .section .text.boot, "ax"
 __boot:
     msr daifset, #0xf
+    bl __join_coherence
     // The virtual counter, as everybody reads it later: at EL2 that is the physical one, since its
     // offset is about to become 0.
     mrs x19, cntvct_el0
@@ -110,6 +113,7 @@ __boot_high:
 .global __start_secondary
 __start_secondary:
     msr daifset, #0xf
+    bl __join_coherence
     bl __drop_to_el1
     bl __enable_mmu
     ldr x3, =__secondary_high
@@ -130,6 +134,15 @@ __secondary_high:
 __park:
     wfi
     b __park
+
+// Written only if the firmware has not done it: it may have kept the register to itself.
+__join_coherence:
+    mrs x1, s3_1_c15_c2_1
+    tbnz x1, #{SMPEN_BIT}, 1f
+    orr x1, x1, #{SMPEN}
+    msr s3_1_c15_c2_1, x1
+    isb
+1:  ret
 
 __drop_to_el1:
     ldr x1, ={SCTLR_OFF}
@@ -170,8 +183,6 @@ __enable_mmu:
     msr ttbr0_el1, x1
     adrp x1, __kernel_root
     msr ttbr1_el1, x1
-    mov x1, #{CPACR_EL1}
-    msr cpacr_el1, x1
     dsb sy
     tlbi vmalle1
     ic iallu
@@ -191,7 +202,8 @@ __enable_mmu:
     CNTHCTL_EL2 = const CNTHCTL_EL2,
     CPTR_EL2 = const CPTR_EL2,
     SPSR_EL2 = const SPSR_EL2,
-    CPACR_EL1 = const CPACR_EL1,
+    SMPEN = const SMPEN,
+    SMPEN_BIT = const SMPEN.ilog2(),
     MAIR = const mmu::MAIR,
     TCR = const mmu::TCR,
 );

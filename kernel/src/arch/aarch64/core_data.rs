@@ -8,16 +8,22 @@
     reason = "TPIDR_EL1 holds the address of this core's record"
 )]
 
+use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use aarch64_cpu::registers::{MPIDR_EL1, Readable, TPIDR_EL1, TPIDRRO_EL0, Writeable};
+use aarch64_cpu::registers::{MPIDR_EL1, Readable, TPIDR_EL1, Writeable};
 use exopi_abi::calls::Entry;
+use exopi_abi::domain::ObjectName;
 use exopi_abi::exposed::{CoreCounters, Event};
+use exopi_abi::page::Owner;
 use exopi_abi::uarea::UArea;
+use exopi_domains::Subject;
+use exopi_pages::Space;
 
+use super::switch::{self, guard};
+use super::uarea::OwnUArea;
 use crate::arch::{mmu, vectors};
-use crate::environment::EnvironmentNumber;
 use crate::exposed;
 
 /// Number of a core: 0 to 3.
@@ -56,14 +62,24 @@ pub struct Core {
     counters: *const CoreCounters,
     /// The call table.
     table: *const Entry,
-    /// Where the kernel sees the u-area of the environment that runs here.
+    /// Where the kernel sees the u-area of the environment that runs here; null if none does.
     uarea: AtomicPtr<UArea>,
+    /// What a fault must look at first: bits of [`guard`].
+    guards: AtomicU64,
+    /// Which bits of the processor state count in the environment's frames.
+    pstate_mask: AtomicU64,
     /// Top of the stack for exceptions that find the other one used up.
     emergency_stack: u64,
     /// Where the environment sees its u-area.
     uarea_user: AtomicU64,
-    /// Which environment runs here: its [`EnvironmentNumber`], or 0 for none.
-    environment: AtomicU64,
+    /// Who runs here, in parts: each is copied by two loads, where the whole would take a call of `memcpy`.
+    name: Cell<ObjectName>,
+    owner: Cell<Owner>,
+    /// `None` while nobody does.
+    space: Cell<Option<Space>>,
+    number: u8,
+    /// Whether another core has asked that the kernel look after who runs here.
+    attention: Cell<bool>,
 }
 
 /// Address of the record of the core that runs this: `TPIDR_EL1`, and SP when an exception comes from
@@ -99,7 +115,10 @@ pub mod offset {
     /// The two are loaded as a pair.
     pub const COUNTERS_AND_TABLE: usize = COUNTERS;
     const _: () = assert!(offset_of!(Core, table) == COUNTERS + 8);
-    pub const UAREA: usize = offset_of!(Core, uarea);
+    /// The two are loaded as a pair.
+    pub const UAREA_AND_GUARDS: usize = offset_of!(Core, uarea);
+    const _: () = assert!(offset_of!(Core, guards) == UAREA_AND_GUARDS + 8);
+    pub const PSTATE: usize = offset_of!(Core, pstate_mask);
     pub const EMERGENCY_STACK: usize = offset_of!(Core, emergency_stack);
     pub const UAREA_USER: usize = offset_of!(Core, uarea_user);
 }
@@ -123,9 +142,15 @@ impl Core {
                 counters: exposed::counters(number),
                 table: vectors::table(),
                 uarea: AtomicPtr::new(core::ptr::null_mut()),
+                guards: AtomicU64::new(guard::VECTORS),
+                pstate_mask: AtomicU64::new(switch::pstate_mask(false)),
                 emergency_stack: (slot + EMERGENCY_TOP) as u64,
                 uarea_user: AtomicU64::new(0),
-                environment: AtomicU64::new(0),
+                name: Cell::new(ObjectName::from_word(0)),
+                owner: Cell::new(Owner::NOBODY),
+                space: Cell::new(None),
+                number: number.index() as u8,
+                attention: Cell::new(false),
             });
         }
         TPIDR_EL1.set(core as u64);
@@ -146,36 +171,99 @@ impl Core {
     #[inline(always)]
     fn at(address: CoreAddress) -> &'static Self {
         // SAFETY: `init` has put the address of this core's record in `TPIDR_EL1` before any other Rust
-        // code of the kernel runs on the core, and the record is never moved. What changes in it is
-        // atomic, but for `scratch`, which the vectors alone look at.
+        // code of the kernel runs on the core, and the record is never moved. No other core ever has a
+        // reference to it, and what changes in it is atomic or in a cell, but for `scratch`, which the
+        // vectors alone look at.
         unsafe { &*(address.0 as *const Self) }
     }
 
-    /// Makes environment `number`, whose u-area is at `uarea` for the kernel and at `user` for itself,
-    /// the one that runs here.
-    pub fn enter(number: EnvironmentNumber, uarea: *mut UArea, user: u64) {
+    /// Makes `subject`, whose u-area is at `uarea` for the kernel and at `user` for itself, the one that
+    /// runs here.
+    pub fn take(subject: Subject, uarea: *mut UArea, user: u64, debugged: bool) {
         let core = Self::current();
         core.uarea.store(uarea, Ordering::Relaxed);
         core.uarea_user.store(user, Ordering::Relaxed);
-        core.environment.store(number.get(), Ordering::Relaxed);
-        TPIDRRO_EL0.set(user);
+        Self::renew(subject, debugged);
     }
 
-    /// Where the kernel sees the u-area of the environment that runs here.
+    /// Takes note that the one that runs here draws on another account, or is debugged from now on or not.
+    pub fn renew(subject: Subject, debugged: bool) {
+        let core = Self::current();
+        let mask = switch::pstate_mask(debugged);
+        core.pstate_mask.store(mask, Ordering::Relaxed);
+        core.name.set(subject.name);
+        core.owner.set(subject.owner);
+        core.space.set(Some(subject.space));
+    }
+
+    /// Nobody runs here any more.
+    pub fn vacate() {
+        let core = Self::current();
+        core.uarea.store(core::ptr::null_mut(), Ordering::Relaxed);
+        core.uarea_user.store(0, Ordering::Relaxed);
+        core.space.set(None);
+    }
+
+    /// Who runs here, if anybody does.
     #[inline(always)]
-    pub fn uarea() -> *mut UArea {
+    pub fn subject() -> Option<Subject> {
+        let core = Self::current();
+        Some(Subject {
+            name: core.name.get(),
+            owner: core.owner.get(),
+            space: core.space.get()?,
+            core: core.number,
+        })
+    }
+
+    /// Who runs here and has made a call or been interrupted.
+    #[inline(always)]
+    pub fn caller() -> Subject {
+        match Self::subject() {
+            Some(subject) => subject,
+            None => unreachable!("an exception from EL0 without an environment"),
+        }
+    }
+
+    /// The u-area of the environment that runs here. Only while one does.
+    #[inline(always)]
+    pub fn uarea() -> OwnUArea {
         Self::uarea_at(Self::address())
     }
 
     /// The same, for a caller that needs the record's address too and reads the register once.
     #[inline(always)]
-    pub fn uarea_at(address: CoreAddress) -> *mut UArea {
-        Self::at(address).uarea.load(Ordering::Relaxed)
+    pub fn uarea_at(address: CoreAddress) -> OwnUArea {
+        let place = Self::at(address).uarea.load(Ordering::Relaxed);
+        // SAFETY: the u-area of an environment stays one while it runs: whoever destroys it waits until this
+        // core has left it, and the core calls this only before it does.
+        unsafe { OwnUArea::new(place) }
     }
 
-    /// Whether environment `number` is the one that runs here.
-    pub fn runs(number: EnvironmentNumber) -> bool {
-        Self::current().environment.load(Ordering::Relaxed) == number.get()
+    /// Sets a bit of [`guard`]; whether it was clear.
+    pub fn raise_guard(bit: u64) -> bool {
+        let guards = &Self::current().guards;
+        let before = guards.load(Ordering::Relaxed);
+        guards.store(before | bit, Ordering::Relaxed);
+        before & bit == 0
+    }
+
+    /// Clears a bit of [`guard`]; whether it was set.
+    pub fn lower_guard(bit: u64) -> bool {
+        let guards = &Self::current().guards;
+        let before = guards.load(Ordering::Relaxed);
+        guards.store(before & !bit, Ordering::Relaxed);
+        before & bit != 0
+    }
+
+    /// The kernel shall look after who runs here before it returns to EL0.
+    pub fn ask_attention() {
+        Self::current().attention.set(true);
+    }
+
+    /// Whether it shall; asked once, it is not told again.
+    pub fn take_attention() -> bool {
+        Self::current().attention.replace(false)
     }
 
     /// This core's counters.

@@ -7,10 +7,8 @@
 
 use core::fmt;
 
-use exopi_abi::uarea::UpcallClass;
-
 use super::core_data::{CoreNumber, EMERGENCY_TOP, SLOT_BYTES};
-use super::{mmu, semihosting, upcall, user};
+use super::{mmu, semihosting, user};
 use crate::failure;
 
 /// The state that a kernel exception interrupted, as the vectors save it.
@@ -182,22 +180,6 @@ impl fmt::Display for Headline {
             "synchronous exception" => write!(f, "{}", self.cause),
             vector => write!(f, "{vector}; {}", self.cause),
         }
-    }
-}
-
-/// Called by the vectors when an upcall cannot be delivered: its frame waits to be resumed already, or
-/// there is no handler. The environment does not run again.
-#[unsafe(no_mangle)]
-extern "C" fn __environment_suspended() -> ! {
-    crate::environment::suspended(&upcall::read(UpcallClass::Fault), current_cause());
-}
-
-/// What this core's syndrome registers say.
-fn current_cause() -> Cause {
-    use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
-    Cause {
-        esr: ESR_EL1.get(),
-        far: FAR_EL1.get(),
     }
 }
 

@@ -266,7 +266,14 @@ pub fn leave_lower_half() {
     invalidate_all_here();
 }
 
-/// Makes `space` the lower half on this core.
+/// Leaves nothing in the lower half on this core: no environment runs here. What the core's TLB still has of
+/// the last one's space is told apart by its ASID until that is invalidated.
+pub fn empty_lower_half() {
+    set_lower_half(NOTHING.physical());
+}
+
+/// Makes `space` the lower half on this core. Table and ASID change by one write, so that no walk by one is
+/// ever kept under the other (ARM DDI 0487, D8.16: with TCR_EL1.A1 = 0 the ASID is TTBR0's).
 pub fn enter_space(space: &Space) {
     set_lower_half(space.ttbr0());
 }

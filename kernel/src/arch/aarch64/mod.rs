@@ -2,10 +2,11 @@
 //!
 //! * [`boot`]: from the firmware's hand-over to Rust, on each core.
 //! * [`vectors`]: the exception table and the paths that are counted in instructions.
+//! * [`switch`]: from one environment to another; [`macros`]: what both share.
 //! * [`exception`]: what becomes of an exception that nobody expected.
 //! * [`core_data`]: what each core has of its own.
 //! * [`mmu`]: the kernel's own mappings; [`tables`]: those of spaces, behind one trait.
-//! * [`upcall`]: the way back from an upcall.
+//! * [`upcall`]: notices, and the way back from an upcall; [`uarea`]: the page that both use.
 //! * [`user`]: the one way to user memory.
 //! * [`timer`], [`smp`], [`pmu`], [`cache`], [`barrier`], [`memory`], [`semihosting`].
 
@@ -14,13 +15,16 @@ pub mod boot;
 pub mod cache;
 pub mod core_data;
 pub mod exception;
+mod macros;
 pub mod memory;
 pub mod mmu;
 pub mod pmu;
 pub mod semihosting;
 pub mod smp;
+pub mod switch;
 pub mod tables;
 pub mod timer;
+pub mod uarea;
 pub mod upcall;
 pub mod user;
 pub mod vectors;

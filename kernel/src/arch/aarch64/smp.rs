@@ -9,9 +9,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use exopi_bsp::boards::SPIN_TABLE;
 
 use super::core_data::{Core, CoreNumber, count};
-use super::{barrier, cache, mmu, pmu, timer, vectors};
+use super::{barrier, cache, mmu, pmu, switch, timer, vectors};
 use crate::exposed::MAX_CORES;
-use crate::interrupts;
+use crate::{environment, interrupts};
 
 /// What a core can be asked from another one.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub enum Message {
     Ping = 1,
     /// Stop for good: the machine is about to end.
     Stop = 2,
+    /// Look after the environment that runs on you, or for one that waits.
+    Attend = 4,
 }
 
 /// What a core shares with those that send to it.
@@ -46,6 +48,7 @@ unsafe extern "C" {
 pub fn init_this_core() {
     Core::init();
     vectors::init();
+    switch::init();
     timer::init();
     pmu::init();
 }
@@ -118,6 +121,9 @@ pub fn serve_messages() {
     if messages & Message::Ping as u32 != 0 {
         mailbox.answered.store(true, Ordering::Release);
     }
+    if messages & Message::Attend as u32 != 0 {
+        Core::ask_attention();
+    }
     if messages & Message::Stop as u32 != 0 {
         sleep_for_good();
     }
@@ -140,9 +146,11 @@ extern "C" fn secondary_main() -> ! {
     MAILBOXES[core.index()]
         .online
         .store(true, Ordering::Release);
-    loop {
-        // Interrupts are masked: a pending one wakes the core and is served here.
-        aarch64_cpu::asm::wfi();
-        interrupts::serve();
-    }
+    environment::idle()
+}
+
+/// Sleeps until an interrupt is pending. It is masked, and served by the caller.
+pub fn sleep() {
+    barrier::complete_system();
+    aarch64_cpu::asm::wfi();
 }

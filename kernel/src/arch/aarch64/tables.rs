@@ -5,9 +5,9 @@
 
 use core::arch::asm;
 
+use exopi_abi::PageNumber;
 use exopi_abi::exposed::Event;
 use exopi_abi::layout::PAGE_SIZE;
-use exopi_abi::PageNumber;
 use exopi_pages::{Hardware, Index, Link, UserPage};
 
 use super::core_data::count_event;

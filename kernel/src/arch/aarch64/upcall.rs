@@ -1,44 +1,53 @@
-//! The way back from an upcall: the other half is in [`super::vectors`].
-#![expect(unsafe_code, reason = "reads the u-area, and leaves for EL0")]
+//! Upcalls: the delivery of notices, and the way back. That of faults is in [`super::vectors`].
+#![expect(unsafe_code, reason = "leaves for EL0")]
 
-use core::mem::offset_of;
+use exopi_abi::uarea::UpcallClass;
 
-use exopi_abi::uarea::{Frame, UArea, UpcallClass};
-
-use super::core_data::{Core, CoreAddress};
-
-unsafe extern "C" {
-    /// Goes on with the state in `frame` (see `vectors`), leaving the kernel's stack empty.
-    fn __resume(frame: *mut Frame, core: CoreAddress) -> !;
-}
-
-/// The frame of `class` in a u-area.
-#[inline(always)]
-fn frame_in(uarea: *mut UArea, class: UpcallClass) -> *mut Frame {
-    let frames = uarea.wrapping_byte_add(offset_of!(UArea, frames));
-    frames.cast::<Frame>().wrapping_add(class as usize)
-}
-
-/// What the frame of `class` holds, in the u-area of the environment that runs here.
-pub fn read(class: UpcallClass) -> Frame {
-    let frame = frame_in(Core::uarea(), class);
-    // SAFETY: the u-area of a running environment is a page of the linear window, and a class's number
-    // is less than the number of frames. EL0 may write it at any time, hence volatile.
-    unsafe { frame.read_volatile() }
-}
+use super::core_data::{Core, count};
+use super::switch;
+use super::uarea::OwnUArea;
 
 /// Goes on with the state in the frame of `class`, which is released; comes back if none is held. Of the
-/// processor state it takes the condition flags: whatever else the frame says, EL0 it is, with nothing
-/// masked.
+/// processor state it takes the condition flags, and single step where the environment is debugged:
+/// whatever else the frame says, EL0 it is, with nothing masked.
 #[inline(always)]
 pub fn resume(class: UpcallClass) {
     let core = Core::address();
-    let frame = frame_in(Core::uarea_at(core), class);
-    let held = frame.wrapping_byte_add(offset_of!(Frame, held));
-    // SAFETY: as in `read`.
-    if unsafe { held.cast::<u64>().read_volatile() } != 0 {
-        // SAFETY: the frame is readable and writable; what it holds is the environment's own registers.
-        // The call's stack frames are given up: nothing in them has a destructor to run.
-        unsafe { __resume(frame, core) }
+    let area = Core::uarea_at(core);
+    if area.holds(class) {
+        // SAFETY: it is a frame of the u-area; the call's stack frames have no destructor to run.
+        unsafe { switch::resume(area.frame(class), core) }
     }
+}
+
+/// Whether the environment that runs here takes a notice now. If not, its u-area says from now on that one
+/// waits.
+pub fn takes_notice() -> bool {
+    let area = Core::uarea();
+    let takes = area.read(OwnUArea::MASKED) == 0
+        && !area.holds(UpcallClass::Notice)
+        && area.read(OwnUArea::NOTICE_PC) != 0;
+    if !takes {
+        area.write(OwnUArea::WAITING, 1);
+    }
+    takes
+}
+
+/// Delivers `bits` to the environment that runs here: its state, which is in `saved`, goes to the frame of
+/// notices, and `saved` says how the handler begins.
+pub fn deliver_notice(bits: u64) {
+    let area = Core::uarea();
+    let pc = area.read(OwnUArea::SAVED_PC);
+    area.copy_saved_to_notice();
+    area.write(OwnUArea::NOTICE_ESR, bits);
+    area.write(OwnUArea::NOTICE_FAR, 0);
+    area.write(OwnUArea::NOTICE_HELD, 1);
+    area.write(OwnUArea::WAITING, 0);
+    area.write(OwnUArea::saved_x(0), bits);
+    area.write(OwnUArea::saved_x(1), 0);
+    area.write(OwnUArea::saved_x(2), pc);
+    area.write(OwnUArea::SAVED_SP, area.read(OwnUArea::NOTICE_SP));
+    area.write(OwnUArea::SAVED_PC, area.read(OwnUArea::NOTICE_PC));
+    area.write(OwnUArea::SAVED_PSTATE, 0);
+    count(&Core::counters().upcalls);
 }

@@ -9,7 +9,9 @@ use core::arch::{asm, global_asm};
 use core::mem::{offset_of, size_of};
 
 use exopi_abi::capability::CAPABILITY_WORDS;
-use exopi_abi::{Error, Operation, Reply, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut};
+use exopi_abi::{
+    Error, Operation, Progress, Reply, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut,
+};
 
 unsafe extern "C" {
     /// Copies from user memory; returns the bytes that could not be copied.
@@ -114,6 +116,14 @@ pub fn copy_out(from: &[u8], to: &UserBytesMut<'_>) -> usize {
     // store writes what EL0 may write or faults to the fix-up.
     let left = unsafe { __copy_to_user(to.address(), from.as_ptr(), length) };
     (length - left) as usize
+}
+
+/// How far a copy came, as a call tells it: one that moved nothing of what there was found no memory.
+pub fn progress(done: usize, wanted: u64) -> Progress {
+    Progress {
+        done: done as u64,
+        stopped: (done == 0 && wanted > 0).then_some(Error::BadAddress),
+    }
 }
 
 /// An instruction that may fault, and the label where the kernel goes on then: as `USER` above, for blocks of
@@ -263,7 +273,10 @@ impl UserOperation {
         const { assert!(offset_of!(Operation, call) == 0 && offset_of!(Operation, arguments) == 8) };
         let [call, a, b, c, d, e] = read_words(self.0)?;
         // What cannot be told must not be done.
-        self.write(Reply { status: 0, value: 0 })?;
+        self.write(Reply {
+            status: 0,
+            value: 0,
+        })?;
         Ok((call, [a, b, c, d, e]))
     }
 
@@ -285,6 +298,10 @@ impl UserOperation {
                 size_of_val(&words) as u64,
             )
         };
-        if left == 0 { Ok(()) } else { Err(Error::BadAddress) }
+        if left == 0 {
+            Ok(())
+        } else {
+            Err(Error::BadAddress)
+        }
     }
 }

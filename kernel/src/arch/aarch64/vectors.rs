@@ -1,14 +1,18 @@
 //! The exception table, and the paths whose instructions are counted.
 //!
 //! From EL0, SP is the address of this core's [`Core`](super::core_data::Core) and the stack below it
-//! is empty. There are three ways in and three ways out:
+//! is empty. There are three ways in and three ways out; what leads to another environment is in
+//! [`super::switch`]:
 //!
 //! ```text
 //!   svc #n, n known   --> count, call table[n - 1], scrub --> eret      null_call
+//!                         a call that may give the core away --> switch::__saving_call
 //!   svc #n, n unknown --> count, NoSuchCall, scrub --> eret
 //!   anything else     --> state to the u-area's frame, count --> eret to the handler
-//!                         frame held, or no handler --> environment_suspended (Rust)
+//!                         guards are up --> switch::__guarded: vector registers, single steps
+//!                         frame held, or no handler --> switch::__suspend
 //!   interrupt         --> caller-saved registers to the stack, Rust, back, eret
+//!                         the environment is asked for --> switch::__attend
 //! ```
 //!
 //! `svc #0` is "anything else": it has no number. What leaves the kernel in registers:
@@ -33,13 +37,18 @@ use exopi_abi::{Call, Error};
 
 use super::core_data::{STACK_BOTTOM, offset};
 use super::exception::Record;
-use super::mmu;
+use super::macros::{count_exception, macros, purge};
+use super::{mmu, switch};
 use crate::syscall::Caller;
 
-const CALLS: usize = Call::ALL.len();
+/// How many calls there are.
+pub const CALLS: usize = Call::ALL.len();
 
 /// The call table: element n serves `svc #n+1`.
-static TABLE: [Entry; CALLS] = entries::<Caller>();
+static TABLE: [Entry; CALLS] = switch::saving(entries::<Caller>());
+
+/// What serves each call in Rust, likewise.
+pub static HANDLERS: [Entry; CALLS] = entries::<Caller>();
 
 /// The call table's address, for the cores' records.
 pub fn table() -> *const Entry {
@@ -52,23 +61,10 @@ pub fn init() {
 }
 
 /// Bytes of the caller-saved registers, and of room for x18 and x30, on the stack.
-const SAVED_BYTES: usize = 20 * 8;
-
-/// In builds with feature `count`: one more exception from EL0, with registers that are free there.
-#[cfg(feature = "count")]
-macro_rules! count_exception {
-    () => {
-        ".macro COUNT_EXCEPTION temporary\n COUNT {EXCEPTIONS}, \\temporary\n .endm\n"
-    };
-}
-#[cfg(not(feature = "count"))]
-macro_rules! count_exception {
-    () => {
-        ".macro COUNT_EXCEPTION temporary\n .endm // {EXCEPTIONS}\n"
-    };
-}
+pub const SAVED_BYTES: usize = 20 * 8;
 
 global_asm!(
+    macros!(),
     count_exception!(),
     r#"
 // Zeroes the caller-saved registers from x2 on. `zero` in the core's record is loaded in pairs: half
@@ -83,35 +79,6 @@ global_asm!(
     ldp x14, x15, [sp, #{ZERO}]
     ldp x16, x17, [sp, #{ZERO}]
     ldp x18, x30, [sp, #{ZERO}]
-.endm
-
-// Adds one to the counter at \offset of this core's counters, using x17 and \temporary.
-.macro COUNT offset, temporary
-    ldr x17, [sp, #{COUNTERS}]
-    ldr \temporary, [x17, #\offset]
-    add \temporary, \temporary, #1
-    str \temporary, [x17, #\offset]
-.endm
-
-// Moves x2..x15 to or from a block of registers, x0's place being at \at, by \op (stp or ldp).
-.macro X2_TO_X15 op, base, at=0
-    \op x2, x3, [\base, #\at + 16]
-    \op x4, x5, [\base, #\at + 32]
-    \op x6, x7, [\base, #\at + 48]
-    \op x8, x9, [\base, #\at + 64]
-    \op x10, x11, [\base, #\at + 80]
-    \op x12, x13, [\base, #\at + 96]
-    \op x14, x15, [\base, #\at + 112]
-.endm
-
-// The same for x18..x29.
-.macro X18_TO_X29 op, base, at=0
-    \op x18, x19, [\base, #\at + 144]
-    \op x20, x21, [\base, #\at + 160]
-    \op x22, x23, [\base, #\at + 176]
-    \op x24, x25, [\base, #\at + 192]
-    \op x26, x27, [\base, #\at + 208]
-    \op x28, x29, [\base, #\at + 224]
 .endm
 
 // An exception that finds the kernel itself running, or that nothing can be done about. x0 goes where
@@ -177,7 +144,10 @@ __not_a_call:
     cbz x17, __unknown_call
 
 __upcall:
-    ldr x16, [sp, #{UAREA}]
+    ldp x16, x17, [sp, #{UAREA_AND_GUARDS}]
+    cbnz x17, __guarded
+// x16 = u-area.
+__unguarded_upcall:
     ldr x17, [x16, #{HELD}]
     cbnz x17, __suspend
     stp x0, x1, [x16, #{FRAME} + 0]
@@ -214,12 +184,6 @@ __unknown_call:
     SCRUB_CALLER_SAVED
     eret
 
-__suspend:
-__no_handler:
-    // The environment gets nothing more from here, so its registers need not survive; the frame is
-    // its last upcall's, or this state without `held`.
-    b __environment_suspended
-
 __interrupt:
     sub sp, sp, #{SAVED_BYTES}
     stp x0, x1, [sp, #0]
@@ -227,6 +191,7 @@ __interrupt:
     stp x16, x17, [sp, #128]
     stp x18, x30, [sp, #144]
     bl __serve_interrupts
+    cbnz x0, __attend
     ldp x0, x1, [sp, #0]
     X2_TO_X15 ldp, sp
     ldp x16, x17, [sp, #128]
@@ -290,32 +255,14 @@ __kernel_exception:
     ldr x30, [sp, #240]
     add sp, sp, #{RECORD_BYTES}
     eret
-
-.text
-// x0 = frame in the u-area, x1 = this core's record. Never returns to its caller: the stack is empty
-// again, as an exception from EL0 expects it.
-.global __resume
-__resume:
-    mov sp, x1
-    ldp x1, x2, [x0, #{PC_IN_FRAME}]
-    and x2, x2, #0xf0000000
-    msr elr_el1, x1
-    msr spsr_el1, x2
-    str xzr, [x0, #{HELD_IN_FRAME}]
-    ldp x30, x3, [x0, #240]
-    msr sp_el0, x3
-    X18_TO_X29 ldp, x0
-    ldp x16, x17, [x0, #128]
-    X2_TO_X15 ldp, x0
-    ldp x0, x1, [x0, #0]
-    eret
 "#,
+    purge!(),
     SCRATCH = const offset::SCRATCH,
     ZERO = const offset::ZERO,
     FIRST_CALL = const offset::FIRST_CALL,
     COUNTERS = const offset::COUNTERS,
     COUNTERS_AND_TABLE = const offset::COUNTERS_AND_TABLE,
-    UAREA = const offset::UAREA,
+    UAREA_AND_GUARDS = const offset::UAREA_AND_GUARDS,
     EMERGENCY_STACK = const offset::EMERGENCY_STACK,
     UAREA_USER = const offset::UAREA_USER,
     CALLS = const CALLS,
@@ -328,8 +275,6 @@ __resume:
     PC = const offset_of!(UArea, frames) + offset_of!(Frame, pc),
     ESR = const offset_of!(UArea, frames) + offset_of!(Frame, esr),
     HELD = const offset_of!(UArea, frames) + offset_of!(Frame, held),
-    PC_IN_FRAME = const offset_of!(Frame, pc),
-    HELD_IN_FRAME = const offset_of!(Frame, held),
     SAVED_BYTES = const SAVED_BYTES,
     RECORD_BYTES = const Record::BYTES,
     STACK_BIT = const STACK_BOTTOM.ilog2(),

@@ -156,9 +156,14 @@ impl<'a> Builder<'a> {
             self.space.map(at, new, count, RW).unless_stopped()?;
         }
         let at = self.at.plus(plan.uarea()).ok_or(Error::BadAddress)?;
-        self.space.supply_tables(at)?;
         memory::with_page(|uarea| {
-            let environment = Environment::create(self.space, uarea, at)?;
+            let environment = match Environment::create(self.space, uarea, at) {
+                Err(Error::NoTable) => {
+                    self.space.supply_tables(at)?;
+                    Environment::create(self.space, uarea, at)?
+                }
+                outcome => outcome?,
+            };
             let name = environment.name().ok_or(Error::Stale)?;
             self.write_uarea(environment, name).inspect_err(|_| {
                 // It was made just now and does not run: nothing can refuse to end it.

@@ -135,6 +135,24 @@ fn superpages_are_found_page_by_page() {
 }
 
 #[test]
+fn tables_are_told_from_superpages() {
+    let mut memory = with_tables();
+    memory.set(2, 1, page(0x400, RW, RW) & !bits::TABLE_OR_PAGE);
+    memory.show();
+    let table = |address, level| table_of(address, level).map(PageNumber::get);
+    assert_eq!(table(AT, TableLevel::Two), Some(2));
+    assert_eq!(table(AT, TableLevel::Three), Some(3));
+    let next = AT + TableLevel::Three.span();
+    assert_eq!(table(next, TableLevel::Three), None, "a superpage");
+    assert_eq!(
+        table(next + TableLevel::Three.span(), TableLevel::Three),
+        None
+    );
+    assert_eq!(table(AT + TableLevel::Two.span(), TableLevel::Three), None);
+    assert_eq!(table(TABLES_BASE, TableLevel::Two), None);
+}
+
+#[test]
 fn a_walk_passes_over_what_has_no_tables() {
     let mut memory = with_tables();
     for index in [0, 3, 511] {

@@ -5,5 +5,6 @@ mod device_tree;
 mod failures;
 mod images;
 mod position;
+mod randomness;
 mod serial_line;
 mod typing;

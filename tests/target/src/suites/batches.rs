@@ -3,8 +3,8 @@
 use exopi_rt::page::{BATCH_BOUND, BATCH_MAPPINGS, INSERT_BOUND};
 use exopi_rt::registers::{Argument, Arguments, Outcome as _};
 use exopi_rt::{
-    Access, Call, Error, Note, Object, OnRefusal, Operation, PageSource, Progress,
-    Reply, UserOperations, VirtAddr, stubs,
+    Access, Call, Error, Note, Object, OnRefusal, Operation, PageSource, Progress, Reply,
+    UserOperations, VirtAddr, stubs,
 };
 
 use crate::area::{Area, RW, give_run, place, record, take_run};
@@ -166,7 +166,11 @@ fn only_calls_on_mappings() -> Outcome {
             call: number,
             ..Operation::default()
         }];
-        check_eq!(batch(&mut operations, OnRefusal::Stop), done(1), "call {number}");
+        check_eq!(
+            batch(&mut operations, OnRefusal::Stop),
+            done(1),
+            "call {number}"
+        );
         check_eq!(
             result(&operations[0]),
             Progress::refused(Error::Malformed),
@@ -212,7 +216,11 @@ fn bounds() -> Outcome {
     );
     let mut many = [note(at(0)?, 5)?; BATCH_BOUND as usize + 1];
     check_eq!(batch(&mut many, OnRefusal::GoOn), done(BATCH_BOUND));
-    check_eq!(many[BATCH_BOUND as usize].status, u64::MAX, "the one beyond");
+    check_eq!(
+        many[BATCH_BOUND as usize].status,
+        u64::MAX,
+        "the one beyond"
+    );
     // An operation at its bound is not whole, and ends the batch.
     let wanted = INSERT_BOUND + 1;
     let first = take_run(wanted)?;
@@ -255,7 +263,12 @@ fn unreadable_and_unwritable() -> Outcome {
     // It lies across the border: the call, or its arguments, or all but the result can be read.
     for words in 1..8 {
         let address = border - 8 * words;
-        let words = [good.call, good.arguments[0], good.arguments[1], good.arguments[2]];
+        let words = [
+            good.call,
+            good.arguments[0],
+            good.arguments[1],
+            good.arguments[2],
+        ];
         let rest = [good.arguments[3], good.arguments[4], 0, 0];
         for (offset, word) in (0..).zip(words.into_iter().chain(rest)) {
             let place = address + 8 * offset;
@@ -322,7 +335,10 @@ fn space_by_capability() -> Outcome {
     let source = PageSource::Run(run(page, &by_pages)?);
     for (space, expected) in [
         (of(SpaceRights::MAP)?, [done(1), done(1)]),
-        (of(SpaceRights::JOIN)?, [Progress::refused(Error::MissingRight); 2]),
+        (
+            of(SpaceRights::JOIN)?,
+            [Progress::refused(Error::MissingRight); 2],
+        ),
     ] {
         let mut operations = [map(at(0)?, source, 1, RW), unmap(at(0)?, 1)];
         let words = UserOperations::from(&mut operations[..]);

@@ -29,10 +29,12 @@ fn null_gives_the_version() -> Outcome {
     machine::check_scrubbed(&before, &after)
 }
 
-/// Arguments that are nonsense for each call but those that take none of them.
+/// Arguments that are nonsense for each call but those that take none of them, and are never refused or
+/// end the machine.
 fn refusals_scrub_registers() -> Outcome {
     for row in ROWS {
-        if matches!(row.call, Call::null | Call::board_exit | Call::board_reset) {
+        let takes_none = row.arguments.is_empty();
+        if takes_none || row.call == Call::board_exit {
             continue;
         }
         machine::write_stub(0, row.call.number())?;

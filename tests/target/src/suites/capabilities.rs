@@ -1,5 +1,6 @@
 //! Capabilities: good for what they say, and for nothing once a bit is changed, a stamp or a caveat added.
 
+use exopi_rt::capability::siphash::{Initial, Start};
 use exopi_rt::capability::{
     Badge, Body, CAPABILITY_WORDS, Capability, Epoch, Identity, Kind, PageRights, Restriction,
     Rights, Seal, Second, SpaceRights,
@@ -116,11 +117,14 @@ fn forged_seals() -> Outcome {
         [low, 0],
         [0, high],
         // What a kernel would seal whose key is known: zeros.
-        body.seal([0, 0]).words(),
+        body.seal(Start::under([0, 0], Initial::KNOWN)).words(),
     ];
     for guess in &mut guesses {
         let forged = Capability::new(&body, Seal::from_words(*guess)).words();
-        check_eq!(insert_by(at, page, &forged, 1, R), refused(Error::WrongSeal));
+        check_eq!(
+            insert_by(at, page, &forged, 1, R),
+            refused(Error::WrongSeal)
+        );
     }
     // A genuine seal under another body: more rights, another page, more pages.
     for body in [
@@ -129,7 +133,10 @@ fn forged_seals() -> Outcome {
         Body::new(READ_WRITE, page.get() ^ 1, 1, epoch)?,
     ] {
         let forged = Capability::new(&body, Seal::from_words([low, high])).words();
-        check_eq!(insert_by(at, page, &forged, 1, R), refused(Error::WrongSeal));
+        check_eq!(
+            insert_by(at, page, &forged, 1, R),
+            refused(Error::WrongSeal)
+        );
     }
     memory::give_page(page)?;
     area.close()
@@ -187,11 +194,19 @@ fn stale_after_being_a_table() -> Outcome {
     let border = place(Area::address(512))?;
     crate::area::insert_table(border, level, table, links)?;
     for (page, words) in [table, links].into_iter().zip(&words) {
-        check_eq!(insert_by(at, page, words, 1, R), refused(Error::Stale), "as a table");
+        check_eq!(
+            insert_by(at, page, words, 1, R),
+            refused(Error::Stale),
+            "as a table"
+        );
     }
     check_eq!(crate::area::remove_table(border, level)?, table);
     for (page, words) in [table, links].into_iter().zip(&words) {
-        check_eq!(insert_by(at, page, words, 1, R), refused(Error::Stale), "after that");
+        check_eq!(
+            insert_by(at, page, words, 1, R),
+            refused(Error::Stale),
+            "after that"
+        );
         memory::give_page(page)?;
     }
     area.close()
@@ -206,7 +221,10 @@ fn masks_take_rights_away() -> Outcome {
     // A wider mask gives nothing back.
     let wide = masked(&readable, ALL)?;
     for words in [readable, wide] {
-        check_eq!(insert_by(at, page, &words, 1, RW), refused(Error::MissingRight));
+        check_eq!(
+            insert_by(at, page, &words, 1, RW),
+            refused(Error::MissingRight)
+        );
         check_eq!(
             stubs::page_free(run(page, &words)?, 1),
             refused(Error::MissingRight)
@@ -220,7 +238,10 @@ fn masks_take_rights_away() -> Outcome {
         remove(at, 1).unless_stopped()?;
     }
     let nothing = masked(&good, PageRights::empty())?;
-    check_eq!(insert_by(at, page, &nothing, 1, R), refused(Error::MissingRight));
+    check_eq!(
+        insert_by(at, page, &nothing, 1, R),
+        refused(Error::MissingRight)
+    );
     memory::give_page(page)?;
     area.close()
 }
@@ -231,7 +252,11 @@ fn caveats_stay() -> Outcome {
     let at = place(Area::address(0))?;
     let page = memory::take_page()?;
     let good = mint_pages(page, 1, READ_WRITE)?;
-    let badge = |value| Badge::new(value).map(Restriction::Badge).ok_or(Error::OutOfRange);
+    let badge = |value| {
+        Badge::new(value)
+            .map(Restriction::Badge)
+            .ok_or(Error::OutOfRange)
+    };
     let once = masked(&good, PageRights::READ)?;
     let twice = attenuate(&once, badge(5)?)?;
     let thrice = attenuate(&twice, badge(6)?)?;
@@ -255,7 +280,10 @@ fn caveats_stay() -> Outcome {
     }
     let mut miscounted = thrice;
     miscounted[2] -= 1 << 8;
-    check_eq!(insert_by(at, page, &miscounted, 1, R), refused(Error::Malformed));
+    check_eq!(
+        insert_by(at, page, &miscounted, 1, R),
+        refused(Error::Malformed)
+    );
     memory::give_page(page)?;
     area.close()
 }
@@ -272,7 +300,10 @@ fn holders_alone() -> Outcome {
         epoch: me.epoch,
     };
     let words = attenuate(&good, Restriction::Holder(neighbour))?;
-    check_eq!(insert_by(at, page, &words, 1, R), refused(Error::WrongHolder));
+    check_eq!(
+        insert_by(at, page, &words, 1, R),
+        refused(Error::WrongHolder)
+    );
     // The hint looks right: the one before at the same index, and one whose index has more bits.
     let epoch = Epoch::from_bits(me.epoch.bits() + 1).ok_or(Error::Exhausted)?;
     let index = me.index | 1 << 24;
@@ -293,10 +324,16 @@ fn times_end() -> Outcome {
         let second = Second::new(second).ok_or(Error::OutOfRange)?;
         attenuate(&good, Restriction::Until(second))
     };
-    check_eq!(insert_by(at, page, &until(0)?, 1, R), refused(Error::Expired));
+    check_eq!(
+        insert_by(at, page, &until(0)?, 1, R),
+        refused(Error::Expired)
+    );
     // A mapping would not end with it; a call that binds nothing is fine.
     let late = until(Second::MAX.get())?;
-    check_eq!(insert_by(at, page, &late, 1, R), refused(Error::TimeLimited));
+    check_eq!(
+        insert_by(at, page, &late, 1, R),
+        refused(Error::TimeLimited)
+    );
     stubs::page_retire(run(page, &late)?, 1).unless_stopped()?;
     memory::give_page(page)?;
     // It ends when its second begins, counted from boot.
@@ -308,7 +345,10 @@ fn times_end() -> Outcome {
     let words = attenuate(&good, Restriction::Until(second))?;
     let before = insert_by(at, page, &words, 1, R);
     let still = now() < u64::from(second.get());
-    check!(!still || before == refused(Error::TimeLimited), "in time it gives {before:?}");
+    check!(
+        !still || before == refused(Error::TimeLimited),
+        "in time it gives {before:?}"
+    );
     while now() < u64::from(second.get()) {}
     check_eq!(insert_by(at, page, &words, 1, R), refused(Error::Expired));
     memory::give_page(page)?;
@@ -321,8 +361,16 @@ fn wrong_kinds() -> Outcome {
     let page = memory::take_page()?;
     let of_page = mint_pages(page, 1, ALL)?;
     let space = own_space()?;
-    let of_space = mint(Kind::Space, space.index.into(), 1, SpaceRights::all().bits().into())?;
-    check_eq!(insert_by(at, page, &of_space, 1, R), refused(Error::WrongKind));
+    let of_space = mint(
+        Kind::Space,
+        space.index.into(),
+        1,
+        SpaceRights::all().bits().into(),
+    )?;
+    check_eq!(
+        insert_by(at, page, &of_space, 1, R),
+        refused(Error::WrongKind)
+    );
     check_eq!(
         stubs::page_free(run(page, &of_space)?, 1),
         refused(Error::WrongKind)
@@ -359,8 +407,14 @@ fn ranges_end() -> Outcome {
     // The middle four of six, which are stamped alike.
     stubs::page_retire(exopi_rt::PageRun::Owned(first), 6).unless_stopped()?;
     let words = mint_pages(page(1), 4, READ_WRITE)?;
-    check_eq!(insert_by(at, page(0), &words, 1, R), refused(Error::OutOfRange));
-    check_eq!(insert_by(at, page(5), &words, 1, R), refused(Error::OutOfRange));
+    check_eq!(
+        insert_by(at, page(0), &words, 1, R),
+        refused(Error::OutOfRange)
+    );
+    check_eq!(
+        insert_by(at, page(5), &words, 1, R),
+        refused(Error::OutOfRange)
+    );
     check_eq!(
         insert_by(at, page(3), &words, 4, R),
         Progress {
@@ -420,12 +474,15 @@ fn unreadable_places() -> Outcome {
     for address in [border - 32, border, 8, USER_END - 48] {
         let run = exopi_rt::PageRun::Presented(page, present_at(address)?);
         // SAFETY: the kernel must refuse it.
-        let outcome =
-            unsafe { stubs::insert_pte(Object::Own, at, PageSource::Run(run), 1, R) };
+        let outcome = unsafe { stubs::insert_pte(Object::Own, at, PageSource::Run(run), 1, R) };
         check_eq!(outcome, refused(Error::BadAddress), "at {address:#x}");
     }
     for address in [border - 31, USER_END - 40, USER_END, u64::MAX - 7, 1 << 63] {
-        check_eq!(present_at(address).err(), Some(Error::BadAddress), "at {address:#x}");
+        check_eq!(
+            present_at(address).err(),
+            Some(Error::BadAddress),
+            "at {address:#x}"
+        );
     }
     area.close()
 }
@@ -436,10 +493,19 @@ fn minting_is_for_owners() -> Outcome {
     let all = u64::from(ALL.bits());
     let mint_page = |index, count, rights| mint(Kind::Page, index, count, rights).err();
     check_eq!(mint_page(number(page), 0, all), Some(Error::BadCount));
-    check_eq!(mint_page(number(page), 1, all | 1 << 6), Some(Error::Malformed));
-    check_eq!(mint_page(number(page), 1, all | 1 << 16), Some(Error::Malformed));
+    check_eq!(
+        mint_page(number(page), 1, all | 1 << 6),
+        Some(Error::Malformed)
+    );
+    check_eq!(
+        mint_page(number(page), 1, all | 1 << 16),
+        Some(Error::Malformed)
+    );
     check_eq!(mint_page(1 << 32, 1, all), Some(Error::OutOfRange));
-    check_eq!(mint_page(exopi_rt::exposed::page_count(), 1, all), Some(Error::OutOfRange));
+    check_eq!(
+        mint_page(exopi_rt::exposed::page_count(), 1, all),
+        Some(Error::OutOfRange)
+    );
     // Page 0 is the kernel's.
     check_eq!(mint_page(0, 1, all), Some(Error::NotYours));
     memory::give_page(other)?;
@@ -450,7 +516,10 @@ fn minting_is_for_owners() -> Outcome {
         check!(refused.is_err(), "{kind:?} gives {refused:?}");
     }
     let space = own_space()?;
-    check_eq!(mint(Kind::Space, space.index.into(), 2, 0), Err(Error::BadCount));
+    check_eq!(
+        mint(Kind::Space, space.index.into(), 2, 0),
+        Err(Error::BadCount)
+    );
     memory::give_page(page)?;
     Ok(())
 }
@@ -503,7 +572,10 @@ fn narrowed_by_the_kernel() -> Outcome {
     let second = first.get() + 1;
     let part = narrow(&whole, second, 2, ALL)?;
     check_maps(at, PageNumber::new(second), &part, RW)?;
-    check_eq!(insert_by(at, first, &part, 1, R), refused(Error::OutOfRange));
+    check_eq!(
+        insert_by(at, first, &part, 1, R),
+        refused(Error::OutOfRange)
+    );
     // The mask was taken along.
     check_eq!(
         stubs::page_free(run(PageNumber::new(second), &part)?, 1),

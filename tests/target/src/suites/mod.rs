@@ -9,11 +9,16 @@ mod exposed;
 mod giving;
 mod hostile;
 mod isolation;
+mod keeping;
 mod mapping;
 mod memory;
+mod notices;
 mod pages;
 mod replay;
+mod rights;
+mod spaces;
 mod superpages;
+mod switching;
 mod tables;
 mod upcalls;
 mod window;
@@ -38,10 +43,15 @@ pub(crate) const SUITES: &[Suite] = &[
     capabilities::SUITE,
     accounts::SUITE,
     giving::SUITE,
+    rights::SUITE,
     isolation::SUITE,
     calls::SUITE,
     hostile::SUITE,
     replay::SUITE,
+    switching::SUITE,
+    notices::SUITE,
+    keeping::SUITE,
+    spaces::SUITE,
 ];
 
 /// Takes what lasts: the page of code, and a heap that no case needs to grow.

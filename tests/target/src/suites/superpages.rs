@@ -21,7 +21,10 @@ pub(crate) const SUITE: Suite = Suite {
         ("borders", borders),
         ("every_page_must_do", every_page_must_do),
         ("occupies_its_place", occupies_its_place),
-        ("permissions_change_as_a_whole", permissions_change_as_a_whole),
+        (
+            "permissions_change_as_a_whole",
+            permissions_change_as_a_whole,
+        ),
         ("breaking_one_page", breaking_one_page),
         ("by_capability", by_capability),
     ],
@@ -102,7 +105,11 @@ fn goes_as_a_whole() -> Outcome {
     map_super(at, first, 1, RW).unless_stopped()?;
     let inside = place(at.get() + PAGE_SIZE)?;
     for (from, count) in [(at, 1), (at, PAGES - 1), (inside, 1), (inside, PAGES - 1)] {
-        check_eq!(remove(from, count), refused(Error::Misaligned), "{count} from {from:?}");
+        check_eq!(
+            remove(from, count),
+            refused(Error::Misaligned),
+            "{count} from {from:?}"
+        );
     }
     check!(catch::read(inside.get()).is_ok());
     for page in [first, first.plus(100).ok_or(Error::OutOfRange)?] {
@@ -146,7 +153,11 @@ fn every_page_must_do() -> Outcome {
     for offset in [0, 17, 511] {
         let page = first.plus(offset).ok_or(Error::OutOfRange)?;
         memory::give_page(page)?;
-        check_eq!(map_super(at, first, 1, RW), refused(Error::NotYours), "without {offset}");
+        check_eq!(
+            map_super(at, first, 1, RW),
+            refused(Error::NotYours),
+            "without {offset}"
+        );
         stubs::page_alloc(exopi_rt::PageSelect::Exact(page), 1)
             .progress
             .unless_stopped()?;
@@ -224,7 +235,10 @@ fn breaking_one_page() -> Outcome {
     check_eq!(broken.superpages, 1);
     check!(catch::read(at.get()).is_err());
     check!(catch::read(AREA).is_err());
-    check_eq!((record(first)?.references, record(page)?.references), (0, 0));
+    check_eq!(
+        (record(first)?.references, record(page)?.references),
+        (0, 0)
+    );
     check_eq!(record(page)?.leaving, 0);
     give_run(first, PAGES)?;
     area.close()
@@ -244,8 +258,7 @@ fn by_capability() -> Outcome {
     check_eq!(whole, Err(Error::Stale));
     let half = mint(Kind::Page, first.get().into(), 256, all)?;
     // SAFETY: the kernel must refuse it.
-    let outcome =
-        unsafe { stubs::insert_superpage(Object::Own, at, run(first, &half)?, 1, RW) };
+    let outcome = unsafe { stubs::insert_superpage(Object::Own, at, run(first, &half)?, 1, RW) };
     check_eq!(outcome, refused(Error::OutOfRange));
     give_run(first, PAGES)?;
     area.close()

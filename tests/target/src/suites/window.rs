@@ -3,9 +3,7 @@
 use exopi_rt::layout::{PAGE_SIZE, TABLES_BASE, table_entry, table2_entry};
 use exopi_rt::{Access, Error, Note, Object, TableLevel, memory, stubs};
 
-use crate::area::{
-    AREA, Area, RW, insert, insert_table, place, record, remove, remove_table,
-};
+use crate::area::{AREA, Area, RW, insert, insert_table, place, record, remove, remove_table};
 use crate::catch;
 use crate::harness::{Failure, Outcome, Suite};
 
@@ -35,7 +33,11 @@ fn word(address: u64) -> Result<u64, Failure> {
 
 fn note(index: u64, value: u64) -> Result<(), Failure> {
     let note = Note::new(value).ok_or(Error::Malformed)?;
-    Ok(stubs::pte_note(Object::Own, place(Area::address(index))?, note)?)
+    Ok(stubs::pte_note(
+        Object::Own,
+        place(Area::address(index))?,
+        note,
+    )?)
 }
 
 fn entries_name_frames() -> Outcome {
@@ -66,9 +68,15 @@ fn tables_are_read_only() -> Outcome {
     for address in at {
         let before = word(address)?;
         // SAFETY: the kernel must make both fault.
-        check!(unsafe { catch::write(address, 0) }.is_err(), "{address:#x} is written");
+        check!(
+            unsafe { catch::write(address, 0) }.is_err(),
+            "{address:#x} is written"
+        );
         // SAFETY: as above.
-        check!(unsafe { catch::execute(address) }.is_err(), "{address:#x} is executed");
+        check!(
+            unsafe { catch::execute(address) }.is_err(),
+            "{address:#x} is executed"
+        );
         check_eq!(word(address)?, before, "{address:#x}");
     }
     area.close()
@@ -79,7 +87,11 @@ fn links_are_not_seen() -> Outcome {
     let area = Area::new()?;
     // The window shows what entries of the root, of level-2 tables and of level-3 tables name, as far as these
     // are tables: those of the area are all.
-    for address in [table_entry(AREA), table2_entry(AREA), table_entry(table2_entry(AREA))] {
+    for address in [
+        table_entry(AREA),
+        table2_entry(AREA),
+        table_entry(table2_entry(AREA)),
+    ] {
         let shown = word(table_entry(address & !(PAGE_SIZE - 1)))? & FRAME;
         check!(shown != area.links.address() && shown != area.links2.address());
     }
@@ -112,7 +124,10 @@ fn notes_are_read_back() -> Outcome {
         let entry = word(table_entry(Area::address(index)))?;
         check_eq!(entry, value << 1);
         check_eq!(Note::of_entry(entry).get(), value);
-        check!(catch::read(Area::address(index)).is_err(), "a note maps something");
+        check!(
+            catch::read(Area::address(index)).is_err(),
+            "a note maps something"
+        );
     }
     check_eq!(record(area.level3)?.first, 0, "entries in use");
     note(0, 0)?;
@@ -137,7 +152,11 @@ fn notes_give_way() -> Outcome {
     // A mapping that is refused leaves the note.
     note(3, 78)?;
     let none = exopi_rt::PageNumber::new(0);
-    check!(insert(place(Area::address(3))?, none, 1, Access::READ).stopped.is_some());
+    check!(
+        insert(place(Area::address(3))?, none, 1, Access::READ)
+            .stopped
+            .is_some()
+    );
     check_eq!(word(table_entry(Area::address(3)))?, 78 << 1);
     // Nothing is mapped there for who removes.
     check_eq!(

@@ -1,0 +1,158 @@
+//! A second environment for cases: it makes the calls that it is told to, and has nothing of its own.
+//!
+//! It shares the space, so that it can be told through statics, and runs on the same core, in turns:
+//!
+//! ```text
+//!   case:    REQUEST := call, words;  yield --.        .--> REPLY
+//!   second:                                   '--> svc '--> yield
+//! ```
+//!
+//! It is charged to an account of its own, whose pages it uses up: what the program owns is not its own,
+//! and it can take nothing.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use exopi_rt::account::Allowance;
+use exopi_rt::cap::EnvironmentCap;
+use exopi_rt::capability::EnvironmentRights;
+use exopi_rt::domain::{EnvironmentState, ObjectName};
+use exopi_rt::environment::{self, Builder};
+use exopi_rt::upcall::{self, Action};
+use exopi_rt::{Account, Call, Environment, Reply, memory};
+
+use crate::area::place;
+use crate::harness::{Failure, Outcome};
+use crate::machine::{self, Registers};
+
+/// Where its stacks and its u-area are: the first half of 2 MiB with tables of their own.
+pub(crate) const AT: u64 = 0x38_0000_0000;
+/// The stub that it runs; cases have the others.
+const STUB: u64 = machine::STUBS - 1;
+/// How often it gets a turn before a case gives up waiting for it.
+const TURNS: u32 = 1000;
+
+/// 1 while a call is to be made.
+static PENDING: AtomicU64 = AtomicU64::new(0);
+/// Its arguments.
+static WORDS: [AtomicU64; 6] = [const { AtomicU64::new(0) }; 6];
+/// What it gave: x0, x1.
+static REPLY: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// What the second environment runs.
+fn serve(_: u64) {
+    // The program's handler would unwind the case that runs. A fault here is this environment's end.
+    upcall::on_fault(|_| Action::Abort);
+    loop {
+        if PENDING.load(Ordering::Acquire) == 1 {
+            let words = WORDS.each_ref().map(|word| word.load(Ordering::Relaxed));
+            let mut registers = Registers::with_arguments(words);
+            // SAFETY: the case has written the stub; it answers for what it asks for.
+            unsafe { machine::run_stub(STUB, &mut registers) };
+            let reply = registers.reply();
+            REPLY[0].store(reply.status, Ordering::Relaxed);
+            REPLY[1].store(reply.value, Ordering::Relaxed);
+            PENDING.store(0, Ordering::Release);
+        }
+        environment::yield_now();
+    }
+}
+
+/// The second environment while a case uses it.
+#[derive(Debug)]
+pub(crate) struct Second {
+    account: Account<'static>,
+    name: ObjectName,
+    cap: EnvironmentCap,
+    closed: bool,
+}
+
+impl Second {
+    /// Makes it, and lets it wait for its turn.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let builder = Builder::new(serve, 0, place(AT)?);
+        // The tables are the space's, so they come from the program's account; guards take no pages.
+        memory::supply_tables(place(AT)?)?;
+        let pages = builder.pages() as u32 - 3;
+        let account = Account::create(Allowance {
+            pages,
+            // Itself, and one more of each, so that it is for want of another right that it gets none.
+            environments: 2,
+            spaces: 1,
+            ..Allowance::default()
+        })?;
+        account.bind()?;
+        let made = builder.build();
+        let minted = match &made {
+            Ok(made) => made.environment().mint(EnvironmentRights::all()),
+            Err(error) => Err(*error),
+        };
+        Account::Own.bind()?;
+        let second = Self {
+            account,
+            name: made?.name(),
+            cap: minted?,
+            closed: false,
+        };
+        let core = environment::own_record().map_or(0, |record| record.core);
+        second.environment().run(core.into())?;
+        Ok(second)
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> ObjectName {
+        self.name
+    }
+
+    /// With all rights to it.
+    pub(crate) fn environment(&self) -> Environment<'_> {
+        (&self.cap).into()
+    }
+
+    /// The account that it draws on.
+    pub(crate) fn account(&self) -> Account<'static> {
+        self.account
+    }
+
+    /// Has it make a call.
+    pub(crate) fn call(&self, call: Call, words: [u64; 6]) -> Result<Reply, Failure> {
+        machine::write_stub(STUB, call.number())?;
+        machine::publish_stubs()?;
+        for (place, word) in WORDS.iter().zip(words) {
+            place.store(word, Ordering::Relaxed);
+        }
+        PENDING.store(1, Ordering::Release);
+        for _ in 0..TURNS {
+            environment::yield_now();
+            if PENDING.load(Ordering::Acquire) == 0 {
+                return Ok(Reply {
+                    status: REPLY[0].load(Ordering::Relaxed),
+                    value: REPLY[1].load(Ordering::Relaxed),
+                });
+            }
+        }
+        PENDING.store(0, Ordering::Relaxed);
+        let state = self.environment().state();
+        Err(Failure::new(alloc::format!(
+            "the second environment, {state:?}, does not come back from {} with {words:x?}",
+            call.name()
+        )))
+    }
+
+    /// Ends it with its account, and gives the tables back, unless that was done before.
+    pub(crate) fn close(&mut self) -> Outcome {
+        if core::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        self.account.destroy()?;
+        check_eq!(self.environment().state(), EnvironmentState::Free);
+        check!(self.account.record().is_none(), "its account is there");
+        Ok(memory::remove_tables(place(AT)?)?)
+    }
+}
+
+/// For cases that end early: they have failed, and the next one is to find the place empty.
+impl Drop for Second {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,259 @@
+//! Every call without its right: refused for that reason, and nothing has changed.
+//!
+//! A second environment, which owns nothing and can take nothing, makes each call on what belongs to the
+//! program: named as if it were its own, and by capabilities that are good but for one thing. Around the
+//! calls everything that the kernel shows is compared, and the victim's u-area, which it does not show.
+//!
+//! [`attempts`] has an arm for each call and none for the rest: a call that is added does not compile until
+//! it is said here what right it needs.
+
+mod victim;
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use exopi_rt::capability::{AccountRights, EnvironmentRights, PageRights, SpaceRights};
+use exopi_rt::registers::{Argument, Arguments};
+use exopi_rt::uarea::UpcallClass;
+use exopi_rt::{Access, Call, Error, Object, PageNumber, PageRun, PageSelect, PageSource};
+
+use crate::area::place;
+use crate::harness::{Failure, Outcome, Suite};
+use victim::{AT, Refused, Victim};
+
+pub(crate) const SUITE: Suite = Suite {
+    name: "rights",
+    cases: &[("every_call_without_its_right", every_call_without_its_right)],
+};
+
+/// A call that lacks a right: its registers, and the only error that it may give.
+type Attempt = ([u64; 6], Error);
+
+/// Registers of arguments that are put one after the other.
+struct Words(Arguments);
+
+impl Words {
+    fn new() -> Self {
+        Self(Arguments::new([0; 6]))
+    }
+
+    fn with(mut self, argument: impl Argument) -> Self {
+        argument.encode(&mut self.0);
+        self
+    }
+
+    fn words(self) -> [u64; 6] {
+        self.0.words()
+    }
+}
+
+/// Attempts on an object, of which the call takes the name first.
+fn on(refused: Vec<Refused>, rest: impl Fn(Words) -> Words) -> Vec<Attempt> {
+    let attempt = |refused: Refused| {
+        let named = Words::new().with(refused.object);
+        (rest(named).words(), refused.error)
+    };
+    refused.into_iter().map(attempt).collect()
+}
+
+/// Attempts on a page, which the call takes first, and then how many.
+fn on_pages(refused: Vec<Refused>, first: PageNumber) -> Vec<Attempt> {
+    let attempt = |refused: Refused| {
+        let [page, by] = refused.run(first);
+        (
+            Words::new().with(page).with(by).with(1_u64).words(),
+            refused.error,
+        )
+    };
+    refused.into_iter().map(attempt).collect()
+}
+
+/// One attempt.
+fn one(words: Words, error: Error) -> Vec<Attempt> {
+    vec![(words.words(), error)]
+}
+
+/// What each call needs, as attempts without it. None for those that anybody may make: they are named here, too.
+fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
+    let at = place(AT)?;
+    let read = Access::READ;
+    let spaces = |right| victim.space(right);
+    let environments = |right| victim.environment(right);
+    let page = victim.pages;
+    let good = PageSource::Run(PageRun::Presented(page, (&victim.page_cap).into()));
+    Ok(match call {
+        // Anybody may ask which version this is.
+        Call::null => Vec::new(),
+        // The account's allowance.
+        Call::page_alloc => [
+            (
+                Words::new().with(PageSelect::Any).with(1_u64),
+                Error::OverAllowance,
+            ),
+            (
+                Words::new().with(PageSelect::Exact(page)).with(1_u64),
+                Error::OverAllowance,
+            ),
+        ]
+        .map(|(words, error)| (words.words(), error))
+        .into(),
+        Call::page_free => on_pages(victim.page(PageRights::FREE)?, page),
+        Call::page_retire => on_pages(victim.page(PageRights::RETIRE)?, page),
+        Call::page_break => on_pages(victim.page(PageRights::RETIRE)?, page),
+        Call::table_insert => on(spaces(SpaceRights::MAP)?, |space| {
+            space
+                .with(at)
+                .with(3_u64)
+                .with(page)
+                .with(PageNumber::new(page.get() + 1))
+        }),
+        Call::table_remove => on(spaces(SpaceRights::MAP)?, |space| {
+            space.with(at).with(3_u64)
+        }),
+        // A page and a space.
+        Call::insert_pte => {
+            let mut all = on(spaces(SpaceRights::MAP)?, |space| {
+                space.with(at).with(good).with(1_u64).with(read)
+            });
+            for refused in victim.page(PageRights::READ)? {
+                let own = Words::new().with(Object::Own).with(victim::free_place()?);
+                let [page, by] = refused.run(page);
+                let words = own.with(page).with(by).with(1_u64).with(read);
+                all.push((words.words(), refused.error));
+            }
+            let own = Words::new().with(Object::Own).with(victim::free_place()?);
+            let words = own
+                .with(PageSource::New(PageSelect::Any))
+                .with(1_u64)
+                .with(read);
+            all.push((words.words(), Error::OverAllowance));
+            all
+        }
+        Call::remove_pte => on(spaces(SpaceRights::MAP)?, |space| {
+            space.with(at).with(1_u64)
+        }),
+        Call::protect_pte => on(spaces(SpaceRights::MAP)?, |space| {
+            space.with(at).with(1_u64).with(read)
+        }),
+        Call::insert_superpage => on(spaces(SpaceRights::MAP)?, |space| {
+            let run = PageRun::Presented(page, (&victim.page_cap).into());
+            space.with(at).with(run).with(1_u64).with(read)
+        }),
+        Call::pte_note => on(spaces(SpaceRights::MAP)?, |space| {
+            space.with(at).with(5_u64)
+        }),
+        Call::pte_batch => on(spaces(SpaceRights::MAP)?, |space| {
+            space.with(victim.batch()).with(1_u64).with(0_u64)
+        }),
+        // A state to go on with.
+        Call::resume => one(Words::new().with(UpcallClass::Notice), Error::NoFrame),
+        // The console.
+        Call::console_write | Call::console_read => one(
+            Words::new().with(victim.buffer()).with(8_u64),
+            Error::MissingRight,
+        ),
+        Call::console_give => one(Words::new().with(Object::Own), Error::MissingRight),
+        // The board.
+        Call::board_exit => one(Words::new().with(77_u64), Error::MissingRight),
+        Call::board_reset => one(Words::new(), Error::MissingRight),
+        // What one owns.
+        Call::cap_mint => victim
+            .not_mintable()?
+            .into_iter()
+            .map(|(kind, index)| {
+                let one_right = Words::new().with(kind).with(index).with(1_u64).with(1_u64);
+                (one_right.with(victim.buffer()).words(), Error::NotYours)
+            })
+            .collect(),
+        // A capability that is the caller's to present.
+        Call::cap_narrow => victim
+            .page(PageRights::empty())?
+            .into_iter()
+            .filter(|refused| victim::is_seals(refused.error))
+            .map(|refused| {
+                let [_, from] = refused.run(page);
+                let part = Words::new().with(from).with(u64::from(page.get()));
+                let words = part.with(1_u64).with(1_u64).with(victim.buffer());
+                (words.words(), refused.error)
+            })
+            .collect(),
+        Call::page_give => {
+            let to = victim.second_owner()?;
+            one(
+                Words::new().with(page).with(1_u64).with(to),
+                Error::NotYours,
+            )
+        }
+        // Who takes pages from others harms nobody but itself.
+        Call::page_accept => Vec::new(),
+        Call::page_limit => one(
+            Words::new().with(page).with(1_u64).with(0_u64),
+            Error::NotYours,
+        ),
+        Call::account_create => {
+            let none = Words::new().with(0_u64).with(0_u64).with(0_u64).with(0_u64);
+            one(none, Error::OverAllowance)
+        }
+        Call::account_bind => on(victim.account(AccountRights::DRAW)?, |account| account),
+        Call::account_destroy => {
+            let mut all = on(victim.account(AccountRights::DESTROY)?, |account| account);
+            all.extend(one(Words::new().with(Object::Own), Error::MissingRight));
+            all
+        }
+        Call::space_create => one(Words::new().with(page), Error::NotYours),
+        // No right to a space is one to destroy it.
+        Call::space_destroy => {
+            let mut refused = spaces(SpaceRights::empty())?;
+            refused.retain(|refused| refused.error != Error::Stale);
+            on(refused, |space| space)
+        }
+        Call::env_create => on(spaces(SpaceRights::JOIN)?, |space| {
+            space.with(page).with(at)
+        }),
+        Call::env_run => on(environments(EnvironmentRights::SCHEDULE)?, |it| {
+            it.with(0_u64)
+        }),
+        Call::env_stop | Call::env_yield => on(environments(EnvironmentRights::SCHEDULE)?, |it| it),
+        Call::env_keep => on(environments(EnvironmentRights::KEEP)?, |it| it.with(3_u64)),
+        Call::env_debug => on(environments(EnvironmentRights::WRITE_STATE)?, |it| {
+            it.with(1_u64)
+        }),
+        Call::env_read => on(environments(EnvironmentRights::READ_STATE)?, |it| {
+            it.with(0_u64).with(victim.buffer()).with(8_u64)
+        }),
+        Call::env_write => on(environments(EnvironmentRights::WRITE_STATE)?, |it| {
+            it.with(0_u64).with(victim.buffer()).with(8_u64)
+        }),
+        Call::env_destroy => on(environments(EnvironmentRights::DESTROY)?, |it| it),
+        // One's own upcalls, if any waits.
+        Call::upcall_deliver => Vec::new(),
+    })
+}
+
+fn every_call_without_its_right() -> Outcome {
+    let victim = Victim::new()?;
+    for call in Call::ALL.iter().copied() {
+        let before = victim.snapshot()?;
+        for (words, expected) in attempts(call, &victim)? {
+            let reply = victim.second.call(call, words)?;
+            // A batch is refused by operation, once its capability is good.
+            let error = match (call, reply.error()) {
+                (Call::pte_batch, None) => victim.refusal_in_batch(),
+                (_, error) => error,
+            };
+            let text = alloc::format!("{} with {words:x?} gives {reply:x?}", call.name());
+            check_eq!(error, Some(expected), "{text}: its error");
+            check!(
+                call == Call::pte_batch || reply.status >> 16 == 0,
+                "{text}: something was done"
+            );
+        }
+        let after = victim.snapshot()?;
+        check!(
+            after == before,
+            "{} has changed {before:x?} to {after:x?}",
+            call.name()
+        );
+    }
+    victim.close()
+}
