@@ -255,6 +255,7 @@ impl Domains<'_> {
             record.cursor = 0;
         });
         self.ending_spaces.insert(index);
+        self.interrupt_idle();
     }
 
     /// From now on nothing new is charged to an account.
@@ -266,6 +267,7 @@ impl Domains<'_> {
                 record.cursor = Cursor::start(Phase::Children).word();
             });
             self.ending_accounts.insert(index);
+            self.interrupt_idle();
         }
     }
 

@@ -10,7 +10,7 @@ use exopi_abi::capability::PageRights;
 use exopi_abi::page::{BREAK_BOUND, FREE_BOUND, Owner, RECORD_BOUND};
 use exopi_abi::{Breaking, Error, PageNumber, Progress};
 
-use crate::mappings::Unbind;
+use crate::binding::Unbind;
 use crate::right::{Claim, Right};
 use crate::space::superpage_of;
 use crate::teardown::Step;

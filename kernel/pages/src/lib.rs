@@ -35,6 +35,7 @@ extern crate std;
 
 #[cfg(any(test, feature = "model"))]
 pub mod audit;
+mod binding;
 mod breaking;
 mod flush;
 mod frames;
@@ -46,6 +47,7 @@ mod mappings;
 pub mod model;
 mod protect;
 pub mod pte;
+mod ranges;
 mod right;
 pub mod space;
 mod superpages;

@@ -4,8 +4,8 @@ use exopi_abi::page::{INSERT_EXECUTABLE_BOUND, PROTECT_BOUND};
 use exopi_abi::{Access, Error, Note, Progress, VirtAddr};
 
 use crate::flush::Touched;
-use crate::mappings::{ONE, Part, by_mapping, run};
 use crate::pte::Change;
+use crate::ranges::{ONE, Part, by_mapping, run};
 use crate::space::Table;
 use crate::{Hardware, Index, Pages, Space, pte};
 

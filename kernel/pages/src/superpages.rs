@@ -13,9 +13,10 @@
 use exopi_abi::page::{Owner, SUPERPAGE_BOUND, SUPERPAGE_PAGES};
 use exopi_abi::{Access, Error, PageNumber, Progress, TableLevel, VirtAddr};
 
-use crate::mappings::{Bind, Unbind, after, has_room, occupied};
+use crate::binding::{Bind, Unbind, has_room, occupied};
 use crate::protect::check_protect;
 use crate::pte::Change;
+use crate::ranges::after;
 use crate::right::{Claim, Right};
 use crate::space::{Table, bindable};
 use crate::{Hardware, Index, Link, Pages, Slot, Space, batch, pte};

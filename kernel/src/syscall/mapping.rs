@@ -2,13 +2,17 @@
 //! operations.
 
 use exopi_abi::{
-    Access, Error, Note, PageNumber, PageRun, PageSource, Progress, TableLevel, VirtAddr,
+    Access, Error, Note, Object, PageNumber, PageRun, PageSource, Progress, TableLevel,
+    UserCapability, VirtAddr,
 };
 use exopi_domains::{Subject, Target};
+use exopi_pages::{Right, Source};
 
-use super::presented::{with_run, with_source};
+use super::presented::{with_object, with_run, with_source};
+use crate::arch::core_data::Core;
 use crate::arch::tables::Processor;
 use crate::kernel::lock;
+use crate::seals;
 
 pub(super) fn table_insert(
     by: &Subject,
@@ -30,7 +34,22 @@ pub(super) fn table_remove(
     lock().table_remove(&mut Processor, by, space, at, level)
 }
 
-#[inline(always)]
+/// Maps pages, whoever's they are, in whatever space.
+#[inline(never)]
+pub(super) fn insert_any(
+    space: Object<'_>,
+    at: VirtAddr,
+    source: PageSource<'_>,
+    count: u64,
+    access: Access,
+) -> Progress {
+    let by = &Core::caller();
+    with_object(by, space, |space| {
+        insert_pte(by, space, at, source, count, access)
+    })
+}
+
+/// The same in a space that is found already.
 pub(super) fn insert_pte(
     by: &Subject,
     space: Target<'_>,
@@ -39,12 +58,37 @@ pub(super) fn insert_pte(
     count: u64,
     access: Access,
 ) -> Progress {
-    with_source(
-        by,
-        source,
-        #[inline(always)]
-        |source| lock().insert_pte(&mut Processor, by, space, at, source, count, access),
-    )
+    with_source(by, source, |source| {
+        lock().insert_pte(&mut Processor, by, space, at, source, count, access)
+    })
+}
+
+/// The same of the caller's own pages in its own space. A function for itself, since all that it would have to
+/// find out is known: it is the call that programs make most.
+#[inline(never)]
+pub(super) fn insert_own(at: VirtAddr, first: PageNumber, count: u64, access: Access) -> Progress {
+    let by = &Core::caller();
+    let source = Source::Run(first, Right::Owner(by.owner));
+    lock().insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
+}
+
+/// The same of pages by a capability in the caller's own space. What is verified stays in registers.
+#[inline(never)]
+pub(super) fn insert_own_by(
+    at: VirtAddr,
+    first: PageNumber,
+    capability: UserCapability<'_>,
+    count: u64,
+    access: Access,
+) -> Progress {
+    let by = &Core::caller();
+    match seals::verify(capability, by.name.identity()) {
+        Ok(verified) => {
+            let source = Source::Run(first, Right::Verified(&verified));
+            lock().insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
+        }
+        Err(error) => Progress::refused(error),
+    }
 }
 
 pub(super) fn insert_superpage(
@@ -60,12 +104,24 @@ pub(super) fn insert_superpage(
     })
 }
 
-#[inline(always)]
+/// Removes mappings of the caller's own space: as [`insert_own`].
+#[inline(never)]
+pub(super) fn remove_own(at: VirtAddr, count: u64) -> Progress {
+    let by = &Core::caller();
+    lock().remove_pte(&mut Processor, by, Target::Own, at, count)
+}
+
+/// The same of whatever space.
+#[inline(never)]
+pub(super) fn remove_any(space: Object<'_>, at: VirtAddr, count: u64) -> Progress {
+    let by = &Core::caller();
+    with_object(by, space, |space| remove_pte(by, space, at, count))
+}
+
 pub(super) fn remove_pte(by: &Subject, space: Target<'_>, at: VirtAddr, count: u64) -> Progress {
     lock().remove_pte(&mut Processor, by, space, at, count)
 }
 
-#[inline(always)]
 pub(super) fn protect_pte(
     by: &Subject,
     space: Target<'_>,

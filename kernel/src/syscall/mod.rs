@@ -111,18 +111,22 @@ impl Calls for Caller {
         count: u64,
         access: Access,
     ) -> Progress {
-        let by = &Core::caller();
-        with_object(
-            by,
-            space,
-            #[inline(always)]
-            |space| mapping::insert_pte(by, space, at, source, count, access),
-        )
+        match (space, source) {
+            (Object::Own, PageSource::Run(PageRun::Owned(first))) => {
+                mapping::insert_own(at, first, count, access)
+            }
+            (Object::Own, PageSource::Run(PageRun::Presented(first, capability))) => {
+                mapping::insert_own_by(at, first, capability, count, access)
+            }
+            _ => mapping::insert_any(space, at, source, count, access),
+        }
     }
 
     fn remove_pte(&mut self, space: Object<'_>, at: VirtAddr, count: u64) -> Progress {
-        let by = &Core::caller();
-        with_object(by, space, |space| mapping::remove_pte(by, space, at, count))
+        match space {
+            Object::Own => mapping::remove_own(at, count),
+            _ => mapping::remove_any(space, at, count),
+        }
     }
 
     #[inline(always)]

@@ -49,12 +49,10 @@ pub(super) fn with_object<R: Outcome>(
     let target = match object {
         Object::Own => Target::Own,
         Object::Owned(name) => Target::Owned(name),
-        Object::Presented(capability) => {
-            match verify(by.name.identity(), capability, &mut place) {
-                Ok(verified) => Target::Verified(verified),
-                Err(error) => return R::refused(error),
-            }
-        }
+        Object::Presented(capability) => match verify(by.name.identity(), capability, &mut place) {
+            Ok(verified) => Target::Verified(verified),
+            Err(error) => return R::refused(error),
+        },
     };
     call(target)
 }
@@ -79,27 +77,15 @@ pub(super) fn with_run<R: Outcome>(
     call(first, right)
 }
 
-/// The same for pages that are to be mapped, which need not be there yet. That is the call by capability that
-/// matters: nothing of what is verified goes through memory.
+/// The same for pages that are to be mapped, which need not be there yet.
 #[inline(always)]
 pub(super) fn with_source<R: Outcome>(
     by: &Subject,
     source: PageSource<'_>,
     call: impl FnOnce(Source<'_>) -> R,
 ) -> R {
-    let verified;
-    let source = match source {
-        PageSource::New(which) => Source::New(which),
-        PageSource::Run(PageRun::Owned(first)) => Source::Run(first, Right::Owner(by.owner)),
-        PageSource::Run(PageRun::Presented(first, capability)) => {
-            match seals::verify(capability, by.name.identity()) {
-                Ok(proof) => {
-                    verified = proof;
-                    Source::Run(first, Right::Verified(&verified))
-                }
-                Err(error) => return R::refused(error),
-            }
-        }
-    };
-    call(source)
+    match source {
+        PageSource::New(which) => call(Source::New(which)),
+        PageSource::Run(run) => with_run(by, run, |first, right| call(Source::Run(first, right))),
+    }
 }

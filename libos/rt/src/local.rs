@@ -74,10 +74,20 @@ impl Word {
 
 /// The calling environment's u-area.
 #[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "a register is read by an instruction")]
+#[inline(always)]
 pub fn uarea() -> *mut UArea {
-    use aarch64_cpu::registers::{Readable, TPIDRRO_EL0};
-
-    TPIDRRO_EL0.get() as *mut UArea
+    let at: *mut UArea;
+    // SAFETY: it changes nothing. `pure`, since a function runs to its end in one environment, for which the
+    // register never changes; `TPIDRRO_EL0.get()` would be read anew each time.
+    unsafe {
+        core::arch::asm!(
+            "mrs {}, tpidrro_el0",
+            out(reg) at,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    at
 }
 
 /// The calling thread's page that stands for a u-area: off target nobody delivers upcalls, but what is

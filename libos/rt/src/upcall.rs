@@ -26,6 +26,7 @@ mod trampoline;
 pub use cause::{AbortKind, FaultCause};
 pub use mask::{Masked, mask, masked};
 
+use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
@@ -37,11 +38,12 @@ use crate::uarea::{Entry, Frame, UArea, UpcallClass};
 
 /// What happens when a fault's handler returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Action {
     /// The interrupted code goes on, with the state as the handler has left it.
-    Resume,
+    Resume = 0,
     /// The program ends: the fault is printed, the status is [`ExitCode::PANICKED`].
-    Abort,
+    Abort = 1,
 }
 
 /// A handler of faults. It runs on a stack of [`STACK_BYTES`] of its own; it must not fault.
@@ -58,9 +60,13 @@ pub const STACK_BYTES: usize = 32 * 1024;
 ///
 /// Changing it from safe code is sound for this reason: safe Rust never faults. Where code faults on
 /// purpose, it is in an `unsafe` block, and that block answers for what its handler does with it.
+///
+/// It *is* the u-area's frame, so that a handler gets it in a register.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Fault<'a> {
-    frame: &'a mut Frame,
+    frame: Frame,
+    held: PhantomData<&'a mut Frame>,
 }
 
 impl Fault<'_> {
@@ -111,7 +117,7 @@ impl Fault<'_> {
 
     /// The whole frame.
     pub fn frame(&mut self) -> &mut Frame {
-        self.frame
+        &mut self.frame
     }
 }
 
@@ -202,47 +208,71 @@ fn entry_place(class: UpcallClass) -> *mut Entry {
         .wrapping_add(class as usize)
 }
 
-/// What the trampoline calls: runs the handler of a class, which is an [`UpcallClass`] by number, on the
-/// frame.
+/// The frame of a class in the u-area of the calling environment.
+fn frame_of(class: UpcallClass) -> *mut Frame {
+    uarea()
+        .wrapping_byte_add(offset_of!(UArea, frames))
+        .cast::<Frame>()
+        .wrapping_add(class as usize)
+}
+
+/// What the trampoline of faults calls: runs the handler on the frame.
 #[cfg_attr(
     not(target_os = "none"),
     expect(dead_code, reason = "there are no upcalls")
 )]
 #[expect(
     unsafe_code,
-    reason = "the frame is at an address that a register tells"
+    reason = "a frame of the kernel's, a function from a word"
 )]
-extern "C" fn handle(class: u64) {
-    let class = match class {
-        0 => UpcallClass::Fault,
-        _ => UpcallClass::Notice,
-    };
+extern "C" fn handle_fault() -> Action {
+    let frame = frame_of(UpcallClass::Fault).cast::<Fault<'_>>();
     // SAFETY: the u-area is mapped, writable, and ours; while its frame is held the kernel does not
-    // touch it, and this function is entered only with the frame held, so only once at a time.
-    let frame = unsafe { &mut (*uarea()).frames[class as usize] };
-    let handler = local::own().handlers[class as usize].load(Ordering::Acquire);
-    match class {
-        UpcallClass::Fault => {
-            let mut fault = Fault { frame };
-            let action = if handler.is_null() {
-                Action::Abort
-            } else {
-                // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
-                let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
-                handler(&mut fault)
-            };
-            if action == Action::Abort {
-                crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
-                exit(ExitCode::PANICKED);
-            }
-        }
-        UpcallClass::Notice if handler.is_null() => {}
-        UpcallClass::Notice => {
-            // SAFETY: only `on_notice` stores here, and what it stores is a `NoticeHandler`.
-            let handler = unsafe { core::mem::transmute::<*mut (), NoticeHandler>(handler) };
-            handler(&mut Notice { frame });
-        }
+    // touch it, and this function is entered only with the frame held, so only once at a time. A `Fault` is
+    // a frame.
+    let fault = unsafe { &mut *frame };
+    let handler = local::own().handlers[UpcallClass::Fault as usize].load(Ordering::Relaxed);
+    if handler.is_null() {
+        return Action::Abort;
     }
+    // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
+    let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
+    handler(fault)
+}
+
+/// What the trampoline of faults calls when that was [`Action::Abort`].
+#[cfg_attr(
+    not(target_os = "none"),
+    expect(dead_code, reason = "there are no upcalls")
+)]
+#[expect(unsafe_code, reason = "a frame of the kernel's")]
+extern "C" fn abort() -> ! {
+    let frame = frame_of(UpcallClass::Fault).cast::<Fault<'_>>();
+    // SAFETY: as in `handle_fault`, which has returned.
+    let fault = unsafe { &*frame };
+    crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
+    exit(ExitCode::PANICKED)
+}
+
+/// What the trampoline of notices calls: runs the handler on the frame.
+#[cfg_attr(
+    not(target_os = "none"),
+    expect(dead_code, reason = "there are no upcalls")
+)]
+#[expect(
+    unsafe_code,
+    reason = "a frame of the kernel's, a function from a word"
+)]
+extern "C" fn handle_notice() -> Action {
+    // SAFETY: as for faults.
+    let frame = unsafe { &mut *frame_of(UpcallClass::Notice) };
+    let handler = local::own().handlers[UpcallClass::Notice as usize].load(Ordering::Relaxed);
+    if !handler.is_null() {
+        // SAFETY: only `on_notice` stores here, and what it stores is a `NoticeHandler`.
+        let handler = unsafe { core::mem::transmute::<*mut (), NoticeHandler>(handler) };
+        handler(&mut Notice { frame });
+    }
+    Action::Resume
 }
 
 /// Runs an undefined instruction. The handler is expected to step over it.

@@ -184,8 +184,7 @@ impl World {
             spaces: [None; 2],
             epoch: Epoch::NONE,
         };
-        for who in 0..2 {
-            let root = page(ROOTS[who]);
+        for (who, root) in ROOTS.map(page).into_iter().enumerate() {
             for op in [
                 Op::Alloc(PageSelect::Exact(root), 1, 1),
                 Op::Write(root, Index::truncate(1), FIRMWARE),

@@ -12,8 +12,10 @@ use exopi_abi::{Access, Allocation, Breaking, Error, PageNumber, PageSelect, Pro
 
 use super::{By, COLOURS, FIRMWARE, FIRST_FREE, Op, ROOTS, World, page};
 
+mod references;
 mod spaces;
 
+use spaces::Mapped;
 pub(super) use spaces::Mappings;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

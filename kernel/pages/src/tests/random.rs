@@ -227,11 +227,24 @@ fn any_op_on_spaces(who: usize, scope: Scope) -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Mostly where a superpage can begin.
+fn any_superpage(who: usize, scope: Scope) -> BoxedStrategy<PageNumber> {
+    let any = any_page(who, scope);
+    match scope.blocks {
+        [] => any,
+        blocks => {
+            let heads = (0..blocks.len()).prop_map(|i| page(blocks[i]));
+            prop_oneof![8 => heads, 1 => any].boxed()
+        }
+    }
+}
+
 fn any_op_on_superpages(who: usize, scope: Scope) -> impl Strategy<Value = Op> {
     let access = prop_oneof![9 => prop_oneof![Just(READ), Just(WRITE)], 1 => any_access()];
     let access = access.boxed();
+    let run = any_superpage(who, scope).prop_flat_map(|page| (Just(page), any_right(page)));
     prop_oneof![
-        3 => (any_superpage_place(), any_run(who, scope), 1u64..4, access.clone())
+        3 => (any_superpage_place(), run, 1u64..4, access.clone())
             .prop_map(|(at, (p, by), n, access)| Op::InsertSuper(at, p, by, n, access)),
         2 => (any_superpage_place(), any_long_count()).prop_map(|(at, n)| Op::Remove(at, n)),
         2 => (any_superpage_place(), any_long_count(), access)

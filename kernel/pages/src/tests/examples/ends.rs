@@ -1,0 +1,115 @@
+//! The ends of spaces and of accounts.
+
+use exopi_abi::page::FrameType;
+use exopi_abi::{Error, PageSelect};
+
+use super::with_tables;
+use crate::tests::{By, OWNERS, Op, READ, WRITE, World, at, page};
+use crate::{CLEAR_BOUND, Step};
+
+#[test]
+fn a_space_with_a_uarea_is_not_taken_apart() {
+    let (mut world, space, first) = with_tables(2);
+    let uarea = Op::MakeUArea(at(0x20_0000), page(first));
+    assert_eq!(world.apply(0, 0, uarea).error(), None);
+    let map = Op::Insert(at(0x1_0000), page(first + 1), By::Owner, 1, READ);
+    assert_eq!(world.apply(0, 0, map).error(), None);
+    let clear = |world: &mut World| {
+        let step = world.with(|pages, hw, epochs| pages.clear_space(hw, epochs, &space, 64));
+        assert_eq!(world.check(), Ok(()));
+        step
+    };
+    assert_eq!(clear(&mut world), Ok(Step::More));
+    for _ in 0..3 {
+        assert_eq!(clear(&mut world), Err(Error::NotEmpty));
+    }
+    assert_eq!(
+        world.apply(0, 0, Op::RemoveUArea(page(first))).error(),
+        None
+    );
+    assert_eq!(world.apply(0, 0, Op::Clear(1)).error(), None);
+    assert_eq!(world.check(), Ok(()));
+    let plain = |record: &&exopi_abi::page::PageRecord| {
+        record.kind == FrameType::Plain && record.owner == OWNERS[0]
+    };
+    // Root, three tables, their links, and the two pages.
+    assert_eq!(world.records.iter().filter(plain).count(), 9);
+}
+
+#[test]
+fn a_space_goes_in_steps_of_any_size() {
+    for budget in [0, 1, 7, CLEAR_BOUND, u64::MAX] {
+        let (mut world, _, first) = with_tables(140);
+        for (place, count) in [(0x1_0000, 128), (0x20_0000, 128), (0x30_0000, 12)] {
+            let map = Op::Insert(at(place), page(first), By::Owner, count, WRITE);
+            assert_eq!(world.apply(0, 0, map).error(), None);
+        }
+        assert_eq!(world.apply(0, 0, Op::Clear(budget)).error(), None);
+        assert_eq!(world.check(), Ok(()));
+        // The pages outlive it.
+        let free = Op::Free(By::Owner, page(first), 64);
+        assert_eq!(world.apply(0, 0, free).error(), None);
+    }
+}
+
+#[test]
+fn an_account_leaves_nothing_behind() {
+    let (mut world, _, first) = with_tables(600);
+    // Mapped by itself, and more often than one step takes away.
+    for i in 0..100 {
+        let map = Op::Insert(at(0x1_0000 + i * 4096), page(first), By::Owner, 1, WRITE);
+        assert_eq!(world.apply(0, 0, map).error(), None);
+    }
+    assert_eq!(
+        world.apply(0, 0, Op::Reclaim).error(),
+        Some(Error::NotEmpty)
+    );
+    assert_eq!(world.apply(0, 0, Op::Clear(CLEAR_BOUND)).error(), None);
+    let freed = world.apply(0, 0, Op::Reclaim);
+    assert_eq!((freed.error(), freed.value), (None, 600 + 6 + 1));
+    let mine = |record: &&exopi_abi::page::PageRecord| record.charged_to() == OWNERS[0];
+    assert_eq!(world.records.iter().filter(mine).count(), 0);
+    let any = world.apply(1, 1, Op::Alloc(PageSelect::Any, 16, 16));
+    assert_eq!(any.error(), None);
+}
+
+#[test]
+fn what_others_have_mapped_of_an_account_goes_with_it() {
+    let (mut world, space, first) = with_tables(110);
+    // Owner 0's page, mapped into owner 0's space by both, and owner 0's into nobody's any more.
+    assert_eq!(
+        world
+            .apply(0, 0, Op::Give(page(first), 105, 1, 105))
+            .error(),
+        None
+    );
+    assert_eq!(world.apply(1, 1, Op::Clear(1)).error(), None);
+    for i in 0..64 {
+        let map = Op::Insert(at(0x1_0000 + i * 4096), page(first), By::Owner, 1, WRITE);
+        assert_eq!(world.apply(1, 0, map).error(), None, "{i}");
+    }
+    for i in 0..64 {
+        let map = Op::Insert(
+            at(0x20_0000 + i * 4096),
+            page(first + 1),
+            By::Owner,
+            1,
+            WRITE,
+        );
+        assert_eq!(world.apply(1, 0, map).error(), None, "{i}");
+    }
+    assert_eq!(world.records[first as usize].foreign, 64);
+    // More mappings than one step removes, more pages than one step frees.
+    let freed = world.apply(1, 1, Op::Reclaim);
+    assert_eq!((freed.error(), freed.value), (None, 105 + 1));
+    assert_eq!(
+        world
+            .hw
+            .translations()
+            .filter(|(asid, at, _)| {
+                *asid == space.asid() && *at < exopi_abi::layout::TABLES_BASE
+            })
+            .count(),
+        0
+    );
+}
