@@ -119,6 +119,7 @@ pub fn idle() -> ! {
             enter(kernel, next)
         }
         let swept = kernel.sweep(&mut Processor);
+        kernel.show_free_pages();
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
         // stays pending, and ends the sleep at once.

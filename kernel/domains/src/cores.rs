@@ -114,6 +114,12 @@ impl Domains<'_> {
         core::mem::take(&mut self.interrupts)
     }
 
+    /// Whether [`Domains::take_interrupts`] has any to tell.
+    #[inline(always)]
+    pub const fn has_interrupts(&self) -> bool {
+        self.interrupts != 0
+    }
+
     pub(crate) fn interrupt(&mut self, core: u8) {
         self.interrupts |= 1 << (usize::from(core) % MAX_CORES);
     }
