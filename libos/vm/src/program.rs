@@ -132,7 +132,7 @@ fn slots(pages: u64) -> Result<&'static mut [Slot<Bare>], Error> {
         #[expect(unsafe_code, reason = "memory becomes a table")]
         // SAFETY: the pages were just mapped, and nothing else of the program knows them.
         unsafe {
-            first.add(slot).write(Slot::EMPTY);
+            first.wrapping_add(slot).write(Slot::EMPTY);
         }
     }
     #[expect(unsafe_code, reason = "memory becomes a table")]
