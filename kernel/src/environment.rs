@@ -80,6 +80,7 @@ pub fn sweep() {
     let mut kernel = kernel::lock();
     if kernel.is_ending() {
         let _ = kernel.sweep(&mut Processor);
+        kernel.show_free_pages();
     }
 }
 

@@ -136,15 +136,6 @@ impl Domains<'_> {
         }
     }
 
-    /// Something is dying from now on: a core that has nothing to do, if there is one, is to see to it
-    /// ([`Domains::sweep`]).
-    pub(crate) fn interrupt_idle(&mut self) {
-        let idle = |core: &u8| self.core(*core) == Some(&Core::IDLE);
-        if let Some(core) = (0..self.core_count).find(idle) {
-            self.interrupt(core);
-        }
-    }
-
     pub(crate) fn core(&self, core: u8) -> Option<&Core> {
         self.cores.get(usize::from(core))
     }

@@ -177,11 +177,6 @@ impl Domains<'_> {
         }
     }
 
-    /// Whether something is being taken apart.
-    pub fn is_ending(&self) -> bool {
-        !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
-    }
-
     /// One bounded step of taking apart whatever is dying: for cores that have nothing else to do, and on the way
     /// of those that yield. `false` if there is nothing to do, or nothing before somebody has left a core.
     pub fn sweep<H: Hardware>(&mut self, hw: &mut H) -> bool {
@@ -204,6 +199,12 @@ impl Domains<'_> {
             }
         }
         false
+    }
+
+    /// Whether [`Domains::sweep`] may have something to do.
+    #[inline(always)]
+    pub const fn is_ending(&self) -> bool {
+        !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
     }
 
     /// Whether an environment must leave a core before it can be taken apart.
@@ -255,7 +256,6 @@ impl Domains<'_> {
             record.cursor = 0;
         });
         self.ending_spaces.insert(index);
-        self.interrupt_idle();
     }
 
     /// From now on nothing new is charged to an account.
@@ -267,7 +267,6 @@ impl Domains<'_> {
                 record.cursor = Cursor::start(Phase::Children).word();
             });
             self.ending_accounts.insert(index);
-            self.interrupt_idle();
         }
     }
 
