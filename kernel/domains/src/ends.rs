@@ -167,13 +167,17 @@ impl Domains<'_> {
             return Progress::refused(Error::MissingRight);
         }
         self.begin_end(index);
-        let end = self.end_account(hw, index);
-        self.wake_sweeper();
-        match end {
+        match self.end_account(hw, index) {
             End::Done => progress(Step::Done),
             End::More => progress(Step::More),
             End::Blocked => Progress::refused(Error::Busy),
         }
+    }
+
+    /// Whether something is being taken apart.
+    #[inline(always)]
+    pub const fn is_ending(&self) -> bool {
+        !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
     }
 
     /// One bounded step of taking apart whatever is dying: for cores that have nothing else to do, and on the way
@@ -198,22 +202,6 @@ impl Domains<'_> {
             }
         }
         false
-    }
-
-    /// Whether [`Domains::sweep`] may have something to do.
-    #[inline(always)]
-    pub const fn is_ending(&self) -> bool {
-        !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
-    }
-
-    /// Tells a core that nobody has, if there is one, that there is something to sweep: it may be asleep.
-    pub(crate) fn wake_sweeper(&mut self) {
-        let idle = |core: &u8| self.core(*core).is_some_and(|place| place.running == NOBODY);
-        if self.is_ending()
-            && let Some(core) = (0..self.core_count).rev().find(idle)
-        {
-            self.interrupt(core);
-        }
     }
 
     /// Whether an environment must leave a core before it can be taken apart.
@@ -265,6 +253,7 @@ impl Domains<'_> {
             record.cursor = 0;
         });
         self.ending_spaces.insert(index);
+        self.interrupt_idle();
     }
 
     /// From now on nothing new is charged to an account.
@@ -276,6 +265,7 @@ impl Domains<'_> {
                 record.cursor = Cursor::start(Phase::Children).word();
             });
             self.ending_accounts.insert(index);
+            self.interrupt_idle();
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod batches;
+mod book;
 mod calls;
 mod capabilities;
 mod console;
@@ -14,12 +15,15 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod replay;
 mod rights;
+mod runtime;
 mod spaces;
 mod superpages;
 mod switching;
 mod tables;
 mod upcalls;
+mod vm;
 mod window;
 
 use exopi_rt::println;
@@ -42,14 +46,18 @@ pub(crate) const SUITES: &[Suite] = &[
     capabilities::SUITE,
     accounts::SUITE,
     giving::SUITE,
+    runtime::SUITE,
     rights::SUITE,
     isolation::SUITE,
+    book::SUITE,
     calls::SUITE,
     hostile::SUITE,
     switching::SUITE,
     notices::SUITE,
     keeping::SUITE,
     spaces::SUITE,
+    vm::SUITE,
+    replay::SUITE,
 ];
 
 /// Takes what lasts: the page of code, and a heap that no case needs to grow.
@@ -58,4 +66,5 @@ pub(crate) fn prepare() {
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");
     }
+    vm::prepare();
 }
