@@ -67,4 +67,5 @@ pub(crate) fn prepare() {
         println!("no page of code: {error}");
     }
     vm::prepare();
+    memory::settle_heap();
 }
