@@ -113,9 +113,7 @@ fn sequences() -> Outcome {
             sequence(seed, steps.unwrap_or(STEPS), true)
         }
         Some(Err(_)) => Err(Failure::new("the boot argument replay= is no number")),
-        None => SEEDS
-            .into_iter()
-            .try_for_each(|seed| sequence(seed, STEPS, false)),
+        None => SEEDS.into_iter().try_for_each(|seed| sequence(seed, STEPS, false)),
     })
 }
 
