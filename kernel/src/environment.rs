@@ -195,7 +195,11 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
-    sweep_under(&mut kernel);
+    if kernel.is_ending() {
+        // The space that this core was in may be what is swept.
+        mmu::empty_lower_half();
+        sweep_under(&mut kernel);
+    }
     match kernel.next(here()) {
         Some(next) => enter(kernel, next),
         None => {
