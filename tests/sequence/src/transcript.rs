@@ -152,6 +152,8 @@ fn tell_reply(line: &mut Line, number: u16, reply: Reply, names: &Names) -> fmt:
     }
     let object = |kind| names.tell(kind, ObjectName::from_word(reply.value));
     match Call::from_number(number) {
+        // It means something only if a page was allocated.
+        Some(Call::page_alloc) if reply.status >> 16 == 0 => Ok(()),
         _ if code != 0 && reply.status >> 16 == 0 => write!(line, " {}", reply.value),
         Some(Call::page_alloc | Call::table_remove) => {
             write!(line, " {}", names.tell_page(reply.value as u32))
