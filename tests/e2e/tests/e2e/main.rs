@@ -5,6 +5,7 @@ mod device_tree;
 mod failures;
 mod images;
 mod position;
+mod replay;
 mod randomness;
 mod serial_line;
 mod typing;
