@@ -169,9 +169,17 @@ impl Domains<'_> {
         self.begin_end(index);
         match self.end_account(hw, index) {
             End::Done => progress(Step::Done),
-            End::More => progress(Step::More),
+            End::More => {
+                self.call_sweeper();
+                progress(Step::More)
+            }
             End::Blocked => Progress::refused(Error::Busy),
         }
+    }
+
+    /// Whether something is being taken apart.
+    pub fn is_ending(&self) -> bool {
+        !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
     }
 
     /// One bounded step of taking apart whatever is dying: for cores that have nothing else to do, and on the way
@@ -247,6 +255,7 @@ impl Domains<'_> {
             record.cursor = 0;
         });
         self.ending_spaces.insert(index);
+        self.interrupt_idle();
     }
 
     /// From now on nothing new is charged to an account.
@@ -258,6 +267,7 @@ impl Domains<'_> {
                 record.cursor = Cursor::start(Phase::Children).word();
             });
             self.ending_accounts.insert(index);
+            self.interrupt_idle();
         }
     }
 

@@ -5,7 +5,7 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use linked_list_allocator::Heap;
 use spin::Mutex;
@@ -17,6 +17,41 @@ use crate::{Access, Error, VirtAddr, exposed, local, memory, wait};
 pub const START: u64 = 0x10_0000_0000;
 /// Most bytes that it can grow to: more than a board has.
 pub const LIMIT: u64 = 1 << 30;
+
+/// Maps so many pages from an address on, readable and writable, where nothing is mapped; returns how many
+/// of them there are now. It must not use the heap.
+pub type Source = fn(VirtAddr, u64) -> u64;
+
+/// Where more pages come from; null for [`map_new`].
+static SOURCE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// From now on the heap's pages come from `source`. Without one they are any that are free.
+pub fn set_source(source: Source) {
+    SOURCE.store(source as *mut (), Ordering::Release);
+}
+
+/// Maps pages by the bare calls.
+fn map_new(at: VirtAddr, pages: u64) -> u64 {
+    let access = Access::READ | Access::WRITE;
+    let came = |page| {
+        at.plus(page)
+            .is_some_and(|at| memory::map_new(at, access).is_ok())
+    };
+    (0..pages)
+        .position(|page| !came(page))
+        .map_or(pages, |count| count as u64)
+}
+
+/// The source in force.
+#[expect(unsafe_code, reason = "a function from an atomic word")]
+fn source() -> Source {
+    let source = SOURCE.load(Ordering::Acquire);
+    if source.is_null() {
+        return map_new;
+    }
+    // SAFETY: only `set_source` stores here, and what it stores is a `Source`.
+    unsafe { core::mem::transmute::<*mut (), Source>(source) }
+}
 
 /// Bytes that a hole needs for its own list entry, and the allocator for rounding.
 const SLACK: usize = 4 * size_of::<usize>();
@@ -101,26 +136,28 @@ impl Growing {
         if wanted > exposed::free_pages() || self.pages + wanted > LIMIT / PAGE_SIZE {
             return Err(Error::Exhausted);
         }
-        for _ in 0..wanted {
-            let at = START + self.pages * PAGE_SIZE;
-            let at = VirtAddr::new(at).ok_or(Error::BadAddress)?;
-            memory::map_new(at, Access::READ | Access::WRITE)?;
-            self.add_page(at);
+        let at = VirtAddr::new(START + self.pages * PAGE_SIZE).ok_or(Error::BadAddress)?;
+        let came = source()(at, wanted).min(wanted);
+        if came > 0 {
+            self.add_pages(at, came);
+        }
+        if came < wanted {
+            return Err(Error::Exhausted);
         }
         Ok(())
     }
 
     #[expect(unsafe_code, reason = "fresh memory is handed to the allocator")]
-    fn add_page(&mut self, at: VirtAddr) {
-        let bytes = PAGE_SIZE as usize;
+    fn add_pages(&mut self, at: VirtAddr, count: u64) {
+        let bytes = (count * PAGE_SIZE) as usize;
         if self.pages == 0 {
-            // SAFETY: the page was just mapped, writable, and nothing else of the program knows it.
+            // SAFETY: the pages were just mapped, writable, and nothing else of the program knows them.
             unsafe { self.heap.init(at.get() as *mut u8, bytes) };
         } else {
-            // SAFETY: the page was just mapped, writable, right behind the ones before it.
+            // SAFETY: the pages were just mapped, writable, right behind the ones before them.
             unsafe { self.heap.extend(bytes) };
         }
-        self.pages += 1;
+        self.pages += count;
     }
 }
 

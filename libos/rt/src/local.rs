@@ -21,7 +21,9 @@ pub const WORDS: usize = 16;
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Local {
-    /// Rust handlers by class; null for none.
+    /// What the trampolines call, by class; null for none.
+    pub(crate) functions: [AtomicPtr<()>; UpcallClass::COUNT],
+    /// Rust handlers by class, which this crate's own functions call.
     pub(crate) handlers: [AtomicPtr<()>; UpcallClass::COUNT],
     /// First addresses above the handlers' stacks, by class; 0 for those of the program's first environment.
     pub(crate) stacks: [AtomicU64; UpcallClass::COUNT],
@@ -74,10 +76,20 @@ impl Word {
 
 /// The calling environment's u-area.
 #[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "a register is read by an instruction")]
+#[inline(always)]
 pub fn uarea() -> *mut UArea {
-    use aarch64_cpu::registers::{Readable, TPIDRRO_EL0};
-
-    TPIDRRO_EL0.get() as *mut UArea
+    let at: *mut UArea;
+    // SAFETY: it changes nothing. `pure`, since a function runs to its end in one environment, for which the
+    // register never changes; `TPIDRRO_EL0.get()` would be read anew each time.
+    unsafe {
+        core::arch::asm!(
+            "mrs {}, tpidrro_el0",
+            out(reg) at,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    at
 }
 
 /// The calling thread's page that stands for a u-area: off target nobody delivers upcalls, but what is

@@ -26,6 +26,7 @@ mod trampoline;
 pub use cause::{AbortKind, FaultCause};
 pub use mask::{Masked, mask, masked};
 
+use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
@@ -37,11 +38,12 @@ use crate::uarea::{Entry, Frame, UArea, UpcallClass};
 
 /// What happens when a fault's handler returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Action {
     /// The interrupted code goes on, with the state as the handler has left it.
-    Resume,
+    Resume = 0,
     /// The program ends: the fault is printed, the status is [`ExitCode::PANICKED`].
-    Abort,
+    Abort = 1,
 }
 
 /// A handler of faults. It runs on a stack of [`STACK_BYTES`] of its own; it must not fault.
@@ -58,9 +60,13 @@ pub const STACK_BYTES: usize = 32 * 1024;
 ///
 /// Changing it from safe code is sound for this reason: safe Rust never faults. Where code faults on
 /// purpose, it is in an `unsafe` block, and that block answers for what its handler does with it.
+///
+/// It *is* the u-area's frame, so that a handler gets it in a register.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Fault<'a> {
-    frame: &'a mut Frame,
+    frame: Frame,
+    held: PhantomData<&'a mut Frame>,
 }
 
 impl Fault<'_> {
@@ -111,7 +117,7 @@ impl Fault<'_> {
 
     /// The whole frame.
     pub fn frame(&mut self) -> &mut Frame {
-        self.frame
+        &mut self.frame
     }
 }
 
@@ -136,20 +142,32 @@ impl Notice<'_> {
     }
 }
 
+/// What the trampoline of faults calls, for libraries to which a call less matters: a [`Handler`] by the C
+/// calling convention.
+pub type FaultFunction = extern "C" fn(&mut Fault<'_>) -> Action;
+
 /// From now on `handler` handles the calling environment's faults. Off target there are none.
 pub fn on_fault(handler: Handler) {
-    set_handler(UpcallClass::Fault, handler as *mut ());
+    local::own().handlers[UpcallClass::Fault as usize].store(handler as *mut (), Ordering::Release);
+    on_fault_call(handle_fault);
+}
+
+/// The same, with the trampoline calling `function` itself.
+pub fn on_fault_call(function: FaultFunction) {
+    set_function(UpcallClass::Fault, function as *mut ());
 }
 
 /// From now on `handler` handles the calling environment's notices. Off target there are none.
 pub fn on_notice(handler: NoticeHandler) {
-    set_handler(UpcallClass::Notice, handler as *mut ());
+    local::own().handlers[UpcallClass::Notice as usize]
+        .store(handler as *mut (), Ordering::Release);
+    set_function(UpcallClass::Notice, handle_notice as *mut ());
 }
 
-/// `handler` is of the class's type.
-fn set_handler(class: UpcallClass, handler: *mut ()) {
-    // Before the entry: once there is one, there is a handler.
-    local::own().handlers[class as usize].store(handler, Ordering::Release);
+/// `function` is what the class's trampoline expects.
+fn set_function(class: UpcallClass, function: *mut ()) {
+    // Before the entry: once there is one, there is a function.
+    local::own().functions[class as usize].store(function, Ordering::Release);
     #[cfg(target_os = "none")]
     {
         let entry = trampoline::entry(class);
@@ -161,15 +179,16 @@ fn set_handler(class: UpcallClass, handler: *mut ()) {
     }
 }
 
-/// What an environment that is made by the calling one begins with: the handler of a class, as a word, and
-/// where its trampoline is.
-pub(crate) fn inherited(class: UpcallClass) -> Option<(u64, u64)> {
+/// What an environment that is made by the calling one begins with: the function and the handler of a class,
+/// as words, and where its trampoline is.
+pub(crate) fn inherited(class: UpcallClass) -> Option<(u64, u64, u64)> {
+    let function = local::own().functions[class as usize].load(Ordering::Acquire);
     let handler = local::own().handlers[class as usize].load(Ordering::Acquire);
     #[cfg(target_os = "none")]
     let pc = trampoline::pc(class);
     #[cfg(not(target_os = "none"))]
     let pc = 0;
-    (!handler.is_null()).then_some((handler as u64, pc))
+    (!function.is_null()).then_some((function as u64, handler as u64, pc))
 }
 
 /// The entry of a class of upcalls that is in force for the calling environment, to put it back later.
@@ -202,48 +221,49 @@ fn entry_place(class: UpcallClass) -> *mut Entry {
         .wrapping_add(class as usize)
 }
 
-/// What the trampoline calls: runs the handler of a class, which is an [`UpcallClass`] by number, on the
-/// frame.
+/// Runs the handler of faults on the frame.
+#[expect(unsafe_code, reason = "a function from a word")]
+extern "C" fn handle_fault(fault: &mut Fault<'_>) -> Action {
+    let handler = local::own().handlers[UpcallClass::Fault as usize].load(Ordering::Relaxed);
+    if handler.is_null() {
+        return Action::Abort;
+    }
+    // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
+    let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
+    handler(fault)
+}
+
+/// What the trampolines call when their function's answer was [`Action::Abort`].
 #[cfg_attr(
     not(target_os = "none"),
     expect(dead_code, reason = "there are no upcalls")
 )]
-#[expect(
-    unsafe_code,
-    reason = "the frame is at an address that a register tells"
-)]
-extern "C" fn handle(class: u64) {
-    let class = match class {
-        0 => UpcallClass::Fault,
-        _ => UpcallClass::Notice,
-    };
-    // SAFETY: the u-area is mapped, writable, and ours; while its frame is held the kernel does not
-    // touch it, and this function is entered only with the frame held, so only once at a time.
-    let frame = unsafe { &mut (*uarea()).frames[class as usize] };
-    let handler = local::own().handlers[class as usize].load(Ordering::Acquire);
-    match class {
-        UpcallClass::Fault => {
-            let mut fault = Fault { frame };
-            let action = if handler.is_null() {
-                Action::Abort
-            } else {
-                // SAFETY: only `on_fault` stores here, and what it stores is a `Handler`.
-                let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
-                handler(&mut fault)
-            };
-            if action == Action::Abort {
-                crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
-                exit(ExitCode::PANICKED);
-            }
-        }
-        UpcallClass::Notice if handler.is_null() => {}
-        UpcallClass::Notice => {
-            // SAFETY: only `on_notice` stores here, and what it stores is a `NoticeHandler`.
-            let handler = unsafe { core::mem::transmute::<*mut (), NoticeHandler>(handler) };
-            handler(&mut Notice { frame });
-        }
-    }
+#[expect(unsafe_code, reason = "a frame of the kernel's")]
+extern "C" fn abort() -> ! {
+    let frames = uarea().wrapping_byte_add(offset_of!(UArea, frames));
+    // SAFETY: the u-area is mapped and ours, and a `Fault` is a frame. It is held, or has been, and nobody
+    // else refers to it any more.
+    let fault = unsafe { &*frames.cast::<Fault<'_>>() };
+    crate::println!("fault: {:x?} at pc {:#x}", fault.cause(), fault.pc());
+    exit(ExitCode::PANICKED)
 }
+
+/// Runs the handler of notices on the frame.
+#[expect(unsafe_code, reason = "a function from a word")]
+extern "C" fn handle_notice(frame: &mut Frame) -> Action {
+    let handler = local::own().handlers[UpcallClass::Notice as usize].load(Ordering::Relaxed);
+    if !handler.is_null() {
+        // SAFETY: only `on_notice` stores here, and what it stores is a `NoticeHandler`.
+        let handler = unsafe { core::mem::transmute::<*mut (), NoticeHandler>(handler) };
+        handler(&mut Notice { frame });
+    }
+    Action::Resume
+}
+
+const _: () = assert!(
+    UpcallClass::Fault as usize == 0,
+    "`abort` takes the first frame"
+);
 
 /// Runs an undefined instruction. The handler is expected to step over it.
 pub fn raise_undefined() {

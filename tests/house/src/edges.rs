@@ -114,6 +114,7 @@ mod tests {
             ("kernel/domains", "kernel/cap"),
             ("libos/rt", "kernel/abi"),
             ("libos/net", "libos/rt"),
+            ("libos/vm", "libos/rt"),
             ("userland/sh", "libos/rt"),
             ("userland/sh", "kernel/abi"),
             ("userland/bench", "tests/protocol"),

@@ -20,6 +20,8 @@ mod measure;
 mod report;
 #[cfg(target_os = "none")]
 mod rows;
+#[cfg(target_os = "none")]
+mod vm;
 
 #[cfg(target_os = "none")]
 exopi_rt::entry!(main);

@@ -35,7 +35,7 @@ pub(crate) fn events() -> Events {
 }
 
 /// What happened between two readings.
-fn between(before: Events, after: Events) -> Events {
+pub(crate) fn between(before: Events, after: Events) -> Events {
     core::array::from_fn(|index| after[index] - before[index])
 }
 

@@ -12,6 +12,7 @@ use exopi_rt::{
 
 use crate::authority;
 use crate::measure::{self, Sample};
+use crate::vm;
 
 /// Rounds of a row.
 pub(crate) const ROUNDS: u64 = 1000;
@@ -78,6 +79,13 @@ pub(crate) const ROWS: &[Measured] = &[
     ("cap_mint", authority::cap_mint),
     ("fault_map", authority::fault_map),
     ("env_create_destroy", authority::env_create_destroy),
+    ("trap", vm::trap),
+    ("prot1", vm::prot1),
+    ("prot100", vm::prot100),
+    ("unprot100", vm::unprot100),
+    ("appel1", vm::appel1),
+    ("appel2", vm::appel2),
+    ("demand_zero", vm::demand_zero),
 ];
 
 /// The refusal in a reply.
@@ -101,6 +109,7 @@ pub(crate) const WINDOW: u64 = 0x20_0000_0000;
 /// # Errors
 /// No pages are left for them.
 pub(crate) fn prepare() -> Result<(), Error> {
+    vm::prepare()?;
     memory::supply_tables(VirtAddr::new(WINDOW).ok_or(Error::BadAddress)?)
 }
 

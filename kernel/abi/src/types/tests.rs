@@ -2,8 +2,12 @@
 
 use proptest::prelude::*;
 
+use super::user::MEMORY_END;
 use super::*;
-use crate::capability::Epoch;
+use crate::capability::{Capability, Epoch, Kind};
+use crate::domain::ObjectName;
+use crate::layout::USER_END;
+use crate::page::MAX_COLOURS;
 use crate::page::Owner;
 use crate::uarea::UpcallClass;
 

@@ -199,8 +199,8 @@ impl<'m> World<'m> {
 
     /// A core that nobody has takes the next one.
     pub(super) fn dispatch(&mut self, core: u8) {
-        self.told &= !(1 << core);
         if self.on[usize::from(core)].is_none() {
+            self.told &= !(1 << core);
             self.on[usize::from(core)] = self.domains.next(core);
         }
     }

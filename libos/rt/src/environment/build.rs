@@ -213,11 +213,11 @@ impl<'a> Builder<'a> {
             let index = class as usize;
             let stack = self.top(plan.handlers(class));
             image.set(local::OFFSET + offset_of!(Local, stacks) + index * 8, stack);
-            if let Some((handler, pc)) = crate::upcall::inherited(class) {
-                image.set(
-                    local::OFFSET + offset_of!(Local, handlers) + index * 8,
-                    handler,
-                );
+            if let Some((function, handler, pc)) = crate::upcall::inherited(class) {
+                let functions = local::OFFSET + offset_of!(Local, functions);
+                image.set(functions + index * 8, function);
+                let handlers = local::OFFSET + offset_of!(Local, handlers);
+                image.set(handlers + index * 8, handler);
                 let entry = offset_of!(UArea, entries) + index * size_of::<Entry>();
                 image.set(entry + offset_of!(Entry, pc), pc);
                 image.set(entry + offset_of!(Entry, sp), stack);

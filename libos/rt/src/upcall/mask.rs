@@ -28,7 +28,10 @@ pub struct Masked {
 
 /// Keeps notices away until what it returns is dropped.
 pub fn mask() -> Masked {
-    let before = word(offset_of!(UArea, masked)).swap(1, Ordering::Relaxed);
+    let masked = word(offset_of!(UArea, masked));
+    // In two steps, since a notice that comes between them leaves the word as it found it.
+    let before = masked.load(Ordering::Relaxed);
+    masked.store(1, Ordering::Relaxed);
     // The kernel acts on this core, between two instructions: what must not be moved, the compiler moves.
     compiler_fence(Ordering::SeqCst);
     Masked {

@@ -3,13 +3,14 @@
 
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
 use crate::Call;
-use crate::local;
-use crate::uarea::{Entry, UpcallClass};
+use crate::local::{self, Local};
+use crate::uarea::{Entry, Frame, UArea, UpcallClass};
 
-use super::{STACK_BYTES, handle};
+use super::{STACK_BYTES, abort};
 
 /// The handlers' stacks of the program's first environment, by class. Others bring their own.
 #[repr(C, align(16))]
@@ -38,81 +39,74 @@ pub(crate) fn pc(class: UpcallClass) -> u64 {
     entry as *const () as u64
 }
 
-#[unsafe(naked)]
-unsafe extern "C" fn fault() {
-    naked_asm!(
-        "mov x19, #{class}",
-        "b {upcall}",
-        class = const UpcallClass::Fault as u64,
-        upcall = sym upcall,
-    )
+/// Where the functions are in the u-area's page.
+const FUNCTIONS: usize = local::OFFSET + offset_of!(Local, functions);
+
+/// Defines the trampoline of a class: saves what the frame does not hold and Rust may change (v0..v31, FPCR,
+/// FPSR), calls the handler, and goes on. The general registers are all in the frame.
+///
+/// A Rust function may use any vector register, and of v8..v15 it keeps the lower halves only (AAPCS64,
+/// 6.1.2), so nothing less than all of them is sound. Four go with each instruction.
+///
+/// ```text
+///   sp + 512   FPCR, FPSR
+///   sp         v0 .. v31
+/// ```
+///
+/// The function is called with the frame, which is held, so that it is this one's alone: an
+/// `extern "C" fn(&mut Frame) -> Action`.
+macro_rules! trampoline {
+    ($name:ident, $class:expr) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
+                "sub sp, sp, #(33 * 16)",
+                "mov x0, sp",
+                "st1 {{v0.2d-v3.2d}}, [x0], #64",
+                "st1 {{v4.2d-v7.2d}}, [x0], #64",
+                "st1 {{v8.2d-v11.2d}}, [x0], #64",
+                "st1 {{v12.2d-v15.2d}}, [x0], #64",
+                "st1 {{v16.2d-v19.2d}}, [x0], #64",
+                "st1 {{v20.2d-v23.2d}}, [x0], #64",
+                "st1 {{v24.2d-v27.2d}}, [x0], #64",
+                "st1 {{v28.2d-v31.2d}}, [x0], #64",
+                "mrs x1, fpcr",
+                "mrs x2, fpsr",
+                "stp x1, x2, [x0]",
+                // Rust expects the default rounding; the chain of frames ends here.
+                "msr fpcr, xzr",
+                "mov x29, xzr",
+                "mrs x9, tpidrro_el0",
+                "ldr x8, [x9, #{function}]",
+                "add x0, x9, #{frame}",
+                "blr x8",
+                "cbnz x0, 2f",
+                "mov x0, sp",
+                "ld1 {{v0.2d-v3.2d}}, [x0], #64",
+                "ld1 {{v4.2d-v7.2d}}, [x0], #64",
+                "ld1 {{v8.2d-v11.2d}}, [x0], #64",
+                "ld1 {{v12.2d-v15.2d}}, [x0], #64",
+                "ld1 {{v16.2d-v19.2d}}, [x0], #64",
+                "ld1 {{v20.2d-v23.2d}}, [x0], #64",
+                "ld1 {{v24.2d-v27.2d}}, [x0], #64",
+                "ld1 {{v28.2d-v31.2d}}, [x0], #64",
+                "ldp x1, x2, [x0]",
+                "msr fpcr, x1",
+                "msr fpsr, x2",
+                "mov x0, #{class}",
+                "svc #{resume}",
+                // Back here only if the frame was not held: somebody jumped to this entry.
+                "udf #0",
+                "2: b {abort}",
+                function = const FUNCTIONS + $class as usize * 8,
+                frame = const offset_of!(UArea, frames) + $class as usize * size_of::<Frame>(),
+                abort = sym abort,
+                class = const $class as u64,
+                resume = const Call::resume as u16,
+            )
+        }
+    };
 }
 
-#[unsafe(naked)]
-unsafe extern "C" fn notice() {
-    naked_asm!(
-        "mov x19, #{class}",
-        "b {upcall}",
-        class = const UpcallClass::Notice as u64,
-        upcall = sym upcall,
-    )
-}
-
-/// Saves what the frame does not hold and Rust may change (v0..v31, FPCR, FPSR), handles the upcall of the
-/// class in x19, and goes on. The general registers are all in the frame, so x19 is free to carry it through.
-#[unsafe(naked)]
-unsafe extern "C" fn upcall() {
-    naked_asm!(
-        "sub sp, sp, #(33 * 16)",
-        "stp q0, q1, [sp, #16]",
-        "stp q2, q3, [sp, #48]",
-        "stp q4, q5, [sp, #80]",
-        "stp q6, q7, [sp, #112]",
-        "stp q8, q9, [sp, #144]",
-        "stp q10, q11, [sp, #176]",
-        "stp q12, q13, [sp, #208]",
-        "stp q14, q15, [sp, #240]",
-        "stp q16, q17, [sp, #272]",
-        "stp q18, q19, [sp, #304]",
-        "stp q20, q21, [sp, #336]",
-        "stp q22, q23, [sp, #368]",
-        "stp q24, q25, [sp, #400]",
-        "stp q26, q27, [sp, #432]",
-        "stp q28, q29, [sp, #464]",
-        "stp q30, q31, [sp, #496]",
-        "mrs x0, fpcr",
-        "mrs x1, fpsr",
-        "stp x0, x1, [sp]",
-        // Rust expects the default rounding; the chain of frames ends here.
-        "msr fpcr, xzr",
-        "mov x29, xzr",
-        "mov x30, xzr",
-        "mov x0, x19",
-        "bl {handle}",
-        "ldp x0, x1, [sp]",
-        "msr fpcr, x0",
-        "msr fpsr, x1",
-        "ldp q0, q1, [sp, #16]",
-        "ldp q2, q3, [sp, #48]",
-        "ldp q4, q5, [sp, #80]",
-        "ldp q6, q7, [sp, #112]",
-        "ldp q8, q9, [sp, #144]",
-        "ldp q10, q11, [sp, #176]",
-        "ldp q12, q13, [sp, #208]",
-        "ldp q14, q15, [sp, #240]",
-        "ldp q16, q17, [sp, #272]",
-        "ldp q18, q19, [sp, #304]",
-        "ldp q20, q21, [sp, #336]",
-        "ldp q22, q23, [sp, #368]",
-        "ldp q24, q25, [sp, #400]",
-        "ldp q26, q27, [sp, #432]",
-        "ldp q28, q29, [sp, #464]",
-        "ldp q30, q31, [sp, #496]",
-        "mov x0, x19",
-        "svc #{resume}",
-        // Back here only if the frame was not held: somebody jumped to this entry.
-        "udf #0",
-        handle = sym handle,
-        resume = const Call::resume as u16,
-    )
-}
+trampoline!(fault, UpcallClass::Fault);
+trampoline!(notice, UpcallClass::Notice);

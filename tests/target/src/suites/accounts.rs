@@ -3,7 +3,8 @@
 use exopi_rt::domain::{AccountRecord, ObjectName, Resource};
 use exopi_rt::page::{FrameType, Owner};
 use exopi_rt::{
-    Access, Error, Object, PageNumber, PageRun, PageSelect, Progress, exposed, memory, stubs,
+    Access, Account, Error, Object, PageNumber, PageRun, PageSelect, Progress, exposed, memory,
+    stubs,
 };
 
 use crate::area::{Area, RW, insert, place, record};
@@ -55,12 +56,7 @@ impl Child {
 
     /// Ends it, however many calls that takes.
     pub(crate) fn end(&self) -> Outcome {
-        for _ in 0..1 << 16 {
-            if destroy(self.0).unless_stopped()? == 1 {
-                return Ok(());
-            }
-        }
-        Err(Failure::new("an account does not end"))
+        Ok(Account::Owned(self.0).destroy()?)
     }
 }
 

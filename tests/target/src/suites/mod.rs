@@ -2,6 +2,7 @@
 
 mod accounts;
 mod batches;
+mod book;
 mod calls;
 mod capabilities;
 mod console;
@@ -16,11 +17,13 @@ mod notices;
 mod pages;
 mod replay;
 mod rights;
+mod runtime;
 mod spaces;
 mod superpages;
 mod switching;
 mod tables;
 mod upcalls;
+mod vm;
 mod window;
 
 use exopi_rt::println;
@@ -43,8 +46,10 @@ pub(crate) const SUITES: &[Suite] = &[
     capabilities::SUITE,
     accounts::SUITE,
     giving::SUITE,
+    runtime::SUITE,
     rights::SUITE,
     isolation::SUITE,
+    book::SUITE,
     calls::SUITE,
     hostile::SUITE,
     replay::SUITE,
@@ -52,6 +57,8 @@ pub(crate) const SUITES: &[Suite] = &[
     notices::SUITE,
     keeping::SUITE,
     spaces::SUITE,
+    vm::SUITE,
+    replay::SUITE,
 ];
 
 /// Takes what lasts: the page of code, and a heap that no case needs to grow.
@@ -60,4 +67,6 @@ pub(crate) fn prepare() {
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");
     }
+    vm::prepare();
+    memory::settle_heap();
 }
