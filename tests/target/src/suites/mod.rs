@@ -52,7 +52,6 @@ pub(crate) const SUITES: &[Suite] = &[
     book::SUITE,
     calls::SUITE,
     hostile::SUITE,
-    replay::SUITE,
     switching::SUITE,
     notices::SUITE,
     keeping::SUITE,
