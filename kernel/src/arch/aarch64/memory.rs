@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 
 // x0 = to, x1 = from (or the byte), x2 = length; x0 comes back. When both pointers have the same
-// alignment the middle goes 32 bytes a round, else all goes byte by byte.
+// alignment the middle goes 32 bytes a round and then 8, else all goes byte by byte.
 global_asm!(
     r#"
 .text
@@ -31,7 +31,13 @@ memcpy:
     stp x4, x5, [x3], #16
     stp x6, x7, [x3], #16
     b 2b
-3:  add x2, x2, #32
+3:  adds x2, x2, #24
+    b.mi 16f
+15: ldr x4, [x1], #8
+    str x4, [x3], #8
+    subs x2, x2, #8
+    b.pl 15b
+16: add x2, x2, #8
 4:  cbz x2, 5f
     ldrb w4, [x1], #1
     strb w4, [x3], #1
@@ -71,7 +77,12 @@ memset:
     stp x1, x1, [x3], #16
     stp x1, x1, [x3], #16
     b 9b
-10: add x2, x2, #32
+10: adds x2, x2, #24
+    b.mi 18f
+17: str x1, [x3], #8
+    subs x2, x2, #8
+    b.pl 17b
+18: add x2, x2, #8
 11: cbz x2, 12f
     strb w1, [x3], #1
     sub x2, x2, #1
