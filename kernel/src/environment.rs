@@ -77,10 +77,7 @@ pub fn settle(kernel: Guard) {
 /// One bounded step of what is being taken apart, on the way of a caller that would give the core away if anybody
 /// wanted it. Not under the lock: it is a hold of its own.
 pub fn sweep() {
-    let mut kernel = kernel::lock();
-    if kernel.is_ending() {
-        let _ = kernel.sweep(&mut Processor);
-    }
+    sweep_under(&mut kernel::lock());
 }
 
 /// For the calls that change what the kernel keeps of their caller while it runs: the account that it draws
@@ -118,8 +115,7 @@ pub fn idle() -> ! {
         if let Some(next) = kernel.next(here()) {
             enter(kernel, next)
         }
-        let swept = kernel.sweep(&mut Processor);
-        kernel.show_free_pages();
+        let swept = sweep_under(&mut kernel);
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
         // stays pending, and ends the sleep at once.
@@ -130,6 +126,15 @@ pub fn idle() -> ! {
         // That was it.
         let _ = Core::take_attention();
     }
+}
+
+/// One bounded step of what is being taken apart. Whether there was one to make.
+fn sweep_under(kernel: &mut Guard) -> bool {
+    let swept = kernel.is_ending() && kernel.sweep(&mut Processor);
+    if swept {
+        kernel.show_free_pages();
+    }
+    swept
 }
 
 /// The record of `subject`'s environment, unless that is gone.
@@ -191,7 +196,9 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
     if kernel.is_ending() {
-        let _ = kernel.sweep(&mut Processor);
+        // The space that this core was in may be what is swept.
+        mmu::empty_lower_half();
+        sweep_under(&mut kernel);
     }
     match kernel.next(here()) {
         Some(next) => enter(kernel, next),

@@ -14,6 +14,7 @@
 //! * [`Kernel`]: the kernel, and what runs on it: environments, one of them running on each core.
 //! * [`user`]: the memory that calls are given addresses of: that of the simulated space, or the test's own.
 //! * [`el0`]: loads, stores and fetches of environments, through the model's TLBs, and upcalls.
+//! * [`found`]: one more environment, with all that it needs.
 //! * [`SimulatedWorld`]: what an environment sees of it, for random sequences.
 //! * [`replay`]: a sequence from its seed, told line by line as the target tells it.
 //!
@@ -24,11 +25,13 @@
 mod board;
 mod calls;
 pub mod el0;
+mod found;
 mod kernel;
 pub mod replay;
 pub mod user;
 mod world;
 
 pub use board::{Board, Storage};
+pub use found::{Founded, found, owned};
 pub use kernel::{First, Kernel, MemoryMode, PowerOff, Seen, Serve, Snapshot};
 pub use world::SimulatedWorld;

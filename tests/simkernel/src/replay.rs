@@ -1,9 +1,12 @@
 //! A sequence on the simulated kernel, told as the target tells it.
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
+use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::page::PageRecord;
-use exopi_abi::{PageNumber, Reply};
+use exopi_abi::uarea::UArea;
+use exopi_abi::{Call, PageNumber, Reply};
 use exopi_sequence::World;
+use exopi_sequence::stage::STORE;
 use exopi_sequence::replay::{ARENA, Actor, Failure, Replay};
 
 use crate::{Board, Kernel, SimulatedWorld, Storage};
@@ -73,13 +76,27 @@ impl Actor for Program<'_> {
     }
 }
 
-/// The lines of a sequence on a machine with these colours: those of `Q` and between them.
+/// The lines of a sequence on a machine with these colours, by a program on `core`.
 ///
 /// # Errors
 /// The sequence cannot be made, or leaves something behind that cannot be given back.
 pub fn lines(seed: u64, steps: u64, core: u64, colours: u8) -> Result<Vec<String>, Failure> {
+    lines_with(4 * ARENA as u32, seed, steps, core, colours)
+}
+
+/// The same on a machine of so many frames.
+///
+/// # Errors
+/// As of [`lines`].
+pub fn lines_with(
+    frames: u32,
+    seed: u64,
+    steps: u64,
+    core: u64,
+    colours: u8,
+) -> Result<Vec<String>, Failure> {
     let board = Board {
-        frames: 4 * ARENA as u32,
+        frames,
         colours,
         accounts: 1024,
         spaces: 1024,
@@ -87,7 +104,20 @@ pub fn lines(seed: u64, steps: u64, core: u64, colours: u8) -> Result<Vec<String
         ..Board::ROOMY
     };
     let mut storage = Storage::new(&board);
-    let kernel = Kernel::boot(&board, &mut storage);
+    let mut kernel = Kernel::boot(&board, &mut storage);
+    // The target's program has no store either before it begins.
+    let _ = kernel.call(Call::remove_pte.number(), [0, STORE, 1, 0, 0, 0]);
+    for level in [3, 2] {
+        let _ = kernel.call(Call::table_remove.number(), [0, STORE, level, 0, 0, 0]);
+    }
+    // And it has masked notices.
+    let masked = FIRST_UAREA + core::mem::offset_of!(UArea, masked) as u64;
+    if kernel.store(masked, 1).is_err() {
+        return Err(Failure {
+            what: "no u-area",
+            reply: None,
+        });
+    }
     let free = kernel.domains().pages.free_pages();
     let program = Program {
         kernel,
@@ -104,4 +134,16 @@ pub fn lines(seed: u64, steps: u64, core: u64, colours: u8) -> Result<Vec<String
         });
     }
     Ok(lines)
+}
+
+/// Where two tellings differ first: the lines there, with the step that they belong to.
+pub fn difference(one: &[String], other: &[String]) -> Option<String> {
+    let longest = one.len().max(other.len());
+    let nothing = "nothing more";
+    let line = |lines: &[String], at: usize| lines.get(at).map_or(nothing, String::as_str).to_owned();
+    let at = (0..longest).find(|at| one.get(*at) != other.get(*at))?;
+    let steps = one.iter().take(at).rev();
+    let step = steps.into_iter().find(|line| line.starts_with("S "));
+    let step = step.map_or("the beginning", String::as_str);
+    Some(format!("after `{step}`: `{}`, and `{}`", line(one, at), line(other, at)))
 }

@@ -12,7 +12,7 @@ use exopi_pages::model::Machine;
 use exopi_sequence::stage::{AREA, OPERATIONS, SLOTS, STORE, operations_address, slot_address};
 use exopi_sequence::{Chooser, Edit, Names, Purpose, Random, Step, learn};
 use exopi_simkernel::el0::Use;
-use exopi_simkernel::{Board, Kernel, SimulatedWorld, Storage};
+use exopi_simkernel::{Board, Kernel, SimulatedWorld, Storage, found};
 
 use super::oracle::{Made, Oracle, Reach, Verdict, Words};
 
@@ -263,29 +263,7 @@ impl<'m> Life<'m> {
 
     /// An account, a space with a store, and an environment that runs on `core`.
     fn found(&mut self, core: u8, pages: u32) -> Verdict {
-        // Root; two tables and their links each for the store, the u-area and the area; the store, the u-area.
-        let needed = 1 + 3 * 4 + 2;
-        let allowance = u64::from(needed + pages);
-        let account = self.must(Call::account_create, [allowance, 2, 2, 1, 0, 0])?;
-        let owned = |word: u64| 1 << 56 | word & ((1 << 56) - 1);
-        self.must(Call::account_bind, [owned(account), 0, 0, 0, 0, 0])?;
-        let mut taken = Vec::new();
-        for _ in 0..needed {
-            taken.push(self.must(Call::page_alloc, [1 << 56, 1, 0, 0, 0, 0])?);
-        }
-        let mut page = taken.into_iter();
-        let mut page = || page.next().unwrap_or_default();
-        let space = self.must(Call::space_create, [page(), 0, 0, 0, 0, 0])?;
-        let space = owned(space);
-        for at in [STORE, FIRST_UAREA, AREA] {
-            for level in [2, 3] {
-                self.must(Call::table_insert, [space, at, level, page(), page(), 0])?;
-            }
-        }
-        self.must(Call::insert_pte, [space, STORE, page(), 0, 1, 3])?;
-        let environment = self.must(Call::env_create, [space, page(), FIRST_UAREA, 0, 0, 0])?;
-        self.must(Call::env_run, [owned(environment), core.into(), 0, 0, 0, 0])?;
-        self.must(Call::account_bind, [0; 6])?;
+        found(core, pages.into(), |call, words| self.must(call, words))?;
         self.kernel.schedule();
         Ok(())
     }
@@ -322,6 +300,7 @@ impl<'m> Life<'m> {
     }
 
     fn write_words(&mut self, at: u64, words: Words) -> bool {
+        self.oracle.forget(self.kernel.running(), at, size_of::<Words>() as u64);
         let places = (at..).step_by(8);
         let mut pairs = places.zip(words);
         pairs.all(|(at, word)| self.kernel.store(at, word).is_ok())
@@ -464,6 +443,7 @@ impl<'m> Life<'m> {
         let [a, b, c, d, e] = operation.arguments;
         let words = [operation.call, a, b, c, d, e, 0, 0];
         let at = operations_address() + (index * size_of::<Operation>()) as u64;
+        self.oracle.forget(self.kernel.running(), at, size_of::<Operation>() as u64);
         for (at, word) in (at..).step_by(8).zip(words) {
             // Without a store there is nothing to write to, and the call will say so.
             let _ = self.kernel.store(at, word);
@@ -493,6 +473,8 @@ impl<'m> Life<'m> {
     /// All that must hold between two steps.
     fn check(&self) -> Verdict {
         self.kernel.check()?;
+        let machine = self.kernel.machine();
+        self.oracle.contents(|page| machine.contents(PageNumber::new(page)))?;
         self.oracle.reach(self.kernel.translations().map(|(space, at, found)| Reach {
             space,
             at,

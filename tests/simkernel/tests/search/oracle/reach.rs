@@ -1,6 +1,6 @@
 //! What cores could reach now, against what was given; and what loads and stores of programs find.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use exopi_abi::Access;
 use exopi_abi::domain::ObjectName;
@@ -78,6 +78,25 @@ impl Oracle {
         let begin = space.covering(at)?;
         let binding = space.bindings[&begin];
         Some((binding.page + ((at - begin) / PAGE_SIZE) as u32, binding.now))
+    }
+
+    /// Whether memory holds what was stored there, wherever that is known: the words of a page by index.
+    pub(crate) fn contents<'w>(
+        &self,
+        words: impl Fn(u32) -> &'w BTreeMap<usize, u64>,
+    ) -> Verdict {
+        for (page, facts) in (0..).zip(&self.pages) {
+            let Some(known) = facts.contents.as_ref().filter(|_| facts.plain) else {
+                continue;
+            };
+            let found = words(page).iter().map(|(index, word)| (8 * *index as u64, *word));
+            let stored = known.iter().filter(|(_, word)| **word != 0);
+            if !stored.map(|(at, word)| (*at, *word)).eq(found) {
+                let found = words(page);
+                return Err(format!("page {page} holds {found:x?}, and {known:x?} was stored"));
+            }
+        }
+        Ok(())
     }
 
     /// A program has loaded a word.
