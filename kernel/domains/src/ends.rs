@@ -169,16 +169,14 @@ impl Domains<'_> {
         self.begin_end(index);
         match self.end_account(hw, index) {
             End::Done => progress(Step::Done),
-            End::More => {
-                self.call_sweeper();
-                progress(Step::More)
-            }
+            End::More => progress(Step::More),
             End::Blocked => Progress::refused(Error::Busy),
         }
     }
 
     /// Whether something is being taken apart.
-    pub fn is_ending(&self) -> bool {
+    #[inline(always)]
+    pub const fn is_ending(&self) -> bool {
         !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
     }
 

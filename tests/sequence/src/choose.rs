@@ -491,7 +491,7 @@ fn replayable<W: World>(world: &W, number: u16, words: &[u64; 6], core: u64) -> 
             console_write | console_read | console_give | board_exit | board_reset | upcall_deliver
             | resume,
         ) => false,
-        Some(env_stop | env_destroy | env_debug) => !means_caller(world, words[0]),
+        Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
         Some(env_run) => words[1] == core || words[1] > 16,
         // Of several pages from free lists nobody tells the numbers, nor of one that is mapped elsewhere.
         Some(page_alloc) => words[0] >> 56 == 0 || words[1] <= 1,

@@ -142,6 +142,7 @@ impl<A: Actor> Replay<A> {
     /// Something cannot be given back.
     pub fn close(mut self) -> Result<A, Failure> {
         self.call(Call::account_bind, [0; 6]);
+        self.must("page_accept", Call::page_accept, [0; 6])?;
         for kind in [Kind::Environment, Kind::Space, Kind::Account, Kind::Space] {
             self.destroy_all(kind)?;
         }

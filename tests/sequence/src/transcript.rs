@@ -6,8 +6,8 @@
 //! ```
 //!
 //! What may differ between two machines that do the same is told by name or left out: page numbers and epochs
-//! by name; the pages of nobody's use and what their records say of free lists, the first account's
-//! allowances, how often somebody was given a core, and what the kernel keeps for itself, not at all.
+//! by name; what records say of free lists, the first account's allowances, notices that wait for the program, how
+//! often somebody was given a core, and what the kernel keeps for itself, not at all.
 
 use core::fmt::{self, Write};
 use core::hash::Hasher;
@@ -152,6 +152,8 @@ fn tell_reply(line: &mut Line, number: u16, reply: Reply, names: &Names) -> fmt:
     }
     let object = |kind| names.tell(kind, ObjectName::from_word(reply.value));
     match Call::from_number(number) {
+        // It means something only if a page was allocated.
+        Some(Call::page_alloc) if reply.status >> 16 == 0 => Ok(()),
         _ if code != 0 && reply.status >> 16 == 0 => write!(line, " {}", reply.value),
         Some(Call::page_alloc | Call::table_remove) => {
             write!(line, " {}", names.tell_page(reply.value as u32))
@@ -197,7 +199,7 @@ fn tell_record<W: World>(
             None => Ok(()),
         },
         _ => match world.environment(name.index) {
-            Some(record) => tell_environment(line, &record, names),
+            Some(record) => tell_environment(line, place, &record, names),
             None => Ok(()),
         },
     }
@@ -271,14 +273,17 @@ fn tell_space(line: &mut Line, record: &SpaceRecord, names: &mut Names) -> fmt::
 
 fn tell_environment(
     line: &mut Line,
+    place: usize,
     record: &EnvironmentRecord,
     names: &mut Names,
 ) -> fmt::Result {
     let epoch = names.tell_epoch(Epoch::from_low_bits(record.epoch));
     let keeper = names.tell(Kind::Environment, ObjectName::from_word(record.keeper));
+    // The program's own wait since sequences before this one.
+    let notices = if place > 0 { record.notices } else { 0 };
     write!(
         line,
-        "{epoch} {} {} {} {:?} {} {} {keeper} {} {} {:x} {:#x}",
+        "{epoch} {} {} {} {:?} {} {} {keeper} {} {} {notices:x} {:#x}",
         names.tell_owner(record.account),
         names.tell_owner(record.bound),
         names.tell_index(Kind::Space, record.space),
@@ -287,7 +292,6 @@ fn tell_environment(
         record.debugged,
         record.keeper_bit,
         names.tell_page(record.uarea),
-        record.notices,
         record.uarea_at
     )
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use exopi_abi::domain::ObjectName;
 use exopi_abi::uarea::UpcallClass;
-use exopi_abi::{Error, PageNumber, Reply, calls};
+use exopi_abi::layout::USER_END;
+use exopi_abi::{Error, PageNumber, Reply, calls, host};
 use exopi_cap::Key;
 use exopi_domains::{Domains, Subject};
 use exopi_pages::model::Machine;
@@ -182,7 +183,13 @@ impl<'m> Kernel<'m> {
     /// The call itself, without what the kernel does on its way out ([`Kernel::leave`]). Between the two nothing
     /// else may be done.
     pub fn dispatch(&mut self, number: u16, words: [u64; 6]) -> Reply {
-        calls::dispatch(self, number, words)
+        if self.mode == MemoryMode::HostProcess {
+            return calls::dispatch(self, number, words);
+        }
+        let before = host::end_memory(USER_END);
+        let reply = calls::dispatch(self, number, words);
+        host::end_memory(before);
+        reply
     }
 
     /// The kernel's state and the machine, for a call of who runs here.

@@ -5,16 +5,19 @@ use core::marker::PhantomData;
 use super::Operation;
 use crate::Error;
 use crate::capability::{CAPABILITY_BYTES, CAPABILITY_WORDS, Capability};
+#[cfg(target_os = "none")]
 use crate::layout::USER_END;
 use crate::registers::{Argument, Arguments};
 
-/// First address beyond what a byte range may cover. Off target, where a test's stubs hand over
-/// ranges of its own process, that is all that a host maps.
-pub(super) const MEMORY_END: u64 = if cfg!(target_os = "none") {
+/// First address beyond what a range of user memory may cover.
+#[cfg(target_os = "none")]
+#[inline(always)]
+pub(super) const fn memory_end() -> u64 {
     USER_END
-} else {
-    1 << 56
-};
+}
+
+#[cfg(not(target_os = "none"))]
+pub(super) use crate::host::memory_end;
 
 /// Where a range of user memory begins and how long it is. It says nothing of what is mapped there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,7 @@ impl UserRange {
             length: from.take(),
         };
         match range.address.checked_add(range.length) {
-            Some(end) if end <= MEMORY_END => Ok(range),
+            Some(end) if end <= memory_end() => Ok(range),
             _ => Err(Error::BadAddress),
         }
     }
@@ -163,7 +166,7 @@ macro_rules! user_capability {
             #[inline(always)]
             fn decode(from: &mut Arguments) -> Result<Self, Error> {
                 let address = from.take();
-                if address % 8 == 0 && address <= MEMORY_END - CAPABILITY_BYTES as u64 {
+                if address % 8 == 0 && address <= memory_end() - CAPABILITY_BYTES as u64 {
                     Ok(Self {
                         address,
                         borrowed: PhantomData,
@@ -232,7 +235,7 @@ impl Argument for UserOperations<'_> {
             .checked_mul(size_of::<Operation>() as u64)
             .and_then(|bytes| address.checked_add(bytes));
         match end {
-            Some(end) if address % 8 == 0 && end <= MEMORY_END => Ok(Self {
+            Some(end) if address % 8 == 0 && end <= memory_end() => Ok(Self {
                 address,
                 count,
                 borrowed: PhantomData,

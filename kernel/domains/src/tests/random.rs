@@ -15,13 +15,13 @@ use proptest::prelude::*;
 
 use super::naive::Naive;
 use super::{Call, Named, Storage, World, page};
-use choices::{Choices, Step};
+pub(super) use choices::{Choices, Step};
 use expect::Expected;
 
-const FRAMES: u32 = 72;
-const CORES: u8 = 3;
+pub(super) const FRAMES: u32 = 72;
+pub(super) const CORES: u8 = 3;
 /// Records in each table: few enough that all of them are met.
-const PLACES: u8 = 7;
+pub(super) const PLACES: u8 = 7;
 
 /// Makes a call in both worlds.
 fn both(world: &mut World<'_>, naive: &mut Naive, core: u8, call: Call) -> Reply {
@@ -154,7 +154,7 @@ fn happen(
 }
 
 /// The plain frames, to which nothing refers, of the account that whoever runs on `core` draws on.
-fn spare(world: &World<'_>, core: u8) -> Vec<PageNumber> {
+pub(super) fn spare(world: &World<'_>, core: u8) -> Vec<PageNumber> {
     let Some(by) = world.on[usize::from(core)] else {
         return Vec::new();
     };

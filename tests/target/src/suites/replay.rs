@@ -1,9 +1,9 @@
 //! Random sequences of calls, which the simulated kernel makes as well: its answers and records are
 //! compared with what is printed here.
 //!
-//! Boot arguments: `replay=SEED` prints the sequence of that seed line by line, for whoever compares;
-//! `steps=N` says how long it is. Without them a few sequences run unprinted: that the program survives them, gets
-//! everything back and is left in peace by what it was refused is seen here as well.
+//! Boot arguments: `replay=SEED` prints the sequence of that seed line by line, for whoever compares; `seeds=N`
+//! those of the seeds that follow, too, and `steps=N` says how long each is. Without them a few sequences run
+//! unprinted: that the program survives them and gets everything back is seen here as well.
 
 use exopi_rt::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
 use exopi_rt::page::PageRecord;
@@ -107,13 +107,13 @@ fn sequences() -> Outcome {
     }
     machine::publish_stubs()?;
     // What a sequence does to environments of its own is told to their keeper, which may be this program.
-    upcall::masked(|| match args().value("replay").map(str::parse) {
-        Some(Ok(seed)) => {
-            let steps = args().value("steps").and_then(|steps| steps.parse().ok());
-            sequence(seed, steps.unwrap_or(STEPS), true)
-        }
-        Some(Err(_)) => Err(Failure::new("the boot argument replay= is no number")),
-        None => SEEDS.into_iter().try_for_each(|seed| sequence(seed, STEPS, false)),
+    let number = |name| args().value(name).and_then(|value| value.parse::<u64>().ok());
+    let steps = number("steps").unwrap_or(STEPS);
+    let first = number("replay");
+    let begin = first.unwrap_or(SEEDS.start);
+    let end = begin + number("seeds").unwrap_or(if first.is_some() { 1 } else { SEEDS.end });
+    upcall::masked(|| {
+        (begin..end).try_for_each(|seed| sequence(seed, steps, first.is_some()))
     })
 }
 

@@ -12,7 +12,7 @@ use super::{CORES, FRAMES, PLACES};
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(in crate::tests) enum Step {
     /// Whoever runs on the core makes a call.
     Call(u8, Call),
     Interrupt(u8),
@@ -22,11 +22,11 @@ pub(super) enum Step {
 }
 
 /// What the bytes of a step mean in a world in which there have been these `names`.
-pub(super) struct Choices<'c> {
-    pub(super) bytes: [u8; 10],
-    pub(super) names: &'c [(Kind, ObjectName)],
+pub(in crate::tests) struct Choices<'c> {
+    pub(in crate::tests) bytes: [u8; 10],
+    pub(in crate::tests) names: &'c [(Kind, ObjectName)],
     /// Plain frames of the caller's that nothing refers to.
-    pub(super) spare: Vec<PageNumber>,
+    pub(in crate::tests) spare: Vec<PageNumber>,
 }
 
 impl Choices<'_> {
@@ -80,7 +80,7 @@ impl Choices<'_> {
         u32::from(self.bytes[5] % 14)
     }
 
-    pub(super) fn step(&self) -> Step {
+    pub(in crate::tests) fn step(&self) -> Step {
         let core = self.bytes[1] % CORES;
         match self.bytes[0] % 64 {
             0..4 => Step::Interrupt(core),
