@@ -25,7 +25,7 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState};
+use exopi_abi::domain::EnvironmentRecord;
 use exopi_abi::uarea::{UArea, UpcallClass};
 use exopi_abi::{exit, layout};
 use exopi_domains::Subject;
@@ -65,11 +65,22 @@ pub fn begin(kernel: Guard, first: Subject, start: Start) -> ! {
     go_on(kernel, first)
 }
 
-/// For the calls that may take the core from their caller (those of `switch::MAY_LEAVE`), when all is decided:
-/// comes back if the caller still runs. If not, its state is that after success, and somebody else is entered.
+/// For the calls that give their caller's core away and succeed with no value, when all is decided: comes back
+/// if the caller still runs. If not, its state is that after success, and somebody else is entered.
+///
+/// This, [`leave_if_dying`] and [`deliver`] are for the calls of `switch::MAY_LEAVE` alone.
 pub fn settle(kernel: Guard) {
     let caller = Core::caller();
     if !kernel.runs(&caller) {
+        leave(kernel, caller, [0; 2])
+    }
+}
+
+/// For the calls that may be the caller's own end: comes back if it is not. Whoever was stopped from elsewhere
+/// meanwhile comes back, too, to take the call's result along; the interrupt for that is under way.
+pub fn leave_if_dying(kernel: Guard) {
+    let caller = Core::caller();
+    if !kernel.lives(caller.name) {
         leave(kernel, caller, [0; 2])
     }
 }
@@ -180,9 +191,7 @@ fn enter(kernel: Guard, subject: Subject) -> ! {
 /// Takes this core from `subject`, which does not run any more by the records and whose registers are in
 /// `saved`, and gives it to the next one. `why` is its syndrome and address if it was suspended.
 fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
-    let lives =
-        record(&kernel, &subject).is_some_and(|record| record.state != EnvironmentState::Dying);
-    if lives {
+    if kernel.lives(subject.name) {
         switch::put_away(why);
     } else {
         switch::drop_state();
