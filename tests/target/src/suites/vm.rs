@@ -131,7 +131,7 @@ fn demand_zero() -> Outcome {
     let words = |memory: &Memory, index| -> Result<u64, Failure> {
         let at = nth(memory, index)?.get() as *const u64;
         // SAFETY: the page is the case's own; the library maps it.
-        let word = |place| unsafe { at.add(place).read_volatile() };
+        let word = |place| unsafe { at.wrapping_add(place).read_volatile() };
         Ok((0..PAGE_SIZE as usize / 8)
             .map(word)
             .fold(0, |all, word| all | word))
