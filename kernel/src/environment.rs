@@ -80,6 +80,7 @@ pub fn sweep() {
     let mut kernel = kernel::lock();
     if kernel.is_ending() {
         let _ = kernel.sweep(&mut Processor);
+        kernel.show_free_pages();
     }
 }
 
@@ -192,6 +193,7 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
 fn dispatch(mut kernel: Guard) -> ! {
     if kernel.is_ending() {
         let _ = kernel.sweep(&mut Processor);
+        kernel.show_free_pages();
     }
     match kernel.next(here()) {
         Some(next) => enter(kernel, next),

@@ -82,7 +82,7 @@ impl Domains<'_> {
                 let _ = self.end_environment(hw, index);
                 // Whoever had to wait for this goes on.
                 if self.is_ending() {
-                    self.call_sweeper();
+                    self.interrupt_idle();
                 }
             }
             Some(EnvironmentState::Ready) | None => {}
@@ -122,18 +122,6 @@ impl Domains<'_> {
 
     pub(crate) fn interrupt(&mut self, core: u8) {
         self.interrupts |= 1 << (usize::from(core) % MAX_CORES);
-    }
-
-    /// Interrupts a core that has nothing to do, if there is one: it then sweeps until nothing is left. Otherwise that
-    /// is done on the way of those that give a core away.
-    pub(crate) fn call_sweeper(&mut self) {
-        let idle = |core: &u8| {
-            let place = self.core(*core);
-            place.is_some_and(|place| place.running == NOBODY && place.head == NOBODY)
-        };
-        if let Some(core) = (0..self.core_count).find(idle) {
-            self.interrupt(core);
-        }
     }
 
     /// Something is dying from now on: a core that has nothing to do, if there is one, is to see to it

@@ -167,20 +167,16 @@ impl Domains<'_> {
             return Progress::refused(Error::MissingRight);
         }
         self.begin_end(index);
-        let end = self.end_account(hw, index);
-        self.wake_sweeper();
-        match end {
+        match self.end_account(hw, index) {
             End::Done => progress(Step::Done),
-            End::More => {
-                self.call_sweeper();
-                progress(Step::More)
-            }
+            End::More => progress(Step::More),
             End::Blocked => Progress::refused(Error::Busy),
         }
     }
 
     /// Whether something is being taken apart.
-    pub fn is_ending(&self) -> bool {
+    #[inline(always)]
+    pub const fn is_ending(&self) -> bool {
         !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
     }
 
@@ -206,22 +202,6 @@ impl Domains<'_> {
             }
         }
         false
-    }
-
-    /// Whether [`Domains::sweep`] may have something to do.
-    #[inline(always)]
-    pub const fn is_ending(&self) -> bool {
-        !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
-    }
-
-    /// Tells a core that nobody has, if there is one, that there is something to sweep: it may be asleep.
-    pub(crate) fn wake_sweeper(&mut self) {
-        let idle = |core: &u8| self.core(*core).is_some_and(|place| place.running == NOBODY);
-        if self.is_ending()
-            && let Some(core) = (0..self.core_count).rev().find(idle)
-        {
-            self.interrupt(core);
-        }
     }
 
     /// Whether an environment must leave a core before it can be taken apart.

@@ -6,8 +6,8 @@ use exopi_domains::{STATE_BOUND, Subject, Target};
 
 use crate::arch::tables::Processor;
 use crate::arch::{uarea, user};
-use crate::environment::{renew, settle};
-use crate::kernel::{Guard, lock};
+use crate::environment::{renew, settle, sweep};
+use crate::kernel::lock;
 
 pub(super) fn create(
     by: &Subject,
@@ -32,10 +32,8 @@ pub(super) fn stop(by: &Subject, environment: Target<'_>) -> Result<(), Error> {
 pub(super) fn yield_to(by: &Subject, to: Target<'_>) -> Result<(), Error> {
     let mut kernel = lock();
     kernel.env_yield(by, to)?;
-    if kernel.is_ending() {
-        sweep(&mut kernel);
-    }
     settle(kernel);
+    sweep();
     Ok(())
 }
 
@@ -92,11 +90,4 @@ pub(super) fn write(
         }
         Err(error) => Progress::refused(error),
     }
-}
-
-/// A step of what idle cores do: there may be none.
-#[cold]
-fn sweep(kernel: &mut Guard) {
-    let _ = kernel.sweep(&mut Processor);
-    kernel.show_free_pages();
 }
