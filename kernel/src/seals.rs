@@ -3,7 +3,10 @@
 //! None of it needs the kernel lock. What is found out here is that a capability is genuine and whose; whether
 //! its objects are still those that it was made for is asked under the lock, at each use.
 
-#![expect(unsafe_code, reason = "the key is written once, and read without a lock")]
+#![expect(
+    unsafe_code,
+    reason = "the key is written once, and read without a lock"
+)]
 
 use core::cell::UnsafeCell;
 

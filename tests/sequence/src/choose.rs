@@ -5,18 +5,21 @@
 //! belongs to others, what is stale, forged or of another kind, borders of counts. And of a few calls
 //! one word is anything at all.
 
-use exopi_abi::capability::{Badge, Capability, Identity, Kind, Restriction, Rights, Second};
+use exopi_abi::capability::Kind;
 use exopi_abi::domain::ObjectName;
 use exopi_abi::page::{FrameType, PageRecord};
 use exopi_abi::{Call, Operation, PageNumber};
 
 use crate::stage::{
     BAD_PLACES, BYTES, OPERATIONS, PLACES, SLOTS, bytes_address, operations_address, slot_address,
-    slot_at,
 };
-use crate::{Edit, Names, Random, Step, World};
+use crate::{Names, Random, Step, World};
 
+mod edits;
 mod objects;
+mod replayable;
+
+use replayable::replayable;
 
 /// For what a sequence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +81,30 @@ const _: () = assert!(WEIGHTS.len() == Call::ALL.len());
 
 /// Values at which something begins or ends.
 const BORDERS: [u64; 24] = [
-    0, 1, 2, 3, 7, 8, 15, 16, 17, 32, 64, 65, 128, 129, 255, 256, 257, 511, 512, 513, 0xffff, 1 << 24,
-    1 << 32, u64::MAX,
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    15,
+    16,
+    17,
+    32,
+    64,
+    65,
+    128,
+    129,
+    255,
+    256,
+    257,
+    511,
+    512,
+    513,
+    0xffff,
+    1 << 24,
+    1 << 32,
+    u64::MAX,
 ];
 
 /// Chooses steps.
@@ -180,8 +205,8 @@ impl Chooser {
                 let [page, capability] = self.run(world, names);
                 [page, capability, self.count(), 0, 0, 0]
             }
-            table_insert | table_remove | insert_pte | remove_pte | protect_pte | insert_superpage
-            | pte_note => self.mapping(call, world, names),
+            table_insert | table_remove | insert_pte | remove_pte | protect_pte
+            | insert_superpage | pte_note => self.mapping(call, world, names),
             pte_batch => {
                 let count = self.random.pick(&[1, 2, 3, 4, 4, 4, 0, 5, 17]);
                 let space = self.object(Kind::Space, world, names);
@@ -238,7 +263,14 @@ impl Chooser {
             }
             Call::remove_pte => [space, at, self.count(), 0, 0, 0],
             Call::protect_pte => [space, at, self.count(), self.access(), 0, 0],
-            _ => [space, at, self.random.pick(&[0, 1, 0x1234, u64::MAX >> 1, u64::MAX]), 0, 0, 0],
+            _ => [
+                space,
+                at,
+                self.random.pick(&[0, 1, 0x1234, u64::MAX >> 1, u64::MAX]),
+                0,
+                0,
+                0,
+            ],
         }
     }
 
@@ -277,7 +309,12 @@ impl Chooser {
         if self.random.chance(95) {
             operations_address()
         } else {
-            self.random.pick(&[0, operations_address() + 4, bytes_address() + 2040, PLACES[0]])
+            self.random.pick(&[
+                0,
+                operations_address() + 4,
+                bytes_address() + 2040,
+                PLACES[0],
+            ])
         }
     }
 
@@ -291,7 +328,8 @@ impl Chooser {
     }
 
     fn access(&mut self) -> u64 {
-        self.random.pick(&[1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 7, 7, 0, 2, 6, 8])
+        self.random
+            .pick(&[1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 7, 7, 0, 2, 6, 8])
     }
 
     /// A place to map at; the first ones most.
@@ -319,7 +357,9 @@ impl Chooser {
         let first = PLACES.iter().position(|place| *place == start).unwrap_or(0);
         let turned = PLACES.iter().skip(first).chain(PLACES.iter().take(first));
         let mut found = turned.copied().filter(|place| *place >= PLACES[0]);
-        found.find(|place| (world.entry(*place) & 1 == 1) == mapped).unwrap_or(start)
+        found
+            .find(|place| (world.entry(*place) & 1 == 1) == mapped)
+            .unwrap_or(start)
     }
 
     /// An address that the program itself uses.
@@ -429,104 +469,16 @@ impl Chooser {
     fn any_slot(&mut self) -> usize {
         self.random.below(SLOTS as u64) as usize
     }
-
-    /// What a holder does by itself.
-    fn edit<W: World>(&mut self, world: &W, names: &Names) -> Edit {
-        let start = self.any_slot();
-        let turned = (start..SLOTS).chain(0..start);
-        let full = |slot: &usize| world.capability(*slot).is_some();
-        let from = turned.into_iter().find(full).unwrap_or(start);
-        let to = self.any_slot();
-        match self.random.below(10) {
-            0..2 => Edit::Copy { from, to },
-            2..7 => Edit::Attenuate {
-                from,
-                to,
-                restriction: self.restriction(world, names),
-            },
-            7..9 => Edit::Flip {
-                from,
-                to,
-                bit: self.random.below(384) as u32,
-            },
-            _ => Edit::Splice {
-                from,
-                to,
-                mask: self.random.below(64) as u8,
-            },
-        }
-    }
-
-    fn restriction<W: World>(&mut self, world: &W, names: &Names) -> Restriction {
-        match self.random.below(6) {
-            0..3 => Restriction::Rights(Rights::from_bits(self.random.word() as u16 | 1)),
-            3 => Restriction::Holder(self.holder(world, names)),
-            4 => Restriction::Badge(Badge::MAX),
-            _ if self.random.chance(70) => Restriction::Until(Second::MAX),
-            _ => Restriction::Until(Second::new(0).unwrap_or(Second::MAX)),
-        }
-    }
-
-    /// Mostly the caller itself or another environment; or one that looks like the caller and is not.
-    fn holder<W: World>(&mut self, world: &W, names: &Names) -> Identity {
-        let me = world.me().identity();
-        let environments = names.objects(Kind::Environment);
-        match self.random.below(4) {
-            0..2 => me,
-            2 if !environments.is_empty() => self.random.pick(environments).identity(),
-            _ => Identity {
-                index: me.index + self.random.below(2) as u32 * (1 << 24),
-                ..me
-            },
-        }
-    }
-}
-
-/// Whether a call can be replayed: it leaves the caller where it is, and what it does depends on no other
-/// core.
-fn replayable<W: World>(world: &W, number: u16, words: &[u64; 6], core: u64) -> bool {
-    use Call::*;
-    match Call::from_number(number) {
-        Some(
-            console_write | console_read | console_give | board_exit | board_reset | upcall_deliver
-            | resume,
-        ) => false,
-        Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
-        Some(env_run) => words[1] == core || words[1] > 16,
-        // Of several pages from free lists nobody tells the numbers, nor of one that is mapped elsewhere.
-        Some(page_alloc) => words[0] >> 56 == 0 || words[1] <= 1,
-        Some(insert_pte) => words[2] >> 56 <= 2 || (words[0] == 0 && words[4] <= 1),
-        // Seals, page numbers and saved registers are no contents that could be compared.
-        Some(cap_mint | cap_narrow) => !is_in_area(words[4]),
-        Some(env_read) => !is_in_area(words[2]),
-        Some(pte_batch) => !is_in_area(words[1]),
-        _ => true,
-    }
-}
-
-/// Whether memory that a call writes from an address on is some that the program loads from.
-fn is_in_area(address: u64) -> bool {
-    (PLACES[0] - 4096..PLACES[0] + (2 << 30)).contains(&address)
-}
-
-/// Whether an argument names the caller itself, whatever the right.
-fn means_caller<W: World>(world: &W, word: u64) -> bool {
-    let me = world.me();
-    match word >> 56 {
-        0 if word == 0 => true,
-        0 => {
-            let capability = slot_at(word).and_then(|slot| world.capability(slot));
-            capability.is_some_and(|capability: Capability| {
-                let body = capability.body();
-                body.kind() == Kind::Environment && body.index() == u32::from(me.index)
-            })
-        }
-        _ => me.is_told(ObjectName::from_word(word)),
-    }
 }
 
 /// Gives names to what a call has made.
-pub fn learn<W: World>(names: &mut Names, world: &W, number: u16, words: &[u64; 6], reply: exopi_abi::Reply) {
+pub fn learn<W: World>(
+    names: &mut Names,
+    world: &W,
+    number: u16,
+    words: &[u64; 6],
+    reply: exopi_abi::Reply,
+) {
     use Call::*;
     let made = |kind| (kind, ObjectName::from_word(reply.value));
     let (kind, name) = match Call::from_number(number) {

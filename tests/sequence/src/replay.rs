@@ -26,7 +26,9 @@ use exopi_abi::page::FrameType;
 use exopi_abi::{Call, Operation, PageNumber, Reply};
 
 use crate::stage::{AREA, PLACES, STORE, operations_address, slot_address, slot_word};
-use crate::{Chooser, Edit, Names, Outcome, Purpose, Step, Transcript, World, is_unfinished, learn};
+use crate::{
+    Chooser, Edit, Names, Outcome, Purpose, Step, Transcript, World, is_unfinished, learn,
+};
 
 /// Frames of the arena.
 pub const ARENA: u64 = 1536;
@@ -123,7 +125,8 @@ impl<A: Actor> Replay<A> {
         mut print: impl FnMut(&str),
     ) -> Result<(), Failure> {
         let mut chooser = Chooser::new(seed, Purpose::Replay { core });
-        self.transcript.tell_changes(&self.actor, &mut self.names, &mut print);
+        self.transcript
+            .tell_changes(&self.actor, &mut self.names, &mut print);
         for _ in 0..steps {
             let step = chooser.step(&self.actor, &self.names);
             let outcome = self.perform(&step)?;
@@ -153,13 +156,20 @@ impl<A: Actor> Replay<A> {
             self.break_frame(self.names.pages()[index].get());
         }
         for level in [3, 2] {
-            for at in PLACES.into_iter().filter(|at| *at >= AREA && *at < AREA + (2 << 30)) {
+            for at in PLACES
+                .into_iter()
+                .filter(|at| *at >= AREA && *at < AREA + (2 << 30))
+            {
                 self.call(Call::table_remove, [0, at, level, 0, 0, 0]);
             }
         }
         self.must("remove_pte", Call::remove_pte, [0, STORE, 1, 0, 0, 0])?;
         for level in [3, 2] {
-            self.must("table_remove", Call::table_remove, [0, STORE, level, 0, 0, 0])?;
+            self.must(
+                "table_remove",
+                Call::table_remove,
+                [0, STORE, level, 0, 0, 0],
+            )?;
         }
         for offset in 0..ARENA {
             self.free_frame(self.arena.get() + offset as u32);
@@ -233,10 +243,19 @@ impl<A: Actor> Replay<A> {
         };
         self.names.add(Kind::Account, account);
         self.names.add(Kind::Environment, me);
-        let space = self.actor.environment(me.index).map_or(0, |record| record.space);
+        let space = self
+            .actor
+            .environment(me.index)
+            .map_or(0, |record| record.space);
         if let Some(record) = self.actor.space(space) {
             let epoch = exopi_abi::capability::Epoch::from_low_bits(record.epoch);
-            self.names.add(Kind::Space, ObjectName { index: space, epoch });
+            self.names.add(
+                Kind::Space,
+                ObjectName {
+                    index: space,
+                    epoch,
+                },
+            );
         }
     }
 
@@ -315,7 +334,9 @@ impl<A: Actor> Replay<A> {
         }
         for _ in 0..PATIENCE {
             reply = self.actor.call(number, words);
-            let gone = reply.error().is_some_and(|error| error != exopi_abi::Error::Busy);
+            let gone = reply
+                .error()
+                .is_some_and(|error| error != exopi_abi::Error::Busy);
             if gone || reply.status >> 16 > 0 {
                 // Whoever has done the last bit of it.
                 return Ok(Reply {

@@ -114,19 +114,22 @@ fn tell_step<W: World>(
     names: &mut Names,
 ) -> fmt::Result {
     match step {
-        Step::Call { number, .. } => {
-            match Call::from_number(*number) {
-                Some(call) => line.write_str(call.name())?,
-                None => write!(line, "call {number}")?,
-            }
-        }
+        Step::Call { number, .. } => match Call::from_number(*number) {
+            Some(call) => line.write_str(call.name())?,
+            None => write!(line, "call {number}")?,
+        },
         Step::Load { at } => write!(line, "load {at:#x}")?,
         Step::Store { at, .. } => write!(line, "store {at:#x}")?,
         Step::Fetch { at } => write!(line, "fetch {at:#x}")?,
         Step::Edit(edit) => write!(line, "edit {} {}", edit.source(), edit.target())?,
     }
     match (outcome, step) {
-        (Outcome::Reply(reply), Step::Call { number, operations, .. }) => {
+        (
+            Outcome::Reply(reply),
+            Step::Call {
+                number, operations, ..
+            },
+        ) => {
             tell_reply(line, *number, reply, names)?;
             if operations.is_some() {
                 for index in 0..4 {

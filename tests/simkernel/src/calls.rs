@@ -94,7 +94,11 @@ impl<'m> Kernel<'m> {
     }
 
     /// Writes the words of a capability for the caller.
-    fn issue(&mut self, capability: &Capability, into: &UserCapabilityMut<'_>) -> Result<(), Error> {
+    fn issue(
+        &mut self,
+        capability: &Capability,
+        into: &UserCapabilityMut<'_>,
+    ) -> Result<(), Error> {
         let words = capability.words();
         self.user(|user| user.write_capability(into.address(), words))
     }
@@ -321,7 +325,9 @@ impl Calls for Kernel<'_> {
     }
 
     fn account_bind(&mut self, account: Object<'_>) -> Result<(), Error> {
-        self.with_object(account, |domains, _, by, account| domains.account_bind(by, account))
+        self.with_object(account, |domains, _, by, account| {
+            domains.account_bind(by, account)
+        })
     }
 
     fn account_destroy(&mut self, account: Object<'_>) -> Progress {
@@ -388,12 +394,7 @@ impl Calls for Kernel<'_> {
         self.state_read(environment, offset, &into)
     }
 
-    fn env_write(
-        &mut self,
-        environment: Object<'_>,
-        offset: u64,
-        from: UserBytes<'_>,
-    ) -> Progress {
+    fn env_write(&mut self, environment: Object<'_>, offset: u64, from: UserBytes<'_>) -> Progress {
         self.state_write(environment, offset, &from)
     }
 

@@ -79,7 +79,11 @@ pub fn translate(machine: &Machine, asid: u16, at: u64, what: Use) -> Result<Pag
         return Err(Fault::new(at, what, OUTSIDE));
     }
     let mut found = machine.translations().filter(|(space, base, translation)| {
-        let pages = if translation.superpage { SUPERPAGE_PAGES } else { 1 };
+        let pages = if translation.superpage {
+            SUPERPAGE_PAGES
+        } else {
+            1
+        };
         *space == asid && *base <= at && at - *base < pages * PAGE_SIZE
     });
     let Some((_, base, translation)) = found.next() else {
@@ -145,7 +149,8 @@ impl Kernel<'_> {
     /// The fault.
     pub fn store(&mut self, at: u64, value: u64) -> Result<(), Fault> {
         let page = translate(self.machine(), self.asid(), at, Use::Store)?;
-        self.machine_mut().write(page, Index::truncate(at / 8), value);
+        self.machine_mut()
+            .write(page, Index::truncate(at / 8), value);
         Ok(())
     }
 
@@ -208,7 +213,9 @@ impl Kernel<'_> {
         };
         let masked = uarea_word(core::mem::offset_of!(UArea, masked));
         let held = frame_of(UpcallClass::Notice) + HELD;
-        [masked, held].iter().any(|index| self.uarea_word(page, *index) != 0)
+        [masked, held]
+            .iter()
+            .any(|index| self.uarea_word(page, *index) != 0)
     }
 
     /// Tells the running environment whether an asynchronous upcall waits.

@@ -45,12 +45,20 @@ pub fn found<E>(
         tables.push(page()?);
     }
     let space = ObjectName::from_word(call(Call::space_create, [root, 0, 0, 0, 0, 0])?);
-    let places = [STORE, FIRST_UAREA, AREA].into_iter().flat_map(|at| [(at, 2), (at, 3)]);
+    let places = [STORE, FIRST_UAREA, AREA]
+        .into_iter()
+        .flat_map(|at| [(at, 2), (at, 3)]);
     for ((at, level), [table, links]) in places.zip(tables.as_chunks().0) {
-        call(Call::table_insert, [owned(space), at, level, *table, *links, 0])?;
+        call(
+            Call::table_insert,
+            [owned(space), at, level, *table, *links, 0],
+        )?;
     }
     call(Call::insert_pte, [owned(space), STORE, store, 0, 1, 3])?;
-    let environment = call(Call::env_create, [owned(space), uarea, FIRST_UAREA, 0, 0, 0])?;
+    let environment = call(
+        Call::env_create,
+        [owned(space), uarea, FIRST_UAREA, 0, 0, 0],
+    )?;
     let environment = ObjectName::from_word(environment);
     call(Call::env_run, [owned(environment), core.into(), 0, 0, 0, 0])?;
     call(Call::account_bind, [0; 6])?;

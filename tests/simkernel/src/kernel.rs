@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use exopi_abi::domain::ObjectName;
-use exopi_abi::uarea::UpcallClass;
 use exopi_abi::layout::USER_END;
+use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{Error, PageNumber, Reply, calls, host};
 use exopi_cap::Key;
 use exopi_domains::{Domains, Subject};
@@ -81,7 +81,9 @@ pub struct Kernel<'m> {
 impl core::fmt::Debug for Kernel<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut fields = f.debug_struct("Kernel");
-        fields.field("core", &self.core).field("subjects", &self.subjects);
+        fields
+            .field("core", &self.core)
+            .field("subjects", &self.subjects);
         fields.finish_non_exhaustive()
     }
 }

@@ -6,8 +6,8 @@ use exopi_abi::page::PageRecord;
 use exopi_abi::uarea::UArea;
 use exopi_abi::{Call, PageNumber, Reply};
 use exopi_sequence::World;
-use exopi_sequence::stage::STORE;
 use exopi_sequence::replay::{ARENA, Actor, Failure, Replay};
+use exopi_sequence::stage::STORE;
 
 use crate::{Board, Kernel, SimulatedWorld, Storage};
 
@@ -140,10 +140,15 @@ pub fn lines_with(
 pub fn difference(one: &[String], other: &[String]) -> Option<String> {
     let longest = one.len().max(other.len());
     let nothing = "nothing more";
-    let line = |lines: &[String], at: usize| lines.get(at).map_or(nothing, String::as_str).to_owned();
+    let line =
+        |lines: &[String], at: usize| lines.get(at).map_or(nothing, String::as_str).to_owned();
     let at = (0..longest).find(|at| one.get(*at) != other.get(*at))?;
     let steps = one.iter().take(at).rev();
     let step = steps.into_iter().find(|line| line.starts_with("S "));
     let step = step.map_or("the beginning", String::as_str);
-    Some(format!("after `{step}`: `{}`, and `{}`", line(one, at), line(other, at)))
+    Some(format!(
+        "after `{step}`: `{}`, and `{}`",
+        line(one, at),
+        line(other, at)
+    ))
 }

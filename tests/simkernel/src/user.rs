@@ -7,7 +7,10 @@
 //!
 //! The real kernel's routines are followed to the byte: a copy goes on until the first byte that cannot be
 //! copied, a capability is written whole or not at all.
-#![expect(unsafe_code, reason = "stubs hand over addresses of the test's own process")]
+#![expect(
+    unsafe_code,
+    reason = "stubs hand over addresses of the test's own process"
+)]
 
 use exopi_abi::capability::CAPABILITY_WORDS;
 use exopi_abi::layout::USER_START;

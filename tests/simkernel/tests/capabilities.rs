@@ -38,10 +38,15 @@ impl<'m> Pair<'m> {
             first_page: 50,
         };
         for level in [2, 3] {
-            let pages = [0; 2].map(|_| pair.call(Call::page_alloc, [1 << 56, 1, 0, 0, 0, 0]).unwrap());
-            pair.call(Call::table_insert, [0, AREA, level, pages[0], pages[1], 0]).unwrap();
+            let pages = [0; 2].map(|_| {
+                pair.call(Call::page_alloc, [1 << 56, 1, 0, 0, 0, 0])
+                    .unwrap()
+            });
+            pair.call(Call::table_insert, [0, AREA, level, pages[0], pages[1], 0])
+                .unwrap();
         }
-        pair.call(Call::page_alloc, [pair.first_page, LENT, 0, 0, 0, 0]).unwrap();
+        pair.call(Call::page_alloc, [pair.first_page, LENT, 0, 0, 0, 0])
+            .unwrap();
         pair
     }
 
@@ -60,7 +65,11 @@ impl<'m> Pair<'m> {
     }
 
     fn get(&self, slot: usize) -> Words {
-        core::array::from_fn(|word| self.kernel.load(slot_address(slot) + 8 * word as u64).unwrap())
+        core::array::from_fn(|word| {
+            self.kernel
+                .load(slot_address(slot) + 8 * word as u64)
+                .unwrap()
+        })
     }
 
     fn mint(&mut self, kind: Kind, index: u64, count: u64, rights: u16) -> Words {
@@ -145,8 +154,15 @@ fn every_single_bit_change_is_refused() {
                 let mut forged = words;
                 forged[bit / 64] ^= 1 << (bit % 64);
                 let refused = pair.present(kind, forged);
-                assert!(refused.is_err(), "{kind:?} with bit {bit} changed was taken");
-                assert_eq!(before.difference(&pair.kernel.snapshot()), None, "bit {bit}");
+                assert!(
+                    refused.is_err(),
+                    "{kind:?} with bit {bit} changed was taken"
+                );
+                assert_eq!(
+                    before.difference(&pair.kernel.snapshot()),
+                    None,
+                    "bit {bit}"
+                );
             }
         }
     }
@@ -165,26 +181,47 @@ fn the_same_hint_is_not_the_same_environment() {
     // A successor at the same index, in an account and a space at the same places.
     pair.kernel.select(0);
     let account = owned(pair.other.account);
-    let mut gone = pair.kernel.call(Call::account_destroy.number(), [account, 0, 0, 0, 0, 0]);
+    let mut gone = pair
+        .kernel
+        .call(Call::account_destroy.number(), [account, 0, 0, 0, 0, 0]);
     while gone.error() == Some(Error::Busy) || gone.status == 0 {
-        gone = pair.kernel.call(Call::account_destroy.number(), [account, 0, 0, 0, 0, 0]);
+        gone = pair
+            .kernel
+            .call(Call::account_destroy.number(), [account, 0, 0, 0, 0, 0]);
     }
     let kernel = &mut pair.kernel;
     let next = found(1, 4, |call, words| value(kernel.call(call.number(), words))).unwrap();
     pair.kernel.schedule();
     assert_eq!(next.environment.index, pair.other.environment.index);
     assert_ne!(next.environment, pair.other.environment);
-    for (kind, words) in capabilities.into_iter().filter(|(kind, _)| *kind != Kind::Account) {
+    for (kind, words) in capabilities
+        .into_iter()
+        .filter(|(kind, _)| *kind != Kind::Account)
+    {
         pair.kernel.select(1);
-        assert_eq!(pair.present(kind, words).err(), None, "{kind:?} is for everybody");
-        for stranger in [held, Identity { index: held.index + (1 << 24), ..pair.me() }] {
+        assert_eq!(
+            pair.present(kind, words).err(),
+            None,
+            "{kind:?} is for everybody"
+        );
+        for stranger in [
+            held,
+            Identity {
+                index: held.index + (1 << 24),
+                ..pair.me()
+            },
+        ] {
             let words = attenuated(words, Restriction::Holder(stranger));
             assert_eq!(pair.present(kind, words), Err(Error::WrongSeal), "{kind:?}");
         }
         let words = attenuated(words, Restriction::Holder(pair.me()));
         assert_eq!(pair.present(kind, words).err(), None, "{kind:?} is its own");
         pair.kernel.select(0);
-        assert_eq!(pair.present(kind, words), Err(Error::WrongHolder), "{kind:?}");
+        assert_eq!(
+            pair.present(kind, words),
+            Err(Error::WrongHolder),
+            "{kind:?}"
+        );
     }
 }
 
@@ -300,7 +337,10 @@ fn apply(
             return Some(pair.get(0));
         }
     };
-    let narrowed = Capability::from_words(words).ok()?.attenuate(restriction).ok()?;
+    let narrowed = Capability::from_words(words)
+        .ok()?
+        .attenuate(restriction)
+        .ok()?;
     match step {
         Step::Rights(mask) => left.rights &= mask,
         Step::Holder(other) => left.holders[usize::from(!other)] = false,

@@ -7,7 +7,7 @@ mod failures;
 mod images;
 mod monitor;
 mod position;
-mod replay;
 mod randomness;
+mod replay;
 mod serial_line;
 mod typing;

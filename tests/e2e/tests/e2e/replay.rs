@@ -12,19 +12,25 @@ const STEPS: u64 = 300;
 
 #[test]
 fn the_simulated_kernel_answers_as_the_real_one() {
-    let first = std::env::var("EXOPI_SEED").ok().and_then(|seed| seed.parse().ok());
+    let first = std::env::var("EXOPI_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let first: u64 = first.unwrap_or(FIRST);
     let arguments = format!("suite=replay replay={first} seeds={SEEDS} steps={STEPS}");
-    let run = Run::from(
-        Run::command()
-            .arg(kernel())
-            .args(["--program", "exopi-target-suite", "--append", &arguments]),
-    );
+    let run = Run::from(Run::command().arg(kernel()).args([
+        "--program",
+        "exopi-target-suite",
+        "--append",
+        &arguments,
+    ]));
     run.ends_with(0);
     let mut seen = 0;
     let mut printed = run.console.lines();
     while let Some(begin) = printed.by_ref().find(|line| line.starts_with("Q ")) {
-        let numbers: Vec<u64> = begin.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let numbers: Vec<u64> = begin
+            .split(' ')
+            .filter_map(|word| word.parse().ok())
+            .collect();
         let [seed, steps, core, colours] = numbers[..] else {
             panic!("{begin}: {run}");
         };

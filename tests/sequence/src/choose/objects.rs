@@ -25,7 +25,9 @@ impl Chooser {
             }
             0..97 => slot_address(self.slot(kind, world)),
             _ => {
-                let other = self.random.pick(&[Kind::Account, Kind::Space, Kind::Environment]);
+                let other = self
+                    .random
+                    .pick(&[Kind::Account, Kind::Space, Kind::Environment]);
                 1 << 56 | self.named(other, world, names).word() & FORMLESS
             }
         }
@@ -58,7 +60,14 @@ impl Chooser {
     }
 
     pub(super) fn mint<W: World>(&mut self, world: &W, names: &Names) -> [u64; 6] {
-        let kinds = [Kind::Page, Kind::Page, Kind::Page, Kind::Space, Kind::Environment, Kind::Account];
+        let kinds = [
+            Kind::Page,
+            Kind::Page,
+            Kind::Page,
+            Kind::Space,
+            Kind::Environment,
+            Kind::Account,
+        ];
         let kind = self.random.pick(&kinds);
         let (index, count) = match kind {
             Kind::Page => (self.own_page(world, names), self.count()),
@@ -79,7 +88,14 @@ impl Chooser {
     }
 
     pub(super) fn narrow<W: World>(&mut self, world: &W, names: &Names) -> [u64; 6] {
-        let kinds = [Kind::Page, Kind::Page, Kind::Page, Kind::Space, Kind::Environment, Kind::Account];
+        let kinds = [
+            Kind::Page,
+            Kind::Page,
+            Kind::Page,
+            Kind::Space,
+            Kind::Environment,
+            Kind::Account,
+        ];
         let kind = self.random.pick(&kinds);
         let slot = self.slot(kind, world);
         let (index, count) = match world.capability(slot) {
@@ -87,7 +103,10 @@ impl Chooser {
                 let body = capability.body();
                 let offset = self.random.below(u64::from(body.count()).min(600));
                 let left = u64::from(body.count()).saturating_sub(offset);
-                (u64::from(body.index()) + offset, 1 + self.random.below(left.min(4)))
+                (
+                    u64::from(body.index()) + offset,
+                    1 + self.random.below(left.min(4)),
+                )
             }
             _ => (self.any_page(names), self.count()),
         };
@@ -102,9 +121,13 @@ impl Chooser {
 
     fn place_for_capability(&mut self) -> u64 {
         match self.random.below(40) {
-            0 => self.random.pick(&[0, slot_address(1) + 4, slot_address(SLOTS), 1 << 39]),
+            0 => self
+                .random
+                .pick(&[0, slot_address(1) + 4, slot_address(SLOTS), 1 << 39]),
             // Two pages at once, one of which is not there; and a page that is perhaps read-only.
-            1 => self.random.pick(&[PLACES[0] - 24, PLACES[0], PLACES[1] - 24, PLACES[1]]),
+            1 => self
+                .random
+                .pick(&[PLACES[0] - 24, PLACES[0], PLACES[1] - 24, PLACES[1]]),
             _ => slot_address(self.any_slot()),
         }
     }
@@ -113,7 +136,9 @@ impl Chooser {
     fn bytes(&mut self) -> [u64; 2] {
         let length = self.random.pick(&[0, 1, 8, 64, 511, 512, 513, BYTES]);
         let at = match self.random.below(12) {
-            0 => self.random.pick(&[PLACES[0], PLACES[1] - 16, PLACES[4] + 8]),
+            0 => self
+                .random
+                .pick(&[PLACES[0], PLACES[1] - 16, PLACES[4] + 8]),
             _ => bytes_address() + self.random.below(BYTES - length + 1),
         };
         [at, length]
@@ -133,7 +158,9 @@ impl Chooser {
                 let [environments, spaces, accounts] = [0; 3].map(|_| self.random.pick(&few));
                 [pages, environments, spaces, accounts, 0, 0]
             }
-            account_bind | account_destroy => [self.object(Kind::Account, world, names), 0, 0, 0, 0, 0],
+            account_bind | account_destroy => {
+                [self.object(Kind::Account, world, names), 0, 0, 0, 0, 0]
+            }
             space_create => [self.spare_page(world, names), 0, 0, 0, 0, 0],
             space_destroy => [self.object(Kind::Space, world, names), 0, 0, 0, 0, 0],
             env_create => {
@@ -154,7 +181,9 @@ impl Chooser {
             }
             env_read | env_write => {
                 let object = self.object(Kind::Environment, world, names);
-                let offset = self.random.pick(&[0, 0, 8, 1000, 3584, 4095, 4096, u64::MAX]);
+                let offset = self
+                    .random
+                    .pick(&[0, 0, 8, 1000, 3584, 4095, 4096, u64::MAX]);
                 let [at, length] = self.bytes();
                 [object, offset, at, length, 0, 0]
             }
@@ -163,7 +192,9 @@ impl Chooser {
                 [at, length, 0, 0, 0, 0]
             }
             resume => [self.random.pick(&[0, 1, 2]), 0, 0, 0, 0, 0],
-            board_exit if self.purpose == Purpose::Search => [self.random.pick(&BORDERS), 0, 0, 0, 0, 0],
+            board_exit if self.purpose == Purpose::Search => {
+                [self.random.pick(&BORDERS), 0, 0, 0, 0, 0]
+            }
             _ => [0; 6],
         }
     }

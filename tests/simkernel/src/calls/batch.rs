@@ -1,7 +1,9 @@
 //! Many operations on one space by one call, each decoded and carried out as the call that it names.
 
 use exopi_abi::page::{BATCH_BOUND, BATCH_MAPPINGS};
-use exopi_abi::{Call, Error, Object, OnRefusal, Operation, Progress, Reply, UserOperations, calls};
+use exopi_abi::{
+    Call, Error, Object, OnRefusal, Operation, Progress, Reply, UserOperations, calls,
+};
 
 use crate::Kernel;
 

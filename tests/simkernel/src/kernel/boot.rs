@@ -45,7 +45,10 @@ impl<'m> Kernel<'m> {
         let mut pages = Pages::new(&mut storage.pages, board.colours);
         let free = board.frames - board.kernel_frames;
         let _ = pages.add_free(PageNumber::new(board.kernel_frames), free.into());
-        for frame in (0..board.frames).map(PageNumber::new).filter(|frame| frame.get() != 1) {
+        for frame in (0..board.frames)
+            .map(PageNumber::new)
+            .filter(|frame| frame.get() != 1)
+        {
             machine.write(frame, Index::truncate(3), FIRMWARE);
         }
         let mut domains = Domains::new(
@@ -55,7 +58,9 @@ impl<'m> Kernel<'m> {
             &mut storage.environments,
             board.cores,
         );
-        let by = domains.make_first_space(&mut machine, EXPOSED).expect("a first space");
+        let by = domains
+            .make_first_space(&mut machine, EXPOSED)
+            .expect("a first space");
         machine.attach(by.space.asid(), by.space.root());
         let mut maker = Maker {
             domains: &mut domains,
@@ -72,7 +77,9 @@ impl<'m> Kernel<'m> {
             key: Key::new(board.key),
             seconds: board.seconds,
             mode: MemoryMode::Translated,
-            subjects: (0..board.cores).map(|core| (core == 0).then_some(subject)).collect(),
+            subjects: (0..board.cores)
+                .map(|core| (core == 0).then_some(subject))
+                .collect(),
             core: 0,
             attached: BTreeMap::from([(by.space.asid(), by.space.root())]),
             first,
@@ -94,7 +101,9 @@ struct Maker<'k, 'm> {
 
 impl Maker<'_, '_> {
     fn page(&mut self) -> PageNumber {
-        let allocation = self.domains.page_alloc(self.machine, &self.by, PageSelect::Any, 1);
+        let allocation = self
+            .domains
+            .page_alloc(self.machine, &self.by, PageSelect::Any, 1);
         assert_eq!(allocation.progress.done, 1, "a board without pages");
         allocation.first
     }
@@ -102,7 +111,8 @@ impl Maker<'_, '_> {
     fn first_environment(&mut self) -> (First, Subject) {
         let mut tables = [self.by.space.root(); 9];
         let mut next = 1;
-        let [store_at, uarea_at] = [STORE, FIRST_UAREA].map(|at| VirtAddr::new(at).expect("a place"));
+        let [store_at, uarea_at] =
+            [STORE, FIRST_UAREA].map(|at| VirtAddr::new(at).expect("a place"));
         for at in [store_at, uarea_at] {
             for level in [TableLevel::Two, TableLevel::Three] {
                 let [table, links] = [0; 2].map(|_| self.page());
@@ -118,7 +128,8 @@ impl Maker<'_, '_> {
         let source = Source::Run(store, Right::Owner(self.by.owner));
         let access = Access::READ | Access::WRITE;
         let (domains, machine) = (&mut self.domains, &mut *self.machine);
-        let mapped = domains.insert_pte(machine, &self.by, Target::Own, store_at, source, 1, access);
+        let mapped =
+            domains.insert_pte(machine, &self.by, Target::Own, store_at, source, 1, access);
         assert_eq!(mapped.done, 1, "a store");
         let uarea = self.page();
         let (domains, machine) = (&mut self.domains, &mut *self.machine);

@@ -64,9 +64,15 @@ impl Kernel<'_> {
         let domains = &self.domains;
         let frames = (0..domains.pages.len() as u32).map(PageNumber::new);
         Snapshot {
-            pages: frames.filter_map(|frame| domains.pages.record(frame).copied()).collect(),
-            accounts: (0..self.accounts).map(|at| domains.account(at).copied()).collect(),
-            spaces: (0..self.spaces).map(|at| domains.space(at).copied()).collect(),
+            pages: frames
+                .filter_map(|frame| domains.pages.record(frame).copied())
+                .collect(),
+            accounts: (0..self.accounts)
+                .map(|at| domains.account(at).copied())
+                .collect(),
+            spaces: (0..self.spaces)
+                .map(|at| domains.space(at).copied())
+                .collect(),
             environments: (0..self.environments)
                 .map(|at| domains.environment(at).copied())
                 .collect(),

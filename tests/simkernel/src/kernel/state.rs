@@ -9,8 +9,9 @@ use super::Kernel;
 use crate::el0::word;
 
 /// Index of the word in the u-area that says whether its state is saved there.
-const SAVED_HELD: usize =
-    (core::mem::offset_of!(UArea, saved) + core::mem::offset_of!(exopi_abi::uarea::Frame, held)) / 8;
+const SAVED_HELD: usize = (core::mem::offset_of!(UArea, saved)
+    + core::mem::offset_of!(exopi_abi::uarea::Frame, held))
+    / 8;
 
 impl Kernel<'_> {
     /// Who runs here leaves the core. It has no registers here: what it does is the test's to know.
@@ -25,14 +26,18 @@ impl Kernel<'_> {
 
     fn set_saved(&mut self, held: u64) {
         if let Some(page) = self.uarea() {
-            self.machine.write(page, Index::truncate(SAVED_HELD as u64), held);
+            self.machine
+                .write(page, Index::truncate(SAVED_HELD as u64), held);
         }
     }
 
     /// Delivers notices that wait for who runs here, or tells it that they wait.
     pub(crate) fn deliver_notices(&mut self) {
         let index = self.running().index;
-        let waits = self.domains.environment(index).is_some_and(|record| record.notices != 0);
+        let waits = self
+            .domains
+            .environment(index)
+            .is_some_and(|record| record.notices != 0);
         if !waits {
             return;
         }
@@ -78,7 +83,9 @@ impl Kernel<'_> {
             let word = word(&self.machine, window.page, Index::truncate(at / 8));
             word.to_le_bytes()[(at % 8) as usize]
         };
-        let bytes: Vec<u8> = (window.offset..window.offset + window.length).map(byte).collect();
+        let bytes: Vec<u8> = (window.offset..window.offset + window.length)
+            .map(byte)
+            .collect();
         let done = self.user(|user| user.write(into.address(), &bytes));
         moved(done, bytes.len())
     }

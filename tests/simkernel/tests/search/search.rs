@@ -97,7 +97,9 @@ pub(crate) fn search(scenario: Scenario) {
             break;
         }
         let mut at = 0;
-        let found = catch_unwind(AssertUnwindSafe(|| live(&scenario, life, &mut at, &mut tally)));
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            live(&scenario, life, &mut at, &mut tally)
+        }));
         let what = match found {
             Ok(Ok(())) => {
                 done += at;
@@ -122,7 +124,10 @@ pub(crate) fn search(scenario: Scenario) {
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+    )
 }
 
 type Tally = BTreeMap<&'static str, [u64; 2]>;
@@ -196,7 +201,12 @@ impl<'m> Life<'m> {
         }
         oracle.boot_uarea(first.environment, FIRST_UAREA, first.uarea.get());
         let store = first.store.get();
-        oracle.boot_mapping(first.space, STORE, store, exopi_abi::Access::READ | exopi_abi::Access::WRITE);
+        oracle.boot_mapping(
+            first.space,
+            STORE,
+            store,
+            exopi_abi::Access::READ | exopi_abi::Access::WRITE,
+        );
         names.add(Kind::Account, first.account);
         names.add(Kind::Space, first.space);
         names.add(Kind::Environment, first.environment);
@@ -217,7 +227,9 @@ impl<'m> Life<'m> {
     fn name_pages(&mut self) {
         let pages = &self.kernel.domains().pages;
         let count = pages.len() as u32;
-        let stores: Vec<u32> = (0..8).filter_map(|core| self.kernel.frame_at(core, STORE)).collect();
+        let stores: Vec<u32> = (0..8)
+            .filter_map(|core| self.kernel.frame_at(core, STORE))
+            .collect();
         for page in 0..count {
             let near = |edge: u32| page.abs_diff(edge) < 3;
             let chosen = count <= 80 || page < 40 || [512, 1024, 1536].into_iter().any(near);
@@ -276,7 +288,9 @@ impl<'m> Life<'m> {
             self.check()?;
         }
         let start = random.below(cores.into()) as u8;
-        let busy = (start..cores).chain(0..start).find(|core| self.kernel.is_busy(*core));
+        let busy = (start..cores)
+            .chain(0..start)
+            .find(|core| self.kernel.is_busy(*core));
         if let Some(core) = busy {
             self.kernel.select(core);
         }
@@ -300,7 +314,8 @@ impl<'m> Life<'m> {
     }
 
     fn write_words(&mut self, at: u64, words: Words) -> bool {
-        self.oracle.forget(self.kernel.running(), at, size_of::<Words>() as u64);
+        self.oracle
+            .forget(self.kernel.running(), at, size_of::<Words>() as u64);
         let places = (at..).step_by(8);
         let mut pairs = places.zip(words);
         pairs.all(|(at, word)| self.kernel.store(at, word).is_ok())
@@ -346,7 +361,9 @@ impl<'m> Life<'m> {
 
     fn edit(&mut self, edit: &Edit) {
         let (from, to) = (slot_address(edit.source()), slot_address(edit.target()));
-        let (Some(source), Some(target)) = (words_at(&self.kernel, from), words_at(&self.kernel, to)) else {
+        let (Some(source), Some(target)) =
+            (words_at(&self.kernel, from), words_at(&self.kernel, to))
+        else {
             return;
         };
         if let Ok(words) = edit.apply(source, target)
@@ -368,9 +385,12 @@ impl<'m> Life<'m> {
             self.write_operation(index, operation);
         }
         let me = self.kernel.running();
-        let arguments = words.into_iter().chain(operations.iter().flatten().flat_map(|one| one.arguments));
-        let presented: BTreeMap<u64, Words> =
-            arguments.filter_map(|at| Some((at, words_at(&self.kernel, at)?))).collect();
+        let arguments = words
+            .into_iter()
+            .chain(operations.iter().flatten().flat_map(|one| one.arguments));
+        let presented: BTreeMap<u64, Words> = arguments
+            .filter_map(|at| Some((at, words_at(&self.kernel, at)?)))
+            .collect();
         let batch = Call::from_number(number) == Some(Call::pte_batch);
         let asked = batch.then(|| self.operations(words[1], words[2]));
         let before = self.kernel.snapshot();
@@ -384,7 +404,9 @@ impl<'m> Life<'m> {
         let busy = reply.error() == Some(exopi_abi::Error::Busy);
         if refused && !breaks && !busy {
             if let Some(difference) = before.difference(&after) {
-                return Err(format!("a call refused with {reply:x?} has changed {difference}"));
+                return Err(format!(
+                    "a call refused with {reply:x?} has changed {difference}"
+                ));
             }
             if machine.is_some_and(|machine| !self.has_memory_of(&machine)) {
                 return Err(format!("a call refused with {reply:x?} has changed memory"));
@@ -392,10 +414,19 @@ impl<'m> Life<'m> {
         }
         self.kernel.leave();
         let fresh = before.taken(&after);
-        learn(&mut self.names, &SimulatedWorld(&self.kernel), number, &words, reply);
+        learn(
+            &mut self.names,
+            &SimulatedWorld(&self.kernel),
+            number,
+            &words,
+            reply,
+        );
         let mut operations = asked.unwrap_or_default();
         if self.kernel.is_busy(core) && self.kernel.running() == me {
-            for (operation, done) in operations.iter_mut().zip(self.operations(words[1], words[2])) {
+            for (operation, done) in operations
+                .iter_mut()
+                .zip(self.operations(words[1], words[2]))
+            {
                 (operation.status, operation.value) = (done.status, done.value);
             }
         }
@@ -424,7 +455,9 @@ impl<'m> Life<'m> {
     fn has_memory_of(&self, before: &Machine) -> bool {
         let frames = (0..self.kernel.domains().pages.len() as u32).map(PageNumber::new);
         let now = self.kernel.machine();
-        frames.into_iter().all(|frame| before.contents(frame) == now.contents(frame))
+        frames
+            .into_iter()
+            .all(|frame| before.contents(frame) == now.contents(frame))
     }
 
     /// Pages in which the kernel may have written for the caller.
@@ -443,7 +476,8 @@ impl<'m> Life<'m> {
         let [a, b, c, d, e] = operation.arguments;
         let words = [operation.call, a, b, c, d, e, 0, 0];
         let at = operations_address() + (index * size_of::<Operation>()) as u64;
-        self.oracle.forget(self.kernel.running(), at, size_of::<Operation>() as u64);
+        self.oracle
+            .forget(self.kernel.running(), at, size_of::<Operation>() as u64);
         for (at, word) in (at..).step_by(8).zip(words) {
             // Without a store there is nothing to write to, and the call will say so.
             let _ = self.kernel.store(at, word);
@@ -474,14 +508,16 @@ impl<'m> Life<'m> {
     fn check(&self) -> Verdict {
         self.kernel.check()?;
         let machine = self.kernel.machine();
-        self.oracle.contents(|page| machine.contents(PageNumber::new(page)))?;
-        self.oracle.reach(self.kernel.translations().map(|(space, at, found)| Reach {
-            space,
-            at,
-            page: found.frame.get(),
-            pages: found.pages,
-            write: found.write,
-            execute: found.execute,
-        }))
+        self.oracle
+            .contents(|page| machine.contents(PageNumber::new(page)))?;
+        self.oracle
+            .reach(self.kernel.translations().map(|(space, at, found)| Reach {
+                space,
+                at,
+                page: found.frame.get(),
+                pages: found.pages,
+                write: found.write,
+                execute: found.execute,
+            }))
     }
 }

@@ -21,7 +21,8 @@ impl Oracle {
     fn presented(&self, caller: &Caller<'_>, address: u64) -> Verdict<&Token> {
         let words = (caller.words)(address).ok_or("a capability that cannot be read was used")?;
         let token = self.tokens.get(&words);
-        let token = token.ok_or_else(|| format!("a capability nobody made was used: {words:x?}"))?;
+        let token =
+            token.ok_or_else(|| format!("a capability nobody made was used: {words:x?}"))?;
         let me = caller.name.identity();
         if token.holders.iter().any(|holder| *holder != me) {
             return Err(format!("{me:?} used what only {:?} may", token.holders));
@@ -35,16 +36,12 @@ impl Oracle {
     }
 
     /// The same for what must be of a kind, with rights.
-    fn token(
-        &self,
-        caller: &Caller<'_>,
-        address: u64,
-        kind: Kind,
-        rights: u16,
-    ) -> Verdict<&Token> {
+    fn token(&self, caller: &Caller<'_>, address: u64, kind: Kind, rights: u16) -> Verdict<&Token> {
         let token = self.presented(caller, address)?;
         if token.kind != kind || token.rights & rights != rights {
-            return Err(format!("{token:?} was used as {kind:?} with rights {rights:#x}"));
+            return Err(format!(
+                "{token:?} was used as {kind:?} with rights {rights:#x}"
+            ));
         }
         Ok(token)
     }
@@ -89,12 +86,17 @@ impl Oracle {
 
     /// Whether `page` belongs to the account that the caller draws on.
     pub(super) fn is_owned(&self, caller: &Caller<'_>, page: u32) -> Verdict {
-        let facts = self.pages.get(page as usize).ok_or("no such page was used")?;
+        let facts = self
+            .pages
+            .get(page as usize)
+            .ok_or("no such page was used")?;
         if facts.owner == Some(caller.facts.bound) {
             Ok(())
         } else {
             let who = caller.facts.bound;
-            Err(format!("page {page} was used as {who:?}'s, and is {facts:?}"))
+            Err(format!(
+                "page {page} was used as {who:?}'s, and is {facts:?}"
+            ))
         }
     }
 
@@ -134,7 +136,15 @@ impl Oracle {
         let own = caller.facts.account;
         let owned = |name: &ObjectName| self.accounts[name].parent == Some(caller.facts.bound);
         let known = self.accounts.keys();
-        self.object(caller, word, own, known, owned, Kind::Account, rights.bits())
+        self.object(
+            caller,
+            word,
+            own,
+            known,
+            owned,
+            Kind::Account,
+            rights.bits(),
+        )
     }
 
     #[expect(clippy::too_many_arguments, reason = "what the three kinds differ in")]

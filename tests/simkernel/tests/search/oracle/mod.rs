@@ -7,7 +7,8 @@
 //! environment do beyond that is the finding that a search looks for.
 //!
 //! * `authority`: whether the caller may do what a call names, by what it is and by what it presents.
-//! * `effects`: what follows from a call that was carried out.
+//! * `effects`: what follows from a call that was carried out; `domains` and `issued` of those on accounts, spaces and
+//!   environments, and on capabilities.
 //! * `reach`: what every core could reach now, against what was given.
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +18,9 @@ use exopi_abi::capability::{CAPABILITY_WORDS, Identity, Kind};
 use exopi_abi::domain::ObjectName;
 
 mod authority;
+mod domains;
 mod effects;
+mod issued;
 mod reach;
 
 pub(crate) use effects::Made;

@@ -38,7 +38,8 @@ impl Oracle {
         }
         for reach in reached {
             let found = spaces.get_mut(&reach.space);
-            let (space, seen) = found.ok_or_else(|| format!("{reach:?} in a space that is gone"))?;
+            let (space, seen) =
+                found.ok_or_else(|| format!("{reach:?} in a space that is gone"))?;
             if !space.allows(&reach) {
                 return Err(format!("{reach:?} was given to nobody"));
             }
@@ -68,7 +69,9 @@ impl Oracle {
     /// u-areas of environments whose destruction has begun.
     fn leaving(&self, space: &Space) -> usize {
         let dying = self.environments.values().filter(|facts| facts.dying);
-        dying.filter(|facts| space.uareas.contains_key(&facts.at)).count()
+        dying
+            .filter(|facts| space.uareas.contains_key(&facts.at))
+            .count()
     }
 
     /// The page at an address of an environment's space, and what may be done to it; nothing of a u-area or of
@@ -77,23 +80,27 @@ impl Oracle {
         let space = self.spaces.get(&self.environments.get(&who)?.space)?;
         let begin = space.covering(at)?;
         let binding = space.bindings[&begin];
-        Some((binding.page + ((at - begin) / PAGE_SIZE) as u32, binding.now))
+        Some((
+            binding.page + ((at - begin) / PAGE_SIZE) as u32,
+            binding.now,
+        ))
     }
 
     /// Whether memory holds what was stored there, wherever that is known: the words of a page by index.
-    pub(crate) fn contents<'w>(
-        &self,
-        words: impl Fn(u32) -> &'w BTreeMap<usize, u64>,
-    ) -> Verdict {
+    pub(crate) fn contents<'w>(&self, words: impl Fn(u32) -> &'w BTreeMap<usize, u64>) -> Verdict {
         for (page, facts) in (0..).zip(&self.pages) {
             let Some(known) = facts.contents.as_ref().filter(|_| facts.plain) else {
                 continue;
             };
-            let found = words(page).iter().map(|(index, word)| (8 * *index as u64, *word));
+            let found = words(page)
+                .iter()
+                .map(|(index, word)| (8 * *index as u64, *word));
             let stored = known.iter().filter(|(_, word)| **word != 0);
             if !stored.map(|(at, word)| (*at, *word)).eq(found) {
                 let found = words(page);
-                return Err(format!("page {page} holds {found:x?}, and {known:x?} was stored"));
+                return Err(format!(
+                    "page {page} holds {found:x?}, and {known:x?} was stored"
+                ));
             }
         }
         Ok(())
@@ -111,7 +118,9 @@ impl Oracle {
         if value == expected {
             Ok(())
         } else {
-            Err(format!("{who:?} reads {value:#x} in page {page}, where {expected:#x} was stored"))
+            Err(format!(
+                "{who:?} reads {value:#x} in page {page}, where {expected:#x} was stored"
+            ))
         }
     }
 

@@ -1,0 +1,51 @@
+//! What can be made on the target by the program that tells of it, and come out the same.
+
+use exopi_abi::Call;
+use exopi_abi::capability::{Capability, Kind};
+use exopi_abi::domain::ObjectName;
+
+use crate::World;
+use crate::stage::{PLACES, slot_at};
+
+/// Whether a call can be replayed: it leaves the caller where it is, and what it does depends on no other
+/// core.
+pub(super) fn replayable<W: World>(world: &W, number: u16, words: &[u64; 6], core: u64) -> bool {
+    use Call::*;
+    match Call::from_number(number) {
+        Some(
+            console_write | console_read | console_give | board_exit | board_reset | upcall_deliver
+            | resume,
+        ) => false,
+        Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
+        Some(env_run) => words[1] == core || words[1] > 16,
+        // Of several pages from free lists nobody tells the numbers, nor of one that is mapped elsewhere.
+        Some(page_alloc) => words[0] >> 56 == 0 || words[1] <= 1,
+        Some(insert_pte) => words[2] >> 56 <= 2 || (words[0] == 0 && words[4] <= 1),
+        // Seals, page numbers and saved registers are no contents that could be compared.
+        Some(cap_mint | cap_narrow) => !is_in_area(words[4]),
+        Some(env_read) => !is_in_area(words[2]),
+        Some(pte_batch) => !is_in_area(words[1]),
+        _ => true,
+    }
+}
+
+/// Whether memory that a call writes from an address on is some that the program loads from.
+fn is_in_area(address: u64) -> bool {
+    (PLACES[0] - 4096..PLACES[0] + (2 << 30)).contains(&address)
+}
+
+/// Whether an argument names the caller itself, whatever the right.
+fn means_caller<W: World>(world: &W, word: u64) -> bool {
+    let me = world.me();
+    match word >> 56 {
+        0 if word == 0 => true,
+        0 => {
+            let capability = slot_at(word).and_then(|slot| world.capability(slot));
+            capability.is_some_and(|capability: Capability| {
+                let body = capability.body();
+                body.kind() == Kind::Environment && body.index() == u32::from(me.index)
+            })
+        }
+        _ => me.is_told(ObjectName::from_word(word)),
+    }
+}
