@@ -38,9 +38,9 @@ mod granted;
 #[cfg(target_os = "none")]
 mod machine;
 #[cfg(target_os = "none")]
-mod other;
-#[cfg(target_os = "none")]
 mod second;
+#[cfg(target_os = "none")]
+mod other;
 #[cfg(target_os = "none")]
 mod suites;
 

@@ -17,25 +17,13 @@ use crate::other::{Other, SAVED, code, read_state, stop, write_state};
 pub(crate) const SUITE: Suite = Suite {
     name: "keeping",
     cases: &[
-        (
-            "a_fault_without_a_handler_suspends",
-            a_fault_without_a_handler_suspends,
-        ),
-        (
-            "a_fault_in_the_handler_suspends",
-            a_fault_in_the_handler_suspends,
-        ),
+        ("a_fault_without_a_handler_suspends", a_fault_without_a_handler_suspends),
+        ("a_fault_in_the_handler_suspends", a_fault_in_the_handler_suspends),
         ("a_keeper_mends", a_keeper_mends),
-        (
-            "state_of_one_that_runs_is_not_to_be_had",
-            state_of_one_that_runs_is_not_to_be_had,
-        ),
+        ("state_of_one_that_runs_is_not_to_be_had", state_of_one_that_runs_is_not_to_be_had),
         ("stops_what_runs_elsewhere", stops_what_runs_elsewhere),
         ("destroys_what_runs_elsewhere", destroys_what_runs_elsewhere),
-        (
-            "cores_serve_others_afterwards",
-            cores_serve_others_afterwards,
-        ),
+        ("cores_serve_others_afterwards", cores_serve_others_afterwards),
         ("steps_from_outside", steps_from_outside),
         ("steps_only_where_allowed", steps_only_where_allowed),
         ("steps_through_itself", steps_through_itself),
@@ -126,10 +114,7 @@ fn a_keeper_mends() -> Outcome {
         other.run(core)?;
         other.wait_for(EnvironmentState::Suspended)?;
         check_eq!(read_word(&other, SAVED + offset_of!(Frame, far))?, 0x18);
-        check_eq!(
-            read_word(&other, SAVED + offset_of!(Frame, esr))? >> 26,
-            0x24
-        );
+        check_eq!(read_word(&other, SAVED + offset_of!(Frame, esr))? >> 26, 0x24);
         let pc = read_word(&other, SAVED + offset_of!(Frame, pc))?;
         check_eq!(pc, code::load as *const () as u64);
         other.change_pad(|pad| pad.x[7] = 0xfeed_f00d);
@@ -161,10 +146,7 @@ fn state_of_one_that_runs_is_not_to_be_had() -> Outcome {
     check_eq!(stubs::env_debug(other.object(), 1), Err(Error::Busy));
     check_eq!(stubs::env_run(other.object(), 2), Err(Error::NotReady));
     other.stop()?;
-    check_eq!(
-        read_state(other.object(), 0, &mut bytes).unless_stopped(),
-        Ok(8)
-    );
+    check_eq!(read_state(other.object(), 0, &mut bytes).unless_stopped(), Ok(8));
     other.destroy()?;
     area.close()
 }

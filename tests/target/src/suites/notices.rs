@@ -24,10 +24,7 @@ pub(crate) const SUITE: Suite = Suite {
         ("delivered_on_the_way_back", delivered_on_the_way_back),
         ("masked_ones_wait", masked_ones_wait),
         ("without_an_entry_they_wait", without_an_entry_they_wait),
-        (
-            "while_the_frame_is_held_they_wait",
-            while_the_frame_is_held_they_wait,
-        ),
+        ("while_the_frame_is_held_they_wait", while_the_frame_is_held_they_wait),
         ("several_are_told_at_once", several_are_told_at_once),
         ("inside_a_handler_of_faults", inside_a_handler_of_faults),
         ("faults_inside_their_handler", faults_inside_their_handler),
@@ -115,9 +112,7 @@ fn set_entry(pc: u64, sp: u64) {
 
 /// A word of this environment's u-area.
 fn own_word(offset: usize) -> &'static AtomicU64 {
-    let at = upcall::uarea()
-        .wrapping_byte_add(offset)
-        .cast::<AtomicU64>();
+    let at = upcall::uarea().wrapping_byte_add(offset).cast::<AtomicU64>();
     // SAFETY: the u-area is there for as long as the program.
     unsafe { &*at }
 }
@@ -148,10 +143,7 @@ fn end(other: Other, bit: u64) -> Outcome {
     NOTED[COUNT].store(0, Ordering::Relaxed);
     NOTED[BITS].store(0, Ordering::Relaxed);
     other.destroy()?;
-    wait(
-        || Ok(noted(COUNT) != 0),
-        || "nobody was told of its death".into(),
-    )?;
+    wait(|| Ok(noted(COUNT) != 0), || "nobody was told of its death".into())?;
     check_noted(1, 1 << bit)?;
     NOTED[COUNT].store(0, Ordering::Relaxed);
     NOTED[BITS].store(0, Ordering::Relaxed);
@@ -272,8 +264,7 @@ fn without_an_entry_they_wait() -> Outcome {
 fn while_the_frame_is_held_they_wait() -> Outcome {
     with_notices(|| {
         let area = Area::new()?;
-        let held =
-            own_word(offset_of!(UArea, frames) + size_of::<Frame>() + offset_of!(Frame, held));
+        let held = own_word(offset_of!(UArea, frames) + size_of::<Frame>() + offset_of!(Frame, held));
         held.store(1, Ordering::Release);
         let other = doomed(&area, 0, 1)?;
         other.run(0)?;
@@ -377,9 +368,6 @@ fn nothing_to_deliver() -> Outcome {
 
 fn resume_without_a_notice() -> Outcome {
     // SAFETY: no frame is held, so it is refused.
-    check_eq!(
-        unsafe { stubs::resume(UpcallClass::Notice) },
-        Err(Error::NoFrame)
-    );
+    check_eq!(unsafe { stubs::resume(UpcallClass::Notice) }, Err(Error::NoFrame));
     Ok(())
 }
