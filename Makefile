@@ -39,7 +39,7 @@ test: setup ## Everything that CI runs; ends with `N passed, N failed`
 test-host: setup-host ## Tests of logic crates, tools and the house on this machine
 	@cargo exo stages host
 
-test-target: $(if $(PORT),setup-host,setup) ## Suites that run at EL0, in the emulator (or on a board: PORT=/dev/tty...)
+test-target: $(if $(PORT),setup-host,setup) ## Suites that run at EL0, in the emulator with a check from outside after each (or on a board: PORT=/dev/tty...)
 	@cargo exo stages target $(if $(PORT),--port '$(PORT)')
 
 test-e2e: setup ## The booted image driven from outside

@@ -74,6 +74,16 @@ pub fn settle(kernel: Guard) {
     }
 }
 
+/// One bounded step of what is being taken apart, on the way of a caller that would give the core away if anybody
+/// wanted it. Not under the lock: it is a hold of its own.
+pub fn sweep() {
+    let mut kernel = kernel::lock();
+    if kernel.is_ending() {
+        let _ = kernel.sweep(&mut Processor);
+        kernel.show_free_pages();
+    }
+}
+
 /// For the calls that change what the kernel keeps of their caller while it runs: the account that it draws
 /// on, and whether it is debugged.
 pub fn renew(kernel: &Guard) {
@@ -110,6 +120,7 @@ pub fn idle() -> ! {
             enter(kernel, next)
         }
         let swept = kernel.sweep(&mut Processor);
+        kernel.show_free_pages();
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
         // stays pending, and ends the sleep at once.
@@ -117,6 +128,8 @@ pub fn idle() -> ! {
             smp::sleep();
         }
         interrupts::serve();
+        // That was it.
+        let _ = Core::take_attention();
     }
 }
 
@@ -178,6 +191,10 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
+    if kernel.is_ending() {
+        let _ = kernel.sweep(&mut Processor);
+        kernel.show_free_pages();
+    }
     match kernel.next(here()) {
         Some(next) => enter(kernel, next),
         None => {

@@ -32,8 +32,8 @@ pub fn init(domains: Domains<'static>) {
 
 /// The kernel's state, for as long as this lives.
 ///
-/// What others are to see or hear of a change happens when it ends, whatever the change was: the number of free
-/// pages is shown, and cores are interrupted that have somebody else to run, or something to deliver.
+/// What others are to hear of a change they hear when it ends, whatever the change was: cores are interrupted that
+/// have somebody else to run, or something to deliver.
 #[derive(Debug)]
 pub struct Guard {
     domains: TicketMutexGuard<'static, Domains<'static>, Relax>,
@@ -47,6 +47,14 @@ pub fn lock() -> Guard {
     Guard {
         domains,
         since: timer::now(),
+    }
+}
+
+impl Guard {
+    /// Shows how many pages are free: after whatever may have taken some, or given them back.
+    #[inline(always)]
+    pub fn show_free_pages(&self) {
+        exposed::set_free_pages(self.domains.pages.free_pages());
     }
 }
 
@@ -69,10 +77,8 @@ impl DerefMut for Guard {
 impl Drop for Guard {
     #[inline(always)]
     fn drop(&mut self) {
-        exposed::set_free_pages(self.domains.pages.free_pages());
-        let told = self.domains.take_interrupts();
-        if told != 0 {
-            tell(told);
+        if self.domains.has_interrupts() {
+            tell(&mut self.domains);
         }
         exposed::note_hold(timer::now() - self.since);
     }
@@ -80,6 +86,6 @@ impl Drop for Guard {
 
 /// Interrupts cores: not what calls usually end with.
 #[cold]
-fn tell(cores: u8) {
-    interrupts::reschedule(cores);
+fn tell(domains: &mut Domains<'static>) {
+    interrupts::reschedule(domains.take_interrupts());
 }

@@ -3,10 +3,7 @@
 //! None of it needs the kernel lock. What is found out here is that a capability is genuine and whose; whether
 //! its objects are still those that it was made for is asked under the lock, at each use.
 
-#![expect(
-    unsafe_code,
-    reason = "the key is written once, and read without a lock"
-)]
+#![expect(unsafe_code, reason = "the key is written once, and read without a lock")]
 
 use core::cell::UnsafeCell;
 
@@ -23,6 +20,9 @@ struct Place(UnsafeCell<Key>);
 // SAFETY: `init` writes it while core 0 boots and nobody reads it; afterwards it is only read.
 unsafe impl Sync for Place {}
 
+/// The key of all seals. `exo check` finds it in the memory of a machine under test by this name; as far as the
+/// optimiser knows somebody may, so that it stays one variable.
+#[used]
 static KEY: Place = Place(UnsafeCell::new(Key::new([0; 2])));
 
 /// Sets the key. Only while core 0 boots, and nobody else has anything verified or sealed.

@@ -273,16 +273,32 @@ impl Capability {
             caveats: [(head >> 32) as u32, tail as u32, (tail >> 32) as u32],
             seal: Seal([low, high]),
         };
-        let body = capability.body();
-        if let Err(error) = Body::of_kind(kind, body.rights, body.index, body.count, body.epoch) {
-            return Err(error);
+        // The usual one is for pages and has no caveats: this is all that can be wrong with it.
+        let plain = head == Kind::Page as u64 && tail == 0;
+        let rights = (stamp >> Epoch::BITS) & !(Kind::Page.rights().bits() as u64);
+        let last = capability
+            .index
+            .checked_add(capability.count.wrapping_sub(1));
+        if plain
+            && rights == 0
+            && stamp << Rights::BITS != 0
+            && capability.count != 0
+            && last.is_some()
+        {
+            return Ok(capability);
         }
-        // Most have no caveats: then all that is left must be zero.
-        if head >> 8 | tail == 0 || capability.has_good_caveats() {
+        if capability.is_well_formed() {
             Ok(capability)
         } else {
             Err(Error::Malformed)
         }
+    }
+
+    /// Whether it is a capability by all rules: its body, then its caveats.
+    const fn is_well_formed(&self) -> bool {
+        let body = self.body();
+        let of_kind = Body::of_kind(body.kind, body.rights, body.index, body.count, body.epoch);
+        of_kind.is_ok() && self.has_good_caveats()
     }
 
     /// Whether there are as many caveats as it says, with no gap, and the reserved bits are zero.

@@ -10,6 +10,19 @@ std::thread_local! {
     static CALLS: RefCell<Option<Box<dyn Calls>>> = const { RefCell::new(None) };
     static TABLES: RefCell<Option<Box<Tables>>> = const { RefCell::new(None) };
     static EXPOSED: Cell<u64> = const { Cell::new(0) };
+    static MEMORY_END: Cell<u64> = const { Cell::new(1 << 56) };
+}
+
+/// First address beyond what a range of user memory may cover, for this thread's decoders: a test's stubs hand
+/// over ranges of its own process, and that is all that a host maps.
+pub fn memory_end() -> u64 {
+    MEMORY_END.get()
+}
+
+/// Lets this thread's decoders take ranges up to below `at`; gives back where they ended before. With
+/// [`USER_END`](crate::layout::USER_END) they decide as on the target.
+pub fn end_memory(at: u64) -> u64 {
+    MEMORY_END.replace(at)
 }
 
 /// Sends the calls of this thread's stubs to `calls` from now on; gives back who served them before.

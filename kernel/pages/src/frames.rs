@@ -220,6 +220,7 @@ impl Pages<'_> {
     /// In the order in which they are looked for: [`Error::BadCount`] for none or more than [`MINT_BOUND`];
     /// of a page [`Error::OutOfRange`], [`Error::NotYours`], [`Error::WrongType`], [`Error::Stale`] if it
     /// is stamped otherwise than the first, or not at all.
+    #[inline(always)]
     pub fn mintable(&self, who: Owner, first: PageNumber, count: u64) -> Result<Epoch, Error> {
         if count == 0 || count > MINT_BOUND {
             return Err(Error::BadCount);

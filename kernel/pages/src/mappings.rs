@@ -10,7 +10,7 @@ use exopi_cap::Epochs;
 use crate::binding::Bind;
 use crate::flush::Touched;
 use crate::ranges::{ONE, Part, after, by_mapping, by_table, run};
-use crate::right::{Claim, Credit, Drawn, Right, Source};
+use crate::right::{Claim, Credit, Drawn, Source};
 use crate::space::Table;
 use crate::{Hardware, Index, Pages, Space, pte};
 

@@ -28,6 +28,7 @@ pub(super) fn bind(by: &Subject, account: Target<'_>) -> Result<(), Error> {
 pub(super) fn destroy(by: &Subject, account: Target<'_>) -> Progress {
     let mut kernel = lock();
     let progress = kernel.account_destroy(&mut Processor, by, account);
+    kernel.show_free_pages();
     settle(kernel);
     progress
 }

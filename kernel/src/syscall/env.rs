@@ -6,7 +6,7 @@ use exopi_domains::{STATE_BOUND, Subject, Target};
 
 use crate::arch::tables::Processor;
 use crate::arch::{uarea, user};
-use crate::environment::{renew, settle};
+use crate::environment::{renew, settle, sweep};
 use crate::kernel::lock;
 
 pub(super) fn create(
@@ -33,6 +33,7 @@ pub(super) fn yield_to(by: &Subject, to: Target<'_>) -> Result<(), Error> {
     let mut kernel = lock();
     kernel.env_yield(by, to)?;
     settle(kernel);
+    sweep();
     Ok(())
 }
 

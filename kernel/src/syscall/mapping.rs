@@ -59,7 +59,10 @@ pub(super) fn insert_pte(
     access: Access,
 ) -> Progress {
     with_source(by, source, |source| {
-        lock().insert_pte(&mut Processor, by, space, at, source, count, access)
+        let mut kernel = lock();
+        let progress = kernel.insert_pte(&mut Processor, by, space, at, source, count, access);
+        kernel.show_free_pages();
+        progress
     })
 }
 

@@ -9,12 +9,18 @@ use crate::arch::tables::Processor;
 use crate::kernel::lock;
 
 pub(super) fn alloc(by: &Subject, which: PageSelect, count: u64) -> Allocation {
-    lock().page_alloc(&mut Processor, by, which, count)
+    let mut kernel = lock();
+    let allocation = kernel.page_alloc(&mut Processor, by, which, count);
+    kernel.show_free_pages();
+    allocation
 }
 
 pub(super) fn free(by: &Subject, pages: PageRun<'_>, count: u64) -> Progress {
     with_run(by, pages, |first, right| {
-        lock().page_free(by, right, first, count)
+        let mut kernel = lock();
+        let progress = kernel.page_free(by, right, first, count);
+        kernel.show_free_pages();
+        progress
     })
 }
 

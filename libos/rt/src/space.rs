@@ -222,6 +222,18 @@ impl Space<'_> {
         wait::until_gone(|| stubs::space_destroy(self.object()))
     }
 
+    /// Waits until it is gone, giving the core to others meanwhile. With its last environment a space begins to
+    /// go, and what is left of it the kernel takes apart in idle time; here that is done at once, if the
+    /// caller may.
+    pub fn wait(self) {
+        while let Some(record) = self.record() {
+            if record.dying == 0 || self.destroy().is_err() {
+                wait::yield_core();
+                crate::time::relax();
+            }
+        }
+    }
+
     /// Maps here, at the same addresses, what is mapped in the caller's own space from `start` up to below `end`:
     /// pages that cannot be written are shared, the others are copied, one at a time through the page of the caller's
     /// own address space at `scratch`, where nothing is. Tables are supplied.

@@ -122,6 +122,16 @@ impl Run {
         command
     }
 
+    /// `exo run` of the shipped kernel with the smallest program, to be given more arguments.
+    ///
+    /// # Panics
+    /// The kernel cannot be built.
+    pub fn of_minimal() -> Command {
+        let mut command = Self::command();
+        command.arg(kernel()).args(["--program", "minimal"]);
+        command
+    }
+
     /// Runs a command when it is its turn, standard input empty.
     ///
     /// # Panics

@@ -6,6 +6,8 @@
 //!   P <suite> <cases> <free pages>                   plan, first
 //!   R <case>                                         this case runs now
 //!   T <case> ok|fail|skip <µs> [detail]              and this is what came of it
+//!   G <kind> <index> <count> <rights>                a capability that the suite has granted
+//!   C <suite>                                        checkpoint: it waits for a byte of the console
 //!   B <row> <value> <unit>                           a measured row of the benchmark table
 //!   V <row> <event> <count>                          an event count that belongs to a row
 //!   E <suite> <passed> <failed> <skipped> <free pages>   end, last
@@ -74,6 +76,24 @@ pub enum Record<'a> {
         /// What else there is to say; empty for nothing.
         detail: &'a str,
     },
+    /// The suite has minted a capability that may lie about in memory from now on, or parts of it: `count`
+    /// objects from `index` on, and rights as a number.
+    Grant {
+        /// Name of the objects' kind, in small letters.
+        kind: &'a str,
+        /// The first object.
+        index: u32,
+        /// How many objects.
+        count: u32,
+        /// The bits of the rights.
+        rights: u16,
+    },
+    /// The cases of a suite have ended, and the program waits in its own code for a byte of the console: whoever
+    /// follows it may look at all of memory meanwhile.
+    Checkpoint {
+        /// Name of the suite.
+        suite: &'a str,
+    },
     /// A measured row.
     Bench {
         /// Its name in the benchmark table.
@@ -132,6 +152,13 @@ impl fmt::Display for Record<'_> {
             } => {
                 write!(f, "T {case} {verdict} {microseconds} {detail}")
             }
+            Self::Grant {
+                kind,
+                index,
+                count,
+                rights,
+            } => write!(f, "G {kind} {index} {count} {rights}"),
+            Self::Checkpoint { suite } => write!(f, "C {suite}"),
             Self::Bench { row, value, unit } => write!(f, "B {row} {value} {unit}"),
             Self::Event { row, event, count } => write!(f, "V {row} {event} {count}"),
             Self::End {
@@ -193,6 +220,15 @@ impl<'a> Record<'a> {
                     detail: words.0,
                 });
             }
+            "G" => Self::Grant {
+                kind: words.next()?,
+                index: words.number()?,
+                count: words.number()?,
+                rights: words.number()?,
+            },
+            "C" => Self::Checkpoint {
+                suite: words.next()?,
+            },
             "B" => Self::Bench {
                 row: words.next()?,
                 value: words.number()?,
@@ -239,6 +275,13 @@ mod tests {
                 Record::Plan { suite: &name, cases: a, free_pages: b },
                 Record::Running { case: &name },
                 Record::Case { case: &name, verdict, microseconds: a, detail: &detail },
+                Record::Grant {
+                    kind: &other,
+                    index: a as u32,
+                    count: b as u32,
+                    rights: c as u16,
+                },
+                Record::Checkpoint { suite: &name },
                 Record::Bench { row: &name, value: a, unit: &other },
                 Record::Event { row: &name, event: &other, count: a },
                 Record::End { suite: &name, passed: a, failed: b, skipped: c, free_pages: d },
@@ -266,6 +309,10 @@ mod tests {
             "p a 1 2",
             "R",
             "R a b",
+            "C",
+            "G page 1 2",
+            "G page 4294967296 1 1",
+            "G page 1 1 65536",
         ] {
             assert_eq!(Record::parse(line), None, "{line:?}");
         }

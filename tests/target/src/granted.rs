@@ -7,6 +7,7 @@ use exopi_rt::{
     UserCapabilityMut, VirtAddr, stubs,
 };
 
+use crate::checkpoint;
 use crate::harness::{Failure, Outcome};
 
 /// A capability as it lies in memory, or what looks like one.
@@ -22,6 +23,20 @@ pub(crate) fn mint(kind: Kind, index: u64, count: u64, rights: u64) -> Result<Wo
     let mut words = [0; CAPABILITY_WORDS];
     let into = UserCapabilityMut::from(&mut words);
     stubs::cap_mint(kind, index, count, rights, into)?;
+    Ok(words)
+}
+
+/// The same for objects that outlive the case. Its bytes stay somewhere on the stack, and who looks at memory
+/// from outside is told that they may.
+pub(crate) fn mint_lasting(
+    kind: Kind,
+    index: u64,
+    count: u64,
+    rights: u64,
+) -> Result<Words, Error> {
+    let words = mint(kind, index, count, rights)?;
+    // What was minted fits.
+    checkpoint::granted(kind, index as u32, count as u32, rights as u16);
     Ok(words)
 }
 

@@ -9,6 +9,7 @@ use exopi_protocol::{Record, Verdict};
 use exopi_rt::{Error, ExitCode, args, exposed, println, time};
 
 use crate::catch::{self, Caught};
+use crate::checkpoint;
 use crate::suites::{self, SUITES};
 
 /// What came of a case: it holds, or this is why not.
@@ -122,8 +123,13 @@ pub(crate) fn main() -> ExitCode {
         }
     );
     let mut counts = [0; 3];
-    for (name, case) in &chosen {
-        counts[run(name, *case) as usize] += 1;
+    for part in chosen.chunk_by(|(one, _), (next, _)| suite_of(one) == suite_of(next)) {
+        for (name, case) in part {
+            counts[run(name, *case) as usize] += 1;
+        }
+        if let Some((name, _)) = part.first() {
+            checkpoint::reach(suite_of(name));
+        }
     }
     let [passed, failed, skipped] = counts;
     println!(
@@ -149,6 +155,11 @@ fn choose() -> Vec<Chosen> {
         .map(|(suite, (case, run))| (format!("{suite}:{case}"), *run))
         .filter(|(name, _)| name.contains(part))
         .collect()
+}
+
+/// The suite that a case's full name begins with.
+fn suite_of(case: &str) -> &str {
+    case.split_once(':').map_or(case, |(suite, _)| suite)
 }
 
 /// Runs one case and prints its records.

@@ -4,6 +4,7 @@
 //! `case=TEXT` the cases whose names contain it; without them everything runs.
 //!
 //! * `harness`: cases, their selection, what is printed. A case that loses a page fails.
+//! * `checkpoint`: where it waits to be looked at from outside.
 //! * `catch`: faults, both those that a case provokes and those that end it.
 //! * `area`: pages mapped for a case, and given back after it.
 //! * `domain`: who this program is. `granted`: capabilities, genuine and not.
@@ -32,15 +33,17 @@ mod area;
 #[macro_use]
 mod catch;
 #[cfg(target_os = "none")]
+mod checkpoint;
+#[cfg(target_os = "none")]
 mod domain;
 #[cfg(target_os = "none")]
 mod granted;
 #[cfg(target_os = "none")]
 mod machine;
 #[cfg(target_os = "none")]
-mod second;
-#[cfg(target_os = "none")]
 mod other;
+#[cfg(target_os = "none")]
+mod second;
 #[cfg(target_os = "none")]
 mod suites;
 

@@ -18,7 +18,8 @@ use exopi_rt::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::uarea::{UArea, Vectors};
 use exopi_rt::{
-    Environment, Error, Object, PageNumber, Progress, UserBytes, UserBytesMut, exposed, memory, stubs, time,
+    Environment, Error, Object, PageNumber, Progress, UserBytes, UserBytesMut, exposed, memory,
+    stubs, time,
 };
 
 use crate::area::{Area, RW, insert, place, remove};
@@ -165,16 +166,29 @@ impl Other {
 
     /// Waits until it is in `state`, giving this core away meanwhile.
     pub(crate) fn wait_for(&self, state: EnvironmentState) -> Outcome {
-        wait(|| Ok(self.record()?.state == state), || {
-            format!("{:?} instead of {state:?}", self.record().map(|record| record.state))
-        })
+        wait(
+            || Ok(self.record()?.state == state),
+            || {
+                format!(
+                    "{:?} instead of {state:?}",
+                    self.record().map(|record| record.state)
+                )
+            },
+        )
     }
 
     /// Waits until its count is `count` or more.
     pub(crate) fn wait_for_count(&self, count: u64) -> Outcome {
-        wait(|| Ok(self.count() >= count), || {
-            format!("{} of {count}, {:?}", self.count(), self.record().map(|record| record.state))
-        })
+        wait(
+            || Ok(self.count() >= count),
+            || {
+                format!(
+                    "{} of {count}, {:?}",
+                    self.count(),
+                    self.record().map(|record| record.state)
+                )
+            },
+        )
     }
 
     /// Stops it, wherever it is.
@@ -267,13 +281,15 @@ pub(crate) const FLAGS: u64 = 0xa000_0000;
 
 /// The registers of a marked state.
 pub(crate) fn marked_x(seed: u64) -> [u64; 31] {
-    core::array::from_fn(|n| seed << 16 | 0x0100 + n as u64)
+    core::array::from_fn(|n| (seed << 16 | 0x0100) + n as u64)
 }
 
 /// The vector registers of a marked state: FPCR rounds towards zero, FPSR has its cumulative bits set.
 pub(crate) fn marked_vectors(seed: u64) -> Vectors {
     Vectors {
-        v: core::array::from_fn(|n| u128::from(seed) << 96 | 0xf << 64 | u128::from(seed) << 16 | n as u128),
+        v: core::array::from_fn(|n| {
+            u128::from(seed) << 96 | 0xf << 64 | u128::from(seed) << 16 | n as u128
+        }),
         fpcr: 0xc0_0000,
         fpsr: 0x1f,
     }

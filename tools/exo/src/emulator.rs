@@ -7,10 +7,11 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::interrupt;
 const DEFAULT: &str = "qemu-system-aarch64";
 /// The emulated board.
 pub const MACHINE: &str = "raspi3b";
+/// Bytes of RAM that it has, the video core's share included.
+pub const RAM: u64 = 1 << 30;
 
 /// Most bytes of the console in one piece, and pieces that wait to be read: what is held of a guest
 /// that prints without end.
@@ -46,6 +49,12 @@ pub struct Boot {
     pub gdb: Option<u16>,
     /// The guest's console reads this command's standard input.
     pub stdin: bool,
+    /// [`Emulator::send`] has the guest's console for its own; `stdin` counts no more.
+    pub talk: bool,
+    /// The guest's RAM is this file, of [`RAM`] bytes: whoever reads it sees what the guest sees.
+    pub memory: Option<PathBuf>,
+    /// Where the emulator makes its control socket, which speaks QMP.
+    pub control: Option<PathBuf>,
     /// A Ctrl-C on the terminal is not for the emulator but for a debugger.
     pub debugged: bool,
     /// Where the guest's serial line goes, in the emulator's words (`pty`, `tcp:...`); if nothing is
@@ -64,19 +73,42 @@ impl Boot {
         }
     }
 
+    /// The board, and the memory that it has instead of its own.
+    fn machine(&self) -> Vec<OsString> {
+        let Some(memory) = &self.memory else {
+            return vec!["-M".into(), MACHINE.into()];
+        };
+        let machine = format!("{MACHINE},memory-backend=ram");
+        let backend = format!("memory-backend-file,id=ram,size={RAM},share=on,mem-path=");
+        vec![
+            "-M".into(),
+            machine.into(),
+            "-object".into(),
+            option(&backend, memory, ""),
+        ]
+    }
+
     /// The emulator's arguments.
     ///
     /// # Errors
     /// `QEMU_EXTRA` ends within quotes.
     pub fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
-        let mut arguments: Vec<OsString> = ["-M", MACHINE, "-display", "none", "-monitor", "none"]
-            .into_iter()
-            .chain(["-semihosting-config", "enable=on,target=native"])
-            .chain(["-serial", self.serial.as_deref().unwrap_or("stdio")])
-            .chain(["-no-reboot", "-kernel"])
-            .map(OsString::from)
-            .collect();
+        let mut arguments: Vec<OsString> = self.machine();
+        arguments.extend(
+            ["-display", "none", "-monitor", "none"]
+                .into_iter()
+                .chain(["-semihosting-config", "enable=on,target=native"])
+                .chain(["-serial", self.serial.as_deref().unwrap_or("stdio")])
+                .chain(["-no-reboot", "-kernel"])
+                .map(OsString::from),
+        );
         arguments.push(self.image.clone().into());
+        if let Some(control) = &self.control {
+            arguments.extend([
+                "-qmp".into(),
+                option("unix:", control, ",server=on,wait=off"),
+            ]);
+        }
         if let Some(append) = &self.append {
             arguments.extend(["-append".into(), append.into()]);
         }
@@ -94,6 +126,20 @@ impl Boot {
         arguments.extend(extra.into_iter().map(OsString::from));
         Ok(arguments)
     }
+}
+
+/// An option's value with a path in it. A comma would begin the next part, and is doubled.
+fn option(before: &str, path: &Path, after: &str) -> OsString {
+    let mut value = before.as_bytes().to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        value.extend(if *byte == b',' {
+            &b",,"[..]
+        } else {
+            std::slice::from_ref(byte)
+        });
+    }
+    value.extend(after.as_bytes());
+    OsString::from_vec(value)
 }
 
 /// The emulator's binary: `QEMU`, or else the usual one.
@@ -186,7 +232,7 @@ fn pump(from: &mut impl Read, to: &SyncSender<Vec<u8>>) {
 }
 
 /// A serial line that was silent for its time-out is no end of it.
-fn is_passing(error: std::io::ErrorKind) -> bool {
+fn is_passing(error: io::ErrorKind) -> bool {
     use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error, Interrupted | TimedOut | WouldBlock)
 }
@@ -195,6 +241,7 @@ fn is_passing(error: std::io::ErrorKind) -> bool {
 #[derive(Debug)]
 pub struct Emulator {
     child: Child,
+    input: Option<ChildStdin>,
     console: Console,
     ended: Option<ExitStatus>,
 }
@@ -216,10 +263,10 @@ impl Emulator {
             None => Command::new(&binary),
         };
         command.args(boot.arguments()?).stdout(Stdio::piped());
-        command.stdin(if boot.stdin {
-            Stdio::inherit()
-        } else {
-            Stdio::null()
+        command.stdin(match (boot.talk, boot.stdin) {
+            (true, _) => Stdio::piped(),
+            (false, true) => Stdio::inherit(),
+            (false, false) => Stdio::null(),
         });
         if boot.debugged {
             interrupt::leave_to_debugger();
@@ -236,6 +283,7 @@ impl Emulator {
         drop(running);
         let output = child.stdout.take().context("the console is a pipe")?;
         Ok(Self {
+            input: child.stdin.take(),
             child,
             console: Console::of(output),
             ended: None,
@@ -245,6 +293,17 @@ impl Emulator {
     /// What the guest prints.
     pub fn console(&self) -> &Console {
         &self.console
+    }
+
+    /// Sends bytes to the guest's console, if [`Boot::talk`] was set.
+    ///
+    /// # Errors
+    /// The emulator has ended.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.input {
+            Some(input) => input.write_all(bytes),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// How it ended, if it has.
@@ -333,11 +392,30 @@ mod tests {
             arguments.get(at + 1)?.to_str()
         };
         assert_eq!(follows("-M"), Some("raspi3b"));
+        assert_eq!(follows("-object"), None);
+        assert_eq!(follows("-qmp"), None);
         assert_eq!(follows("-kernel"), Some("some.img"));
         assert_eq!(follows("-append"), Some("a b"));
         assert_eq!(follows("-serial"), Some("pty"));
         assert_eq!(follows("-icount"), Some("shift=0,sleep=off"));
         assert_eq!(follows("-gdb"), Some("tcp:127.0.0.1:1234"));
+    }
+
+    #[test]
+    fn memory_and_control_are_files() {
+        let boot = Boot {
+            memory: Some("a,b/memory".into()),
+            control: Some("a/control".into()),
+            ..Boot::new("some.img")
+        };
+        let arguments = boot.arguments().unwrap();
+        for expected in [
+            "raspi3b,memory-backend=ram",
+            "memory-backend-file,id=ram,size=1073741824,share=on,mem-path=a,,b/memory",
+            "unix:a/control,server=on,wait=off",
+        ] {
+            assert!(arguments.iter().any(|one| one == expected), "{arguments:?}");
+        }
     }
 
     #[test]

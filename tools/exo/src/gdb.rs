@@ -28,7 +28,7 @@ pub struct Args {
     kernel: Option<PathBuf>,
     /// A program: a package of this workspace, which is built, or the path of an ELF file. Can be
     /// given several times; the first one becomes the first environment.
-    #[arg(long = "program", value_name = "NAME|ELF", default_values = [image::DEFAULT_PROGRAM])]
+    #[arg(long = "program", value_name = "NAME|ELF", default_values = image::DEFAULT_PROGRAMS)]
     programs: Vec<String>,
     /// Features to build the kernel with, besides the default ones.
     #[arg(

@@ -13,8 +13,8 @@ use crate::{elf, workspace};
 
 pub mod fake;
 
-/// The program that is started when none is named.
-pub const DEFAULT_PROGRAM: &str = "minimal";
+/// The programs of an image for which none is named: the first is started, and can run the others.
+pub const DEFAULT_PROGRAMS: [&str; 3] = ["monitor", "minimal", "exopi-target-suite"];
 
 /// Make the boot image kernel8.img: the kernel, and behind it the first programs.
 #[derive(clap::Args)]
@@ -24,7 +24,7 @@ pub struct Args {
     kernel: Option<PathBuf>,
     /// A program: a package of this workspace, which is built, or the path of an ELF file. Can be
     /// given several times; the first one becomes the first environment.
-    #[arg(long = "program", value_name = "NAME|ELF", default_values = [DEFAULT_PROGRAM])]
+    #[arg(long = "program", value_name = "NAME|ELF", default_values = DEFAULT_PROGRAMS)]
     programs: Vec<String>,
     /// Features to build the kernel with, besides the default ones.
     #[arg(

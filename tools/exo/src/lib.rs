@@ -2,7 +2,7 @@
 //! and runner as the command does.
 //!
 //! ```text
-//!   image, run, test, bench, sizes, calls, gdb     one module for each subcommand
+//!   image, run, test, check, bench, sizes, calls, gdb     one module for each subcommand
 //!        |      |     |
 //!   elf  |  emulator  runner  lines  symbols       what they share
 //!        |      |
@@ -11,6 +11,7 @@
 
 pub mod bench;
 pub mod calls;
+pub mod check;
 pub mod elf;
 pub mod emulator;
 pub mod gdb;

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use exo::{bench, calls, gdb, image, run, sizes, test};
+use exo::{bench, calls, check, gdb, image, run, sizes, test};
 
 mod emulators;
 mod stages;
@@ -24,6 +24,7 @@ enum Command {
     Image(image::Args),
     Run(run::Args),
     Test(test::Args),
+    Check(check::Args),
     Bench(bench::Args),
     Sizes(sizes::Args),
     Calls(calls::Args),
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Image(args) => image::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Sizes(args) => sizes::run(&args),
         Command::Calls(args) => calls::run(&args),

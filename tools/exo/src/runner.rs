@@ -15,9 +15,13 @@ use std::time::Duration;
 
 use exopi_protocol::{Record, Verdict};
 
+use crate::check::Grant;
 use crate::lines::{LONGEST, Line, without_time};
 
+mod checkpoints;
 mod findings;
+
+use checkpoints::Checkpoints;
 
 use findings::counted;
 pub use findings::{Case, Finding, Problem, Summary};
@@ -115,6 +119,7 @@ pub struct Runner {
     running: String,
     names: HashSet<String>,
     console: VecDeque<String>,
+    checkpoints: Checkpoints,
     summary: Summary,
     /// Findings that nobody has taken yet.
     news: Vec<Finding>,
@@ -135,6 +140,7 @@ impl Runner {
             running: String::new(),
             names: HashSet::new(),
             console: VecDeque::new(),
+            checkpoints: Checkpoints::default(),
             summary: Summary::default(),
             news: Vec::new(),
             dying: None,
@@ -297,6 +303,13 @@ impl Runner {
                 detail,
             } => self.result(case, verdict, microseconds, detail),
             Record::End { .. } => self.end(record),
+            Record::Checkpoint { suite } => self.reached(suite),
+            Record::Grant {
+                kind,
+                index,
+                count,
+                rights,
+            } => self.granted(kind, index, count, rights),
             Record::Bench { .. } | Record::Event { .. } => {}
         }
     }
@@ -343,6 +356,7 @@ impl Runner {
             return self.problem(format!("a result of {case}, which was not running"));
         }
         let time = Duration::from_micros(microseconds);
+        self.checkpoints.missing = true;
         self.case_ends(verdict, Some(time), detail.to_owned());
         self.enter(Stage::Between);
     }
@@ -378,6 +392,7 @@ impl Runner {
             return;
         };
         self.fail_running("no result before the end line");
+        self.end_checks();
         self.enter(Stage::Ended);
         if let Some(plan) = self.plan.clone() {
             self.compare_with_plan(&plan, suite, free_pages);

@@ -1,7 +1,8 @@
 //! `exo test`: runs the suites of the target, in the emulator or on a board over a serial line.
 //!
 //! Judgement is the [`Runner`]'s; here it gets its lines and times from a real guest, and what it
-//! finds goes to the terminal.
+//! finds goes to the terminal. After each suite the guest waits, and in the emulator [`Checker`] looks at
+//! all of its memory meanwhile.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serial2::SerialPort;
 
+use crate::check::Grant;
+use crate::check::command::tell;
+use crate::check::guest::{Checker, Share};
 use crate::emulator::{self, Boot, Console, Emulator, Output};
 use crate::image::NamedProgram;
 use crate::interrupt;
@@ -61,6 +65,39 @@ pub struct Args {
     /// More boot arguments.
     #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
     append: Option<String>,
+    /// Do not check the kernel's invariants after each suite; nor is it done for an image that was made before.
+    #[arg(long)]
+    unchecked: bool,
+    /// Tell all that checks find.
+    #[arg(skip)]
+    tell: bool,
+    /// Where to save the memory in which something was found.
+    #[arg(skip)]
+    save: Option<PathBuf>,
+}
+
+impl Args {
+    /// What `exo check` means: everything is told, and memory may be saved.
+    pub(crate) fn checking(
+        filter: Option<String>,
+        features: Vec<String>,
+        save: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            filter,
+            port: None,
+            baud: 0,
+            timeout: Limits::default().case.as_secs_f64(),
+            total: Limits::default().total.as_secs_f64(),
+            image: None,
+            program: SUITE.to_owned(),
+            features,
+            append: None,
+            unchecked: false,
+            tell: true,
+            save,
+        }
+    }
 }
 
 /// Runs the subcommand.
@@ -76,26 +113,38 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let out = &mut io::stdout();
     let summary = match &args.port {
-        Some(port) => follow(
-            &mut serial(port, args.baud)?,
-            limits,
-            &Symbols::default(),
-            out,
-        )?,
-        None => {
-            emulator::binary()?;
-            let bootable = bootable(args)?;
-            let boot = Boot {
-                append: Some(boot_arguments(args)),
-                extra: dirty_memory(),
-                ..Boot::new(&bootable.image)
-            };
-            let mut guest = Guest::Emulator(Emulator::start(&boot)?);
-            follow(&mut guest, limits, &bootable.symbols, out)?
+        Some(port) => {
+            let mut guest = serial(port, args.baud)?;
+            follow(&mut guest, None, limits, &Symbols::default(), out)?
         }
+        None => emulated(args, limits, out)?,
     };
     writeln!(out, "{summary}")?;
     Ok(ExitCode::from(u8::from(summary.failed() > 0)))
+}
+
+/// Boots the suite in the emulator and follows it.
+fn emulated(args: &Args, limits: Limits, out: &mut dyn Write) -> anyhow::Result<Summary> {
+    emulator::binary()?;
+    let (bootable, kernel) = bootable(args)?;
+    let mut boot = Boot {
+        append: Some(boot_arguments(args)),
+        extra: dirty_memory(),
+        talk: true,
+        ..Boot::new(&bootable.image)
+    };
+    let mut checks = None;
+    if let Some(kernel) = kernel.filter(|_| !args.unchecked) {
+        let share = Share::new()?;
+        share.share(&mut boot);
+        checks = Some(Checks {
+            checker: Checker::new(share, &kernel)?,
+            tell: args.tell,
+            save: args.save.clone(),
+        });
+    }
+    let mut guest = Guest::Emulator(Emulator::start(&boot)?);
+    follow(&mut guest, checks.as_mut(), limits, &bootable.symbols, out)
 }
 
 fn seconds(given: f64) -> anyhow::Result<Duration> {
@@ -121,12 +170,14 @@ fn boot_arguments(args: &Args) -> String {
     words.join(" ")
 }
 
-fn bootable(args: &Args) -> anyhow::Result<Bootable> {
+/// What to boot, and the kernel's ELF file if it is known.
+fn bootable(args: &Args) -> anyhow::Result<(Bootable, Option<PathBuf>)> {
     if let Some(image) = &args.image {
-        return Bootable::existing(image, None, false);
+        return Ok((Bootable::existing(image, None, false)?, None));
     }
     let kernel = workspace::build_kernel(&args.features)?;
-    Bootable::make(&kernel, &[NamedProgram::get(&args.program)?])
+    let bootable = Bootable::make(&kernel, &[NamedProgram::get(&args.program)?])?;
+    Ok((bootable, Some(kernel)))
 }
 
 fn serial(port: &std::path::Path, baud: u32) -> anyhow::Result<Guest> {
@@ -137,7 +188,8 @@ fn serial(port: &std::path::Path, baud: u32) -> anyhow::Result<Guest> {
         "exo: following {} at {baud} baud; start the board now",
         port.display()
     );
-    Ok(Guest::Serial(Console::of(line)))
+    let out = line.try_clone()?;
+    Ok(Guest::Serial(Console::of(line), out))
 }
 
 /// What is followed.
@@ -146,28 +198,36 @@ pub enum Guest {
     /// An emulator of ours.
     Emulator(Emulator),
     /// A board on a serial line.
-    Serial(Console),
+    Serial(Console, SerialPort),
 }
 
 impl Guest {
     fn link(&self) -> Link {
         match self {
             Self::Emulator(_) => Link::Emulator,
-            Self::Serial(_) => Link::Serial,
+            Self::Serial(..) => Link::Serial,
         }
     }
 
     fn console(&self) -> &Console {
         match self {
             Self::Emulator(emulator) => emulator.console(),
-            Self::Serial(console) => console,
+            Self::Serial(console, _) => console,
         }
+    }
+
+    /// Lets a guest go on that waits at a checkpoint. If it has ended meanwhile, that is told otherwise.
+    fn answer(&mut self) {
+        let _ = match self {
+            Self::Emulator(emulator) => emulator.send(b"\n"),
+            Self::Serial(_, line) => line.write_all(b"\n"),
+        };
     }
 
     /// What comes when the console has closed, within this time.
     fn end(&mut self, timeout: Duration) -> Option<Event> {
         match self {
-            Self::Serial(_) => Some(Event::Closed),
+            Self::Serial(..) => Some(Event::Closed),
             Self::Emulator(emulator) => emulator.wait(timeout).map(|status| {
                 Event::Exit(if status.success() {
                     Ok(())
@@ -179,6 +239,35 @@ impl Guest {
     }
 }
 
+/// How a guest is looked at when it waits at a checkpoint.
+#[derive(Debug)]
+pub struct Checks {
+    /// Looks at it.
+    pub checker: Checker,
+    /// Whether to tell all that was found, or only what is wrong.
+    pub tell: bool,
+    /// Where to save a memory in which something is wrong.
+    pub save: Option<PathBuf>,
+}
+
+impl Checks {
+    /// Looks at the guest, and returns what is wrong.
+    fn after(&mut self, suite: &str, grants: &[Grant], out: &mut dyn Write) -> Vec<String> {
+        let findings = match self.checker.check(grants, self.save.as_deref()) {
+            Ok(findings) => findings,
+            Err(error) => return vec![format!("it cannot be checked: {error:#}")],
+        };
+        let told = if self.tell {
+            writeln!(out, "check {suite}").and_then(|()| tell(&findings, out))
+        } else {
+            let milliseconds = findings.time.as_secs_f64() * 1e3;
+            writeln!(out, "check {suite}  ({milliseconds:.1} ms)")
+        };
+        let told = told.err().map(|error| format!("cannot be told: {error}"));
+        findings.report.lines().into_iter().chain(told).collect()
+    }
+}
+
 /// Follows a guest to its end, and tells what is found as it comes. The guest is ended by whoever
 /// drops it.
 ///
@@ -186,6 +275,7 @@ impl Guest {
 /// Findings cannot be written, or a signal came.
 pub fn follow(
     guest: &mut Guest,
+    mut checks: Option<&mut Checks>,
     limits: Limits,
     symbols: &Symbols,
     out: &mut dyn Write,
@@ -194,6 +284,9 @@ pub fn follow(
     const LONGEST_WAIT: Duration = Duration::from_millis(500);
     let start = Instant::now();
     let mut runner = Runner::new(limits, guest.link());
+    if checks.is_some() {
+        runner = runner.with_checks();
+    }
     let mut lines = Lines::default();
     let mut open = true;
     while !runner.is_over() {
@@ -219,14 +312,26 @@ pub fn follow(
         }
         for event in events {
             runner.feed(named(event, symbols), start.elapsed());
+            if let Some(suite) = runner.checkpoint() {
+                tell_news(&mut runner, out)?;
+                let wrong = checks
+                    .as_mut()
+                    .map(|checks| checks.after(&suite, runner.grants(), out));
+                runner.checked(&suite, wrong.unwrap_or_default(), start.elapsed());
+                guest.answer();
+            }
         }
         runner.tick(start.elapsed());
-        for finding in runner.news() {
-            write!(out, "{finding}")?;
-        }
-        out.flush()?;
+        tell_news(&mut runner, out)?;
     }
     Ok(runner.summary())
+}
+
+fn tell_news(runner: &mut Runner, out: &mut dyn Write) -> io::Result<()> {
+    for finding in runner.news() {
+        write!(out, "{finding}")?;
+    }
+    out.flush()
 }
 
 /// Adds names to lines of a backtrace.

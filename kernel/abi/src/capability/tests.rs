@@ -131,7 +131,12 @@ fn a_chain_step_hashes_what_is_said() {
         Epoch::from_bits(0x0e0d_0c0b_0a09).unwrap(),
     );
     let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0x21, 0, 1];
-    assert_eq!(body.unwrap().seal(Start::under([5, 6], Initial::KNOWN)).words(), hash([5, 6], &bytes));
+    assert_eq!(
+        body.unwrap()
+            .seal(Start::under([5, 6], Initial::KNOWN))
+            .words(),
+        hash([5, 6], &bytes)
+    );
 }
 
 #[test]

@@ -2,8 +2,12 @@
 
 use proptest::prelude::*;
 
+use super::user::memory_end;
 use super::*;
-use crate::capability::Epoch;
+use crate::capability::{CAPABILITY_BYTES, Capability, Epoch, Kind};
+use crate::domain::ObjectName;
+use crate::layout::USER_END;
+use crate::page::MAX_COLOURS;
 use crate::page::Owner;
 use crate::uarea::UpcallClass;
 
@@ -27,7 +31,7 @@ fn word() -> impl Strategy<Value = u64> {
             .prop_map(|(form, word, shift)| form << FORM_SHIFT | word >> shift >> 8),
         (0..16u64).prop_map(|word| word),
         (layout::USER_START / PAGE_SIZE..USER_END / PAGE_SIZE).prop_map(|page| page * PAGE_SIZE),
-        (0..64u64).prop_map(|back| MEMORY_END - back),
+        (0..64u64).prop_map(|back| memory_end() - back),
     ]
 }
 
@@ -157,22 +161,22 @@ proptest! {
 
     #[test]
     fn ranges_lie_in_user_space(
-        address in prop_oneof![any::<u64>(), 0..MEMORY_END, (0..256u64).prop_map(|back| MEMORY_END - back)],
+        address in prop_oneof![any::<u64>(), 0..memory_end(), (0..256u64).prop_map(|back| memory_end() - back)],
         length in prop_oneof![any::<u64>(), 0..8u64],
     ) {
         let ends = |bytes: u64| u128::from(address) + u128::from(bytes) * u128::from(length);
         let registers = &Arguments::new([address, length, 0, 0, 0, 0]);
         let bytes = UserBytes::decode(&mut registers.clone());
-        prop_assert_eq!(bytes.is_ok(), ends(1) <= u128::from(MEMORY_END));
+        prop_assert_eq!(bytes.is_ok(), ends(1) <= u128::from(memory_end()));
         let operations = UserOperations::decode(&mut registers.clone());
-        let good = ends(size_of::<Operation>() as u64) <= u128::from(MEMORY_END);
+        let good = ends(size_of::<Operation>() as u64) <= u128::from(memory_end());
         prop_assert_eq!(operations.is_ok(), good && address % 8 == 0);
     }
 
     #[test]
     fn capabilities_lie_in_user_space_to_the_last_byte(address: u64, back in 0..128u64) {
-        for address in [address, address % MEMORY_END, MEMORY_END - back] {
-            let inside = address <= MEMORY_END - CAPABILITY_BYTES as u64;
+        for address in [address, address % memory_end(), memory_end() - back] {
+            let inside = address <= memory_end() - CAPABILITY_BYTES as u64;
             let good = inside && address % 8 == 0;
             prop_assert_eq!(decode::<UserCapability<'_>>(address).is_ok(), good);
             prop_assert_eq!(decode::<UserCapabilityMut<'_>>(address).is_ok(), good);

@@ -13,6 +13,8 @@ mod memory;
 mod naive;
 mod oracle;
 mod random;
+#[cfg(not(miri))]
+mod snapshot;
 mod spaces;
 mod world;
 

@@ -17,11 +17,12 @@ use super::{Call, EXPOSED, FIRST_AT, Named, at, page};
 use crate::{Domains, Subject, Target};
 
 /// Memory of the tables.
+#[derive(Clone)]
 pub(super) struct Storage {
-    pages: Vec<PageRecord>,
-    accounts: Vec<AccountRecord>,
-    spaces: Vec<SpaceRecord>,
-    environments: Vec<EnvironmentRecord>,
+    pub(super) pages: Vec<PageRecord>,
+    pub(super) accounts: Vec<AccountRecord>,
+    pub(super) spaces: Vec<SpaceRecord>,
+    pub(super) environments: Vec<EnvironmentRecord>,
 }
 
 impl Storage {
@@ -45,7 +46,7 @@ pub(super) struct World<'m> {
     pub(super) told: u8,
     pub(super) cores: u8,
     /// Spaces that the machine walks: ASID and epoch.
-    attached: BTreeMap<u16, u64>,
+    pub(super) attached: BTreeMap<u16, u64>,
     pub(super) frames: u32,
 }
 
@@ -174,7 +175,7 @@ impl<'m> World<'m> {
             self.on[usize::from(core)] = self.domains.subject(by.name.index, core).or(Some(by));
         }
         let may_leave = matches!(call, Call::Stop(_) | Call::Yield(_) | Call::Destroy(_));
-        if may_leave || told & 1 << core != 0 {
+        if may_leave && reply.error().is_none() || told & 1 << core != 0 {
             self.interrupt(core);
         }
         reply
@@ -199,8 +200,8 @@ impl<'m> World<'m> {
 
     /// A core that nobody has takes the next one.
     pub(super) fn dispatch(&mut self, core: u8) {
-        self.told &= !(1 << core);
         if self.on[usize::from(core)].is_none() {
+            self.told &= !(1 << core);
             self.on[usize::from(core)] = self.domains.next(core);
         }
     }

@@ -88,13 +88,6 @@ pub struct Core {
 #[repr(transparent)]
 pub struct CoreAddress(u64);
 
-impl CoreAddress {
-    /// As a number, for SP.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
 /// Bytes of a stack slot: see kernel.ld.
 pub const SLOT_BYTES: usize = 0x8000;
 /// Where the emergency stack ends in a slot.

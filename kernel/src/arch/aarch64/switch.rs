@@ -82,19 +82,24 @@ const MAY_LEAVE: [Call; 5] = [
 unsafe extern "C" {
     /// Saves the caller's state as it will be after the call has succeeded, and makes the call.
     safe fn __saving_call(x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64) -> Reply;
+    /// Goes on with the state in the frame of faults, if that is asked for and it is held, and makes the call if
+    /// not.
+    safe fn __resume_call(x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64) -> Reply;
     /// Goes on with the state in `frame`, which is released, leaving the kernel's stack empty.
     fn __resume(frame: *mut Frame, core: CoreAddress) -> !;
     /// Stores the vector registers.
     fn __store_vectors(to: *mut Vectors);
 }
 
-/// The call table with `__saving_call` in front of those calls that need it.
-pub const fn saving(mut table: [Entry; CALLS]) -> [Entry; CALLS] {
+/// The call table with `__saving_call` in front of those calls that need it, and `__resume_call` in front of
+/// `resume`.
+pub const fn in_front(mut table: [Entry; CALLS]) -> [Entry; CALLS] {
     let mut which = 0;
     while which < MAY_LEAVE.len() {
         table[MAY_LEAVE[which] as usize - 1] = __saving_call;
         which += 1;
     }
+    table[Call::resume as usize - 1] = __resume_call;
     table
 }
 
@@ -148,10 +153,22 @@ __saving_call:
     mrs x6, elr_el1
     mrs x7, spsr_el1
     stp x6, x7, [x17, #{PC}]
+__handler:
     adrp x6, {HANDLERS}
     add x6, x6, :lo12:{HANDLERS}
     ldr x6, [x6, x16, lsl #3]
     br x6
+
+// x16 = call number - 1, x0 = class of upcalls. A fault that is held goes on from here, with nothing else
+// touched on the way; the rest is the Rust code's.
+.global __resume_call
+__resume_call:
+    cbnz x0, __handler
+    ldr x1, [sp, #{UAREA}]
+    ldr x2, [x1, #{FAULT} + {HELD}]
+    cbz x2, __handler
+    add x0, x1, #{FAULT}
+    b __resume_here
 
 // From the vectors' interrupt path: caller-saved registers are on the stack, the others in place.
 .global __attend
@@ -249,8 +266,9 @@ __store_vectors:
 .global __resume
 __resume:
     mov sp, x1
+__resume_here:
     ldp x2, x3, [x0, #{PC}]
-    ldr x4, [x1, #{PSTATE}]
+    ldr x4, [sp, #{PSTATE}]
     and x3, x3, x4
     tbnz x3, #{SS_BIT}, 2f
 1:  msr elr_el1, x2
@@ -266,9 +284,9 @@ __resume:
 2:  // Take one step: the return makes the change visible.
     mov x4, #{MDSCR} + 1
     msr mdscr_el1, x4
-    ldr x4, [x1, #{GUARDS}]
+    ldr x4, [sp, #{GUARDS}]
     orr x4, x4, #{STEPS}
-    str x4, [x1, #{GUARDS}]
+    str x4, [sp, #{GUARDS}]
     b 1b
 "#,
     purge!(),

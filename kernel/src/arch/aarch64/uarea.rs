@@ -75,14 +75,14 @@ impl OwnUArea {
     #[inline(always)]
     pub fn read(self, word: Word) -> u64 {
         // SAFETY: `new`'s caller has promised the page, in which all words lie.
-        unsafe { self.0.byte_add(word.0).cast::<u64>().read_volatile() }
+        unsafe { self.0.wrapping_byte_add(word.0).cast::<u64>().read_volatile() }
     }
 
     /// Changes a word.
     #[inline(always)]
     pub fn write(self, word: Word, value: u64) {
         // SAFETY: as above.
-        unsafe { self.0.byte_add(word.0).cast::<u64>().write_volatile(value) }
+        unsafe { self.0.wrapping_byte_add(word.0).cast::<u64>().write_volatile(value) }
     }
 
     /// The frame of `class`.

@@ -9,7 +9,8 @@ use super::uarea::OwnUArea;
 
 /// Goes on with the state in the frame of `class`, which is released; comes back if none is held. Of the
 /// processor state it takes the condition flags, and single step where the environment is debugged:
-/// whatever else the frame says, EL0 it is, with nothing masked.
+/// whatever else the frame says, EL0 it is, with nothing masked. (A fault that is held does not come here:
+/// `switch` goes on with it at once.)
 #[inline(always)]
 pub fn resume(class: UpcallClass) {
     let core = Core::address();

@@ -45,7 +45,7 @@ use crate::syscall::Caller;
 pub const CALLS: usize = Call::ALL.len();
 
 /// The call table: element n serves `svc #n+1`.
-static TABLE: [Entry; CALLS] = switch::saving(entries::<Caller>());
+static TABLE: [Entry; CALLS] = switch::in_front(entries::<Caller>());
 
 /// What serves each call in Rust, likewise.
 pub static HANDLERS: [Entry; CALLS] = entries::<Caller>();

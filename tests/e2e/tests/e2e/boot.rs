@@ -5,9 +5,9 @@ use std::process::Command;
 use exopi_abi::exit;
 use exopi_e2e::{Run, exo, kernel};
 
-/// Runs the shipped kernel with boot arguments.
+/// Runs the smallest program with boot arguments.
 fn with_arguments(arguments: &str) -> Run {
-    Run::from(Run::command().arg(kernel()).args(["--append", arguments]))
+    Run::from(Run::of_minimal().args(["--append", arguments]))
 }
 
 #[track_caller]
@@ -38,7 +38,7 @@ fn shipped_image_boots() {
     let dir = tempfile::tempdir().unwrap();
     let image = dir.path().join("kernel8.img");
     let made = Command::new(exo())
-        .args(["image", "--output"])
+        .args(["image", "--program", "minimal", "--output"])
         .arg(&image)
         .output()
         .unwrap();
@@ -50,7 +50,7 @@ fn shipped_image_boots() {
 
 #[test]
 fn kernel_boots_as_cargo_boot_runs_it() {
-    booted(&Run::of([kernel()]));
+    booted(&Run::from(&mut Run::of_minimal()));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn boots_without_terminal_and_with_standard_input_closed() {
     command
         .args(["--wait", "sh", "-c", "exec \"$@\" <&-", "sh"])
         .arg(exo())
-        .args(["run", "--timeout", "60"])
+        .args(["run", "--timeout", "60", "--program", "minimal"])
         .arg(kernel());
     booted(&Run::from(&mut command));
 }

@@ -5,10 +5,10 @@
 //! into the machine that has not begun to run, and its address to where the emulator's boot stub loads
 //! x0 from.
 
+use exopi_e2e::Run;
 use exopi_e2e::debugger::Debugger;
 use exopi_e2e::session::Session;
 use exopi_e2e::tree::{HEADER, Tree};
-use exopi_e2e::{Run, kernel};
 
 /// Where the emulator puts a tree; without one there is nothing.
 const TREE_AT: u64 = 0x0800_0000;
@@ -25,17 +25,15 @@ fn loaded(tree: &[u8], append: &[&str]) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("board.dtb");
     std::fs::write(&file, tree).unwrap();
-    let mut command = Run::command();
-    command.arg(kernel()).args(append);
+    let mut command = Run::of_minimal();
+    command.args(append);
     Run::from(command.env("QEMU_EXTRA", format!("-dtb '{}'", file.display())))
 }
 
 /// Boots with ATAGs, and with x0 pointing to `at`, where these bytes are put.
 fn planted(at: u64, bytes: &[u8]) -> Run {
-    let mut command = Run::command();
-    command
-        .arg(kernel())
-        .args(["--append", FROM_ATAGS, "--gdb"]);
+    let mut command = Run::of_minimal();
+    command.args(["--append", FROM_ATAGS, "--gdb"]);
     let mut session = Session::start(&mut command);
     let mut debugger = Debugger::attach(&mut session);
     assert_eq!(debugger.read(STUB, 4), LOAD_X0, "another boot stub");

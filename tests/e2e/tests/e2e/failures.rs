@@ -6,11 +6,12 @@ use exopi_e2e::{Run, selftest_kernel};
 /// Boots with this failure asked for.
 fn failure(which: &str) -> Run {
     let arguments = format!("selftest={which}");
-    Run::from(
-        Run::command()
-            .arg(selftest_kernel())
-            .args(["--append", &arguments]),
-    )
+    Run::from(Run::command().arg(selftest_kernel()).args([
+        "--program",
+        "minimal",
+        "--append",
+        &arguments,
+    ]))
 }
 
 /// Checks the record: its first line, its core, and a backtrace whose lines have names.

@@ -24,8 +24,8 @@ fn booted_from(place: u64) -> Run {
         "-device loader,file='{}',addr={place:#x},force-raw=on",
         file.display()
     );
-    let mut command = Run::command();
-    command.arg(kernel()).arg("--gdb").env("QEMU_EXTRA", loader);
+    let mut command = Run::of_minimal();
+    command.arg("--gdb").env("QEMU_EXTRA", loader);
     let mut session = Session::start(&mut command);
     let mut debugger = Debugger::attach(&mut session);
     assert_eq!(debugger.read(ENTRY, 8), USUAL.to_le_bytes(), "another stub");

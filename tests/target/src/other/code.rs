@@ -174,14 +174,26 @@ pub(crate) unsafe extern "C" fn undefined() {
     naked_asm!("udf #0", "1: b 1b")
 }
 
+/// The same after some time on its core.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn undefined_later() {
+    naked_asm!(
+        "mov x9, #0x8000",
+        "1: subs x9, x9, #1",
+        "b.ne 1b",
+        "udf #0",
+        "2: b 2b"
+    )
+}
+
 /// Loads a word from x1 to x0, and then turns for ever in one place.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn load() {
     naked_asm!("ldr x0, [x1]", "str x0, [sp, #{word}]", "1: b 1b", word = const WORD)
 }
 
-/// Steps for a debugger, each one instruction: four that add to x0, of which one uses a vector register, a
-/// call, and one that gives the core away; then turns for ever.
+/// Steps for a debugger, each one instruction: some that add to x9, one that uses a vector register, a call, and,
+/// at the seventh, a call that gives the core away if somebody waits for it. Then turns for ever in one place.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn steps() {
     naked_asm!(
@@ -190,9 +202,13 @@ pub(crate) unsafe extern "C" fn steps() {
         "fmov d0, x9",
         "svc #{null}",
         "add x9, x9, #4",
+        "mov x0, #0",
+        "svc #{env_yield}",
         "add x9, x9, #8",
+        "add x9, x9, #16",
         "1: b 1b",
         null = const Call::null as u16,
+        env_yield = const Call::env_yield as u16,
     )
 }
 

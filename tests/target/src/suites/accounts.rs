@@ -3,7 +3,8 @@
 use exopi_rt::domain::{AccountRecord, ObjectName, Resource};
 use exopi_rt::page::{FrameType, Owner};
 use exopi_rt::{
-    Access, Error, Object, PageNumber, PageRun, PageSelect, Progress, exposed, memory, stubs,
+    Access, Account, Error, Object, PageNumber, PageRun, PageSelect, Progress, exposed, memory,
+    stubs,
 };
 
 use crate::area::{Area, RW, insert, place, record};
@@ -55,12 +56,7 @@ impl Child {
 
     /// Ends it, however many calls that takes.
     pub(crate) fn end(&self) -> Outcome {
-        for _ in 0..1 << 16 {
-            if destroy(self.0).unless_stopped()? == 1 {
-                return Ok(());
-            }
-        }
-        Err(Failure::new("an account does not end"))
+        Ok(Account::Owned(self.0).destroy()?)
     }
 }
 
@@ -271,6 +267,8 @@ fn only_ones_own() -> Outcome {
 }
 
 fn by_capability() -> Outcome {
+    use exopi_rt::Capability;
+    use exopi_rt::cap::AccountCap;
     use exopi_rt::capability::{AccountRights, Kind};
 
     use crate::granted::{mint, present};
@@ -291,7 +289,8 @@ fn by_capability() -> Outcome {
     let page = stubs::page_alloc(PageSelect::Any, 1);
     stubs::account_bind(Object::Own)?;
     check_eq!(record(page.first)?.owner, child.owner());
-    while stubs::account_destroy(Object::Presented(present(&end)?)).unless_stopped()? == 0 {}
+    let end = AccountCap::new(Capability::from_words(end)?)?;
+    Account::from(&end).destroy()?;
     check_eq!(
         stubs::account_bind(Object::Presented(present(&draw)?)),
         Err(Error::Stale)

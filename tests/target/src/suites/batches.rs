@@ -10,7 +10,7 @@ use exopi_rt::{
 use crate::area::{Area, RW, give_run, place, record, take_run};
 use crate::catch;
 use crate::domain::own_space;
-use crate::granted::{mint, mint_pages, present, run};
+use crate::granted::{mint_lasting, mint_pages, present, run};
 use crate::harness::{Failure, Outcome, Suite};
 
 pub(crate) const SUITE: Suite = Suite {
@@ -330,7 +330,7 @@ fn space_by_capability() -> Outcome {
     let by_pages = mint_pages(page, 1, crate::granted::READ_WRITE)?;
     let of = |rights: SpaceRights| -> Result<_, Failure> {
         let index = own_space()?.index.into();
-        Ok(mint(Kind::Space, index, 1, rights.bits().into())?)
+        Ok(mint_lasting(Kind::Space, index, 1, rights.bits().into())?)
     };
     let source = PageSource::Run(run(page, &by_pages)?);
     for (space, expected) in [

@@ -16,8 +16,8 @@ use crate::area::{Area, RW, give_run, insert, place, record, remove, take_run};
 use crate::catch;
 use crate::domain::{own_name, own_space};
 use crate::granted::{
-    ALL, READ_WRITE, Words, attenuate, check_maps, insert_by, masked, mint, mint_pages, present,
-    present_at, run,
+    ALL, READ_WRITE, Words, attenuate, check_maps, insert_by, masked, mint, mint_lasting,
+    mint_pages, present, present_at, run,
 };
 use crate::harness::{Outcome, Suite};
 
@@ -601,8 +601,8 @@ fn own_space_by_capability() -> Outcome {
     let at = place(Area::address(0))?;
     let page = memory::take_page()?;
     let space = u64::from(own_space()?.index);
-    let map = mint(Kind::Space, space, 1, SpaceRights::MAP.bits().into())?;
-    let join = mint(Kind::Space, space, 1, SpaceRights::JOIN.bits().into())?;
+    let map = mint_lasting(Kind::Space, space, 1, SpaceRights::MAP.bits().into())?;
+    let join = mint_lasting(Kind::Space, space, 1, SpaceRights::JOIN.bits().into())?;
     // SAFETY: nothing is mapped there.
     let by_map = unsafe {
         let space = Object::Presented(present(&map)?);

@@ -17,14 +17,27 @@ use crate::other::{Other, SAVED, code, read_state, stop, write_state};
 pub(crate) const SUITE: Suite = Suite {
     name: "keeping",
     cases: &[
-        ("a_fault_without_a_handler_suspends", a_fault_without_a_handler_suspends),
-        ("a_fault_in_the_handler_suspends", a_fault_in_the_handler_suspends),
+        (
+            "a_fault_without_a_handler_suspends",
+            a_fault_without_a_handler_suspends,
+        ),
+        (
+            "a_fault_in_the_handler_suspends",
+            a_fault_in_the_handler_suspends,
+        ),
         ("a_keeper_mends", a_keeper_mends),
-        ("state_of_one_that_runs_is_not_to_be_had", state_of_one_that_runs_is_not_to_be_had),
+        (
+            "state_of_one_that_runs_is_not_to_be_had",
+            state_of_one_that_runs_is_not_to_be_had,
+        ),
         ("stops_what_runs_elsewhere", stops_what_runs_elsewhere),
         ("destroys_what_runs_elsewhere", destroys_what_runs_elsewhere),
-        ("cores_serve_others_afterwards", cores_serve_others_afterwards),
+        (
+            "cores_serve_others_afterwards",
+            cores_serve_others_afterwards,
+        ),
         ("steps_from_outside", steps_from_outside),
+        ("steps_over_a_yield", steps_over_a_yield),
         ("steps_only_where_allowed", steps_only_where_allowed),
         ("steps_through_itself", steps_through_itself),
     ],
@@ -114,7 +127,10 @@ fn a_keeper_mends() -> Outcome {
         other.run(core)?;
         other.wait_for(EnvironmentState::Suspended)?;
         check_eq!(read_word(&other, SAVED + offset_of!(Frame, far))?, 0x18);
-        check_eq!(read_word(&other, SAVED + offset_of!(Frame, esr))? >> 26, 0x24);
+        check_eq!(
+            read_word(&other, SAVED + offset_of!(Frame, esr))? >> 26,
+            0x24
+        );
         let pc = read_word(&other, SAVED + offset_of!(Frame, pc))?;
         check_eq!(pc, code::load as *const () as u64);
         other.change_pad(|pad| pad.x[7] = 0xfeed_f00d);
@@ -146,7 +162,10 @@ fn state_of_one_that_runs_is_not_to_be_had() -> Outcome {
     check_eq!(stubs::env_debug(other.object(), 1), Err(Error::Busy));
     check_eq!(stubs::env_run(other.object(), 2), Err(Error::NotReady));
     other.stop()?;
-    check_eq!(read_state(other.object(), 0, &mut bytes).unless_stopped(), Ok(8));
+    check_eq!(
+        read_state(other.object(), 0, &mut bytes).unless_stopped(),
+        Ok(8)
+    );
     other.destroy()?;
     area.close()
 }
@@ -226,7 +245,21 @@ fn steps_from_outside() -> Outcome {
     for (index, core) in (0..exposed::machine().cores).enumerate() {
         let other = Other::new(&area, index as u64, code::steps)?;
         stubs::env_debug(other.object(), 1)?;
-        for (done, sum) in [(1, 1), (2, 3), (3, 3), (4, 0), (5, 4), (6, 12), (6, 12)] {
+        // Where nobody waits, the call that would give the core away returns at once, with registers cleared. This
+        // program waits for core 0.
+        let expected = [
+            (1, 1),
+            (2, 3),
+            (3, 3),
+            (4, 0),
+            (5, 4),
+            (6, 4),
+            (7, 0),
+            (8, 8),
+            (9, 24),
+            (9, 24),
+        ];
+        for (done, sum) in expected.into_iter().take(if core == 0 { 6 } else { 10 }) {
             let uarea = step(&other, core)?;
             check_eq!(class(&uarea.saved), STEP);
             check_eq!(uarea.saved.pc, code + done * 4, "core {core}");
@@ -234,6 +267,36 @@ fn steps_from_outside() -> Outcome {
             check_eq!(uarea.saved.pstate & SS, 0);
         }
         check_eq!(other.uarea().vectors.v[0], 3);
+        other.destroy()?;
+    }
+    area.close()
+}
+
+/// The step is not lost, and ends behind the instruction that comes after.
+fn steps_over_a_yield() -> Outcome {
+    let area = Area::new()?;
+    let code = code::steps as *const () as u64;
+    for core in 1..exposed::machine().cores {
+        let counts = Other::new(&area, 2 * core, code::count)?;
+        let other = Other::new(&area, 2 * core + 1, code::steps)?;
+        stubs::env_debug(other.object(), 1)?;
+        // From the call on, with somebody who waits behind it.
+        other.change(|uarea| {
+            uarea.saved.pc = code + 6 * 4;
+            uarea.saved.pstate = SS;
+        });
+        counts.change_pad(|pad| pad.word = u64::MAX);
+        counts.run(core)?;
+        counts.wait_for_count(1)?;
+        other.run(core)?;
+        other.wait_for(EnvironmentState::Suspended)?;
+        let saved = other.uarea().saved;
+        check_eq!(class(&saved), STEP);
+        check_eq!((saved.pc, saved.x[9]), (code + 8 * 4, 8));
+        // Nobody else has stepped.
+        let before = counts.count();
+        counts.wait_for_count(before + 10)?;
+        counts.destroy()?;
         other.destroy()?;
     }
     area.close()

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod batches;
+mod book;
 mod calls;
 mod capabilities;
 mod console;
@@ -14,7 +15,9 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod replay;
 mod rights;
+mod runtime;
 mod spaces;
 mod superpages;
 mod switching;
@@ -43,8 +46,10 @@ pub(crate) const SUITES: &[Suite] = &[
     capabilities::SUITE,
     accounts::SUITE,
     giving::SUITE,
+    runtime::SUITE,
     rights::SUITE,
     isolation::SUITE,
+    book::SUITE,
     calls::SUITE,
     hostile::SUITE,
     switching::SUITE,
@@ -52,6 +57,7 @@ pub(crate) const SUITES: &[Suite] = &[
     keeping::SUITE,
     spaces::SUITE,
     vm::SUITE,
+    replay::SUITE,
 ];
 
 /// Takes what lasts: the page of code, an address space with regions, and a heap on one that no case needs
@@ -63,4 +69,5 @@ pub(crate) fn prepare() {
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");
     }
+    memory::settle_heap();
 }

@@ -1,6 +1,7 @@
 //! Environments in spaces of their own: each sees its own memory at an address that all use, whichever core
 //! they take turns on, and none sees another's registers.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use exopi_rt::domain::EnvironmentState;
@@ -29,6 +30,7 @@ struct Lone {
     /// All pages that are its space's alone.
     pages: Vec<PageNumber>,
     words: PageNumber,
+    space: Space<'static>,
 }
 
 impl Lone {
@@ -70,11 +72,17 @@ impl Lone {
             environment,
             pages: space::pages_of(PageNumber::new(root)).collect(),
             words,
+            space,
         })
     }
 
     fn end(self) -> Outcome {
         self.environment.destroy()?;
+        // The kernel takes the rest apart in idle time.
+        wait(
+            || Ok(self.space.record().is_none()),
+            || "the space stays".into(),
+        )?;
         for page in self.pages {
             let record = record(page)?;
             if record.kind == FrameType::Plain && record.references == 0 {
@@ -86,42 +94,30 @@ impl Lone {
 }
 
 fn same_address_other_memory() -> Outcome {
-    const ROUNDS: u64 = 50;
+    const ROUNDS: u64 = 100;
     let area = Area::new()?;
-    let mut lone = Vec::new();
-    let cores = exposed::machine().cores;
-    // Three on each core.
-    for index in 0..3 * cores {
-        lone.push(Lone::new(index * 0x0101 + 7, ROUNDS, Area::address(9))?);
-    }
-    for (one, core) in lone.iter().zip((0..cores).cycle()) {
-        one.environment.run(core)?;
-    }
-    for one in &lone {
-        let state = || one.environment.state();
-        wait(
-            || {
-                Ok(matches!(
-                    state(),
-                    EnvironmentState::Stopped | EnvironmentState::Suspended
-                ))
-            },
-            || alloc::format!("{:?}", state()),
-        )?;
-        check_eq!(
-            state(),
-            EnvironmentState::Stopped,
-            "{:x?}",
-            one.environment.saved()
-        );
-    }
-    for one in lone {
-        insert(place(Area::address(9))?, one.words, 1, RW).unless_stopped()?;
-        // SAFETY: the page is mapped there.
-        let [_, count, _] = unsafe { (Area::address(9) as *const [u64; 3]).read_volatile() };
-        remove(place(Area::address(9))?, 1).unless_stopped()?;
-        check_eq!(count, ROUNDS);
-        one.end()?;
+    for core in 0..exposed::machine().cores {
+        let mut lone = Vec::new();
+        for index in 0..3 {
+            lone.push(Lone::new(index * 0x0101 + 7, ROUNDS, Area::address(9))?);
+        }
+        for one in &lone {
+            one.environment.run(core)?;
+        }
+        for one in &lone {
+            let state = || one.environment.state();
+            let ended = [EnvironmentState::Stopped, EnvironmentState::Suspended];
+            wait(|| Ok(ended.contains(&state())), || format!("{:?}", state()))?;
+            check_eq!(state(), ended[0], "{:x?}", one.environment.saved());
+        }
+        for one in lone {
+            insert(place(Area::address(9))?, one.words, 1, RW).unless_stopped()?;
+            // SAFETY: the page is mapped there.
+            let [_, count, _] = unsafe { (Area::address(9) as *const [u64; 3]).read_volatile() };
+            remove(place(Area::address(9))?, 1).unless_stopped()?;
+            check_eq!(count, ROUNDS);
+            one.end()?;
+        }
     }
     area.close()
 }

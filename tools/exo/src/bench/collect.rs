@@ -110,6 +110,10 @@ impl Collector {
                 detail,
                 ..
             }) => self.wrong(format!("{case} failed: {detail}")),
+            // Benchmarks have no checkpoints: nobody would answer.
+            Some(Record::Checkpoint { .. } | Record::Grant { .. }) => {
+                self.wrong(format!("not a record of a benchmark: {text}"));
+            }
             Some(Record::Case { .. } | Record::Running { .. }) | None => {}
         }
     }

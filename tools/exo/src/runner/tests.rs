@@ -341,3 +341,69 @@ fn serial_line_may_begin_with_noise_and_ends_with_the_end_line() {
         &["FAIL  one: the serial line closed in the middle of the case"],
     );
 }
+
+/// As [`guest`], of whom somebody looks at memory.
+fn watched(lines: &[&str]) -> Fed {
+    let mut fed = Fed::new(Link::Emulator);
+    fed.runner = fed.runner.with_checks();
+    fed.lines(lines)
+}
+
+#[test]
+fn checkpoint_is_told_once() {
+    let mut fed = watched(&["P s 1 7", CASE[0], CASE[1], "G page 4096 2 3", "C some"]);
+    assert_eq!(fed.runner.checkpoint().as_deref(), Some("some"));
+    assert_eq!(fed.runner.checkpoint(), None);
+    let granted: Vec<_> = fed.runner.grants().iter().map(Grant::to_string).collect();
+    assert_eq!(granted, ["page 0x1000+2 rights 0x3"]);
+    fed.runner.checked("some", Vec::new(), fed.now);
+    fed.lines(&["E s 1 0 0 7"])
+        .exit(Ok(()))
+        .ends("1 passed, 0 failed", &[]);
+}
+
+#[test]
+fn violations_fail_the_run() {
+    let mut fed = watched(&["P s 1 7", CASE[0], CASE[1], "C some"]);
+    let wrong = vec!["stamp: a".to_owned(), "list: b".to_owned()];
+    fed.runner.checked("some", wrong, fed.now);
+    fed.lines(&["E s 1 0 0 7"]).exit(Err("status 1")).ends(
+        "1 passed, 1 failed",
+        &["FAIL  check after the suite some: 2 violations\n      | stamp: a\n      | list: b"],
+    );
+}
+
+#[test]
+fn time_stands_still_during_a_check() {
+    let mut fed = watched(&["P s 1 7", CASE[0], CASE[1], "C some"]);
+    fed.now += Duration::from_secs(19);
+    fed.runner.checked("some", Vec::new(), fed.now);
+    fed.wait(19)
+        .lines(&["E s 1 0 0 7"])
+        .exit(Ok(()))
+        .ends("1 passed, 0 failed", &[]);
+}
+
+#[test]
+fn checkpoint_that_does_not_come_is_missed() {
+    watched(&["P s 1 7", CASE[0], CASE[1], "E s 1 0 0 7"])
+        .exit(Ok(()))
+        .ends("1 passed, 1 failed", &["no checkpoint after the case one"]);
+    guest(&["P s 1 7", CASE[0], CASE[1], "E s 1 0 0 7"])
+        .exit(Ok(()))
+        .ends("1 passed, 0 failed", &[]);
+}
+
+#[test]
+fn odd_checkpoints_and_grants_are_told() {
+    watched(&["P s 1 7", CASE[0], "C some", "G thing 1 1 1", CASE[1]])
+        .lines(&["C some", "E s 1 0 0 7"])
+        .exit(Ok(()))
+        .ends(
+            "1 passed, 2 failed",
+            &[
+                "a checkpoint of some in the middle",
+                "a grant of thing, which",
+            ],
+        );
+}

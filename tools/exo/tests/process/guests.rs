@@ -35,6 +35,13 @@ fn good_guest_passes() {
 }
 
 #[test]
+fn checkpoint_is_answered() {
+    // `read` fails at the end of input, which is what a guest gets that nobody talks to.
+    let waits = "echo 'G page 1 2 3'; echo 'C s'; read -r answer || exit 9";
+    reported(&[PLAN, CASE, waits, END], "1 passed, 0 failed", "ok    one");
+}
+
+#[test]
 fn skipped_cases_are_counted() {
     let case = "echo 'R one'; echo 'T one skip 5 no camera'";
     reported(

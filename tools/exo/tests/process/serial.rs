@@ -1,7 +1,7 @@
 //! `exo test --port` over a pseudo-terminal: the end line ends it, and so does a line that closes.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
@@ -76,6 +76,20 @@ fn end_line_ends_it() {
     let all = text(&output);
     assert!(output.status.success(), "{all}");
     assert!(all.contains("ok    one"), "{all}");
+    assert!(all.contains("1 passed, 0 failed"), "{all}");
+}
+
+#[test]
+fn board_at_a_checkpoint_is_answered() {
+    let mut line = Line::new();
+    line.say("P s 1 7\r\nR one\r\nT one ok 5\r\nC s\r\n");
+    // Raw in this direction too: what arrives is what was sent.
+    let mut answer = [0];
+    line.board.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"\n");
+    line.say("E s 1 0 0 7\r\n");
+    let output = line.exo.wait_with_output().unwrap();
+    let all = text(&output);
     assert!(all.contains("1 passed, 0 failed"), "{all}");
 }
 

@@ -5,7 +5,7 @@ use exopi_rt::cap::PageCap;
 use exopi_rt::capability::{CAPABILITY_WORDS, Kind, PageRights};
 use exopi_rt::domain::{AccountRecord, ObjectName};
 use exopi_rt::layout::{EXPOSED_BASE, FIRST_UAREA, PAGE_SIZE, TABLES_BASE, USER_END, USER_START};
-use exopi_rt::page::{DEFAULT_LIMIT, FrameType, Owner, PageRecord, Stamp};
+use exopi_rt::page::{DEFAULT_LIMIT, FrameType, Owner, PageRecord, SUPERPAGE_PAGES, Stamp};
 use exopi_rt::pages::Run;
 use exopi_rt::registers::{Argument, Arguments};
 use exopi_rt::{
@@ -312,6 +312,10 @@ impl Fixture {
                 Ok(insert_table(at, TableLevel::Three, self.table, self.links)?)
             }
             Call::insert_pte => self.unmap(words, done),
+            // Pages of the program's own, which lie as a superpage wants them.
+            Call::insert_superpage => Ok(remove(place(words[1])?, done * SUPERPAGE_PAGES)
+                .unless_stopped()
+                .map(drop)?),
             Call::remove_pte => self.map_again(),
             Call::protect_pte => {
                 // SAFETY: the fixture's mappings, to what they were.

@@ -1,0 +1,97 @@
+//! What is written into entries that map nothing, and operations that are carried out several at a time.
+
+use crate::Error;
+use crate::registers::{Argument, Arguments};
+
+/// What the libOS keeps in an entry that maps nothing: 63 bits of its own, which it reads back in its tables.
+/// Travels as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note(u64);
+
+impl Note {
+    /// The note `value`, if it is less than 2^63. 0 is an empty entry.
+    #[inline(always)]
+    pub const fn new(value: u64) -> Option<Self> {
+        if value >> 63 == 0 {
+            Some(Self(value))
+        } else {
+            None
+        }
+    }
+
+    /// The value.
+    #[inline(always)]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The entry that holds it: bit 0 is zero, so that the processor looks at nothing else.
+    #[inline(always)]
+    pub const fn entry(self) -> u64 {
+        self.0 << 1
+    }
+
+    /// The note in an entry that maps nothing.
+    #[inline(always)]
+    pub const fn of_entry(entry: u64) -> Self {
+        Self(entry >> 1)
+    }
+}
+
+impl Argument for Note {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        Self::new(from.take()).ok_or(Error::Malformed)
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self.0);
+    }
+}
+
+/// What a batch does at a refusal. Travels as 0 or 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// Stop.
+    Stop,
+    /// Go on with the next operation.
+    GoOn,
+}
+
+impl Argument for OnRefusal {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        match from.take() {
+            0 => Ok(Self::Stop),
+            1 => Ok(Self::GoOn),
+            _ => Err(Error::Malformed),
+        }
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self as u64);
+    }
+}
+
+/// An operation of a batch: the call that would do it, without its space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Operation {
+    /// Number of the call: one of those whose first argument is a space and that make, change or remove
+    /// mappings.
+    pub call: u64,
+    /// Its arguments after the space, as in registers; zeros behind them.
+    pub arguments: [u64; 5],
+    /// The kernel writes here what the call would have had in x0.
+    pub status: u64,
+    /// And in x1.
+    pub value: u64,
+}
+
+const _: () = assert!(size_of::<Operation>() == 64);

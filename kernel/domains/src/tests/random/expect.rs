@@ -1,0 +1,402 @@
+//! The model's side of each call: what it must give, and what it has done then.
+
+use exopi_abi::capability::{AccountRights, EnvironmentRights, Kind, SpaceRights};
+use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName, Resource};
+use exopi_abi::page::{FREE_BOUND, Owner, RECORD_BOUND};
+use exopi_abi::{Error, Reply};
+
+use super::super::naive::{Naive, charged};
+use super::super::{Call, Named, Run, World};
+use super::CORES;
+use crate::Subject;
+
+/// What a call must give.
+pub(super) enum Expected {
+    /// This, and nothing has changed.
+    Refused(Error),
+    /// It is done, or refused because of pages or tables.
+    Perhaps,
+    /// It is done.
+    Done,
+    /// It is busy, and nobody else is told the difference.
+    Busy,
+    /// So many items, and then this.
+    Items(u64, Option<Error>),
+}
+
+impl From<Result<Expected, Error>> for Expected {
+    fn from(result: Result<Expected, Error>) -> Self {
+        result.unwrap_or_else(Expected::Refused)
+    }
+}
+
+/// Refuses a capability with a time.
+fn lasting(named: Named) -> Result<(), Error> {
+    match named {
+        Named::Cap(cap) if cap.timed => Err(Error::TimeLimited),
+        _ => Ok(()),
+    }
+}
+
+impl Naive {
+    fn environment(
+        &self,
+        by: &Subject,
+        named: Named,
+        right: EnvironmentRights,
+    ) -> Result<u16, Error> {
+        let index = self.named(by, named, Kind::Environment, right.bits())?;
+        match self.environments[&index].state {
+            EnvironmentState::Dying => Err(Error::Stale),
+            _ => Ok(index),
+        }
+    }
+
+    fn space(&self, by: &Subject, named: Named, right: SpaceRights) -> Result<u16, Error> {
+        let index = self.named(by, named, Kind::Space, right.bits())?;
+        match self.spaces[&index].dying && named != Named::Own {
+            true => Err(Error::Stale),
+            false => Ok(index),
+        }
+    }
+
+    fn has_core(&self, index: u16) -> bool {
+        let environment = &self.environments[&index];
+        environment.state != EnvironmentState::Ready
+            && environment.core != EnvironmentRecord::NOWHERE
+    }
+
+    /// What a call must give, before it is made.
+    pub(super) fn expect(&self, by: &Subject, call: Call, free: u64) -> Result<Expected, Error> {
+        let one = |result: Result<u64, Error>| match result? {
+            0 => Err(Error::OverAllowance),
+            _ => Ok(Expected::Perhaps),
+        };
+        Ok(match call {
+            Call::Alloc(_, count) => {
+                let room = self.room(by.owner, Resource::Pages)?;
+                if count == 0 {
+                    return Err(Error::BadCount);
+                }
+                let done = count.min(16).min(room).min(free);
+                let stopped = match done {
+                    done if done == count.min(16) => None,
+                    done if done == room => Some(Error::OverAllowance),
+                    _ => Some(Error::Exhausted),
+                };
+                Expected::Items(done, stopped)
+            }
+            Call::Accept(_) => {
+                self.room(by.owner, Resource::Pages)?;
+                Expected::Done
+            }
+            Call::Give(_, _, to) => {
+                self.room(to, Resource::Pages)?;
+                Expected::Perhaps
+            }
+            Call::AccountCreate(wanted) => {
+                for (resource, wanted) in Resource::ALL.into_iter().zip(wanted) {
+                    let more = u64::from(resource == Resource::Accounts);
+                    if u64::from(wanted) + more > self.room(by.owner, resource)? {
+                        return Err(Error::OverAllowance);
+                    }
+                }
+                Expected::Done
+            }
+            Call::AccountBind(named) => {
+                lasting(named)?;
+                let to = match named {
+                    Named::Own => self.environments[&by.name.index].account,
+                    _ => self.owner(self.named(
+                        by,
+                        named,
+                        Kind::Account,
+                        AccountRights::DRAW.bits(),
+                    )?),
+                };
+                self.room(to, Resource::Pages)?;
+                Expected::Done
+            }
+            Call::AccountDestroy(named) => {
+                let index = self.named(by, named, Kind::Account, AccountRights::DESTROY.bits())?;
+                match index {
+                    0 => return Err(Error::MissingRight),
+                    _ => Expected::Busy,
+                }
+            }
+            Call::SpaceCreate(_) => one(self.room(by.owner, Resource::Spaces))?,
+            Call::SpaceDestroy(named) => {
+                if let Named::Cap(cap) = named {
+                    let right = cap.kind == Kind::Space;
+                    return Err(if right {
+                        Error::MissingRight
+                    } else {
+                        Error::WrongKind
+                    });
+                }
+                let index = self.named(by, named, Kind::Space, 0)?;
+                if self.spaces[&index].owner != by.owner {
+                    return Err(Error::NotYours);
+                }
+                match self.environments.values().any(|one| one.space == index) {
+                    true => return Err(Error::NotEmpty),
+                    false => Expected::Done,
+                }
+            }
+            Call::EnvCreate(named, ..) => {
+                lasting(named)?;
+                let index = self.space(by, named, SpaceRights::JOIN)?;
+                self.room(self.spaces[&index].owner, Resource::Pages)?;
+                one(self.room(by.owner, Resource::Environments))?
+            }
+            Call::TableInsert(named, ..) => {
+                let index = self.space(by, named, SpaceRights::MAP)?;
+                match self.spaces[&index].owner == by.owner {
+                    true => Expected::Perhaps,
+                    false => return Err(Error::NotYours),
+                }
+            }
+            Call::InsertNew(named, ..) => {
+                self.space(by, named, SpaceRights::MAP)?;
+                self.room(by.owner, Resource::Pages)?;
+                Expected::Perhaps
+            }
+            Call::TableRemove(named, ..)
+            | Call::Insert(named, ..)
+            | Call::Remove(named, ..)
+            | Call::Protect(named, ..) => {
+                self.space(by, named, SpaceRights::MAP)?;
+                Expected::Perhaps
+            }
+            Call::Free(..) | Call::Retire(..) | Call::Break(..) | Call::Limit(..) => {
+                Expected::Perhaps
+            }
+            Call::Mint(Kind::Page, ..) => Expected::Perhaps,
+            Call::Mint(kind, index, count, _) => {
+                if count != 1 {
+                    return Err(Error::BadCount);
+                }
+                let index = self.named(by, Named::Index(index as u16), kind, 0)?;
+                let dying = match kind {
+                    Kind::Account => self.accounts[&index].dying,
+                    Kind::Space => self.spaces[&index].dying,
+                    _ => self.environments[&index].state == EnvironmentState::Dying,
+                };
+                if dying {
+                    return Err(Error::Stale);
+                }
+                Expected::Done
+            }
+            _ => self.expect_of_environment(by, call)?,
+        })
+    }
+
+    fn expect_of_environment(&self, by: &Subject, call: Call) -> Result<Expected, Error> {
+        use EnvironmentRights as Right;
+        let refused_if = |refused: bool, error: Error| match refused {
+            true => Err(error),
+            false => Ok(Expected::Done),
+        };
+        match call {
+            Call::Run(named, core) => {
+                let index = self.environment(by, named, Right::SCHEDULE)?;
+                if core >= CORES.into() {
+                    return Err(Error::OutOfRange);
+                }
+                let stopped = self.environments[&index].state == EnvironmentState::Stopped;
+                refused_if(!stopped || self.has_core(index), Error::NotReady)
+            }
+            Call::Stop(named) => {
+                let index = self.environment(by, named, Right::SCHEDULE)?;
+                match self.has_core(index) && index != by.name.index {
+                    true => Ok(Expected::Busy),
+                    false => Ok(Expected::Done),
+                }
+            }
+            Call::Yield(Named::Own) => Ok(Expected::Done),
+            Call::Yield(named) => {
+                let index = self.environment(by, named, Right::SCHEDULE)?;
+                let to = &self.environments[&index];
+                let waits = to.state == EnvironmentState::Ready && to.core == by.core;
+                refused_if(!waits, Error::NotReady)
+            }
+            Call::Keep(named, bit) => {
+                lasting(named)?;
+                self.environment(by, named, Right::KEEP)?;
+                refused_if(bit > 31, Error::OutOfRange)
+            }
+            Call::Debug(named, on) => {
+                let index = self.environment(by, named, Right::WRITE_STATE)?;
+                if on > 1 {
+                    return Err(Error::Malformed);
+                }
+                refused_if(self.has_core(index) && index != by.name.index, Error::Busy)
+            }
+            Call::Read(named, offset) | Call::Write(named, offset) => {
+                let right = match call {
+                    Call::Read(..) => Right::READ_STATE,
+                    _ => Right::WRITE_STATE,
+                };
+                let index = self.environment(by, named, right)?;
+                if self.has_core(index) {
+                    return Err(Error::Busy);
+                }
+                refused_if(offset >= 4096, Error::OutOfRange)
+            }
+            Call::ConsoleGive(named) => {
+                self.environment(by, named, Right::WRITE_STATE)?;
+                Ok(Expected::Done)
+            }
+            Call::Destroy(named) => {
+                let right = Right::DESTROY.bits();
+                let index = self.named(by, named, Kind::Environment, right)?;
+                match self.has_core(index) && index != by.name.index {
+                    true => Ok(Expected::Busy),
+                    false => Ok(Expected::Done),
+                }
+            }
+            _ => unreachable!("{call:?} is not about an environment"),
+        }
+    }
+
+    fn owner(&self, index: u16) -> Owner {
+        Owner::new(index, self.accounts[&index].epoch)
+    }
+
+    /// Does what a call that was not refused has done; `world` tells what came of it.
+    pub(super) fn commit(&mut self, by: &Subject, call: Call, reply: Reply, world: &World<'_>) {
+        let me = by.name.index;
+        let name = ObjectName::from_word(reply.value);
+        let done = reply.status >> 16;
+        let named =
+            |naive: &Self, named, kind| naive.named(by, named, kind, 0).expect("it was found");
+        match call {
+            Call::Alloc(..) | Call::InsertNew(..) => self.note_drawn(by.owner, done, world),
+            Call::Free(Run::Owned(first), _) => {
+                let first = first.index();
+                let freed = first..first + done.min(FREE_BOUND) as usize;
+                freed.for_each(|frame| self.frames[frame] = Owner::NOBODY);
+            }
+            Call::Give(first, _, to) => {
+                let first = first.index();
+                let given = first..first + done.min(RECORD_BOUND) as usize;
+                given.for_each(|frame| self.frames[frame] = to);
+                let account = self.accounts.get_mut(&to.index()).expect("it took them");
+                account.accepts -= done as u32;
+            }
+            Call::Accept(count) => {
+                self.accounts
+                    .get_mut(&by.owner.index())
+                    .expect("it lives")
+                    .accepts = count;
+            }
+            Call::AccountCreate(allowance) => {
+                self.put_account(name.index, name.epoch, Some(by.owner.index()), allowance);
+            }
+            Call::AccountBind(to) => {
+                let bound = match to {
+                    Named::Own => self.environments[&me].account,
+                    _ => self.owner(named(self, to, Kind::Account)),
+                };
+                self.environments.get_mut(&me).expect("it runs").bound = bound;
+            }
+            Call::AccountDestroy(account) => {
+                let index = named(self, account, Kind::Account);
+                self.accounts.get_mut(&index).expect("it was found").dying = true;
+            }
+            Call::SpaceCreate(_) => self.put_space(name.index, name.epoch, by.owner),
+            Call::SpaceDestroy(space) => {
+                let index = named(self, space, Kind::Space);
+                self.spaces.get_mut(&index).expect("it was found").dying = true;
+            }
+            Call::EnvCreate(space, ..) => {
+                let space = named(self, space, Kind::Space);
+                self.put_environment(name, by.owner, space);
+            }
+            _ => self.commit_of_environment(by, call),
+        }
+    }
+
+    fn commit_of_environment(&mut self, by: &Subject, call: Call) {
+        let me = by.name.index;
+        let find = |naive: &Self, named| {
+            naive
+                .named(by, named, Kind::Environment, 0)
+                .expect("it was found")
+        };
+        match call {
+            Call::Run(named, core) => {
+                let index = find(self, named);
+                self.set(index, EnvironmentState::Ready, core as u8);
+                self.queues[core as usize].push_back(index);
+            }
+            Call::Stop(named) => {
+                let index = find(self, named);
+                let core = match self.has_core(index) {
+                    true => self.environments[&index].core,
+                    false => EnvironmentRecord::NOWHERE,
+                };
+                self.set(index, EnvironmentState::Stopped, core);
+            }
+            Call::Yield(named) => {
+                let queue = usize::from(by.core);
+                if named == Named::Own && self.queues[queue].is_empty() {
+                    return;
+                }
+                if named != Named::Own {
+                    let to = find(self, named);
+                    self.set(to, EnvironmentState::Ready, by.core);
+                    self.queues[queue].push_front(to);
+                }
+                if self.environments[&me].state == EnvironmentState::Running {
+                    self.set(me, EnvironmentState::Ready, by.core);
+                    self.queues[queue].push_back(me);
+                }
+            }
+            Call::Keep(named, bit) => {
+                let index = find(self, named);
+                let kept = self.environments.get_mut(&index).expect("it was found");
+                kept.keeper = Some((by.name, bit as u8));
+            }
+            Call::Debug(named, on) => {
+                let index = find(self, named);
+                self.environments
+                    .get_mut(&index)
+                    .expect("it was found")
+                    .debugged = on == 1;
+            }
+            Call::Destroy(named) => {
+                let index = find(self, named);
+                self.set(
+                    index,
+                    EnvironmentState::Dying,
+                    self.environments[&index].core,
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes note of `count` frames that were free and are `owner`'s now.
+    fn note_drawn(&mut self, owner: Owner, count: u64, world: &World<'_>) {
+        let now = charged(world);
+        let mut drawn = 0;
+        for (frame, now) in self.frames.iter_mut().zip(now) {
+            if *frame == Owner::NOBODY && now == owner {
+                *frame = owner;
+                drawn += 1;
+            }
+        }
+        assert_eq!(drawn, count, "frames that were drawn");
+    }
+
+    /// An environment has left its core.
+    pub(super) fn leave(&mut self, index: u16) {
+        if let Some(environment) = self.environments.get(&index) {
+            let state = environment.state;
+            if !matches!(state, EnvironmentState::Ready | EnvironmentState::Dying) {
+                self.set(index, state, EnvironmentRecord::NOWHERE);
+            }
+        }
+    }
+}

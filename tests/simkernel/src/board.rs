@@ -1,0 +1,75 @@
+//! How large a simulated machine is, and the records that its kernel keeps.
+
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
+use exopi_abi::page::PageRecord;
+
+/// A simulated machine, as it is at boot.
+#[derive(Clone, Copy, Debug)]
+pub struct Board {
+    /// Page frames.
+    pub frames: u32,
+    /// Frames from number 0 on that are the kernel's own; at least 2.
+    pub kernel_frames: u32,
+    /// Colours of frames: a power of two.
+    pub colours: u8,
+    /// Cores, at most [`MAX_CORES`](exopi_abi::exposed::MAX_CORES).
+    pub cores: u8,
+    /// Accounts that there can be.
+    pub accounts: usize,
+    /// Spaces that there can be.
+    pub spaces: usize,
+    /// Environments that there can be.
+    pub environments: usize,
+    /// The key of all seals.
+    pub key: [u64; 2],
+    /// Whole seconds since boot.
+    pub seconds: u64,
+}
+
+impl Board {
+    /// Tiny: what random calls do to each other matters most where there is little.
+    pub const SMALL: Self = Self {
+        frames: 48,
+        kernel_frames: 2,
+        colours: 2,
+        cores: 4,
+        accounts: 8,
+        spaces: 8,
+        environments: 8,
+        key: [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908],
+        seconds: 5,
+    };
+
+    /// Room enough for a libOS: 16 MiB.
+    pub const ROOMY: Self = Self {
+        frames: 4096,
+        colours: 8,
+        accounts: 64,
+        spaces: 64,
+        environments: 64,
+        ..Self::SMALL
+    };
+}
+
+/// Memory for a kernel's records, which outlives the kernel.
+///
+/// A kernel that is to be installed for stubs must live as long as the thread does: leak its storage.
+#[derive(Debug)]
+pub struct Storage {
+    pub(crate) pages: Vec<PageRecord>,
+    pub(crate) accounts: Vec<AccountRecord>,
+    pub(crate) spaces: Vec<SpaceRecord>,
+    pub(crate) environments: Vec<EnvironmentRecord>,
+}
+
+impl Storage {
+    /// Records for a board, all of nothing.
+    pub fn new(board: &Board) -> Self {
+        Self {
+            pages: vec![PageRecord::KERNEL; board.frames as usize],
+            accounts: vec![AccountRecord::default(); board.accounts],
+            spaces: vec![SpaceRecord::FREE; board.spaces],
+            environments: vec![EnvironmentRecord::FREE; board.environments],
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What an environment sees of the simulated kernel, for [`exopi_sequence`].
+
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
+use exopi_abi::page::PageRecord;
+use exopi_abi::{PageNumber, layout};
+use exopi_sequence::World;
+
+use crate::Kernel;
+
+/// The running environment's view.
+#[derive(Debug)]
+pub struct SimulatedWorld<'k, 'm>(pub &'k Kernel<'m>);
+
+impl World for SimulatedWorld<'_, '_> {
+    fn page(&self, page: PageNumber) -> Option<PageRecord> {
+        self.0.domains().pages.record(page).copied()
+    }
+
+    fn account(&self, index: u16) -> Option<AccountRecord> {
+        self.0.domains().account(index).copied()
+    }
+
+    fn space(&self, index: u16) -> Option<SpaceRecord> {
+        self.0.domains().space(index).copied()
+    }
+
+    fn environment(&self, index: u16) -> Option<EnvironmentRecord> {
+        self.0.domains().environment(index).copied()
+    }
+
+    fn entry(&self, at: u64) -> u64 {
+        self.0.load(layout::table_entry(at)).unwrap_or_default()
+    }
+
+    fn stored(&self, at: u64) -> u64 {
+        self.0.load(at).unwrap_or_default()
+    }
+
+    fn me(&self) -> ObjectName {
+        self.0.running()
+    }
+}

@@ -1,0 +1,18 @@
+//! The examples of the book's chapters, which include these files: they run here, so that they are true.
+
+mod capabilities;
+mod environments;
+mod faults;
+mod own_tables;
+
+use crate::harness::Suite;
+
+pub(crate) const SUITE: Suite = Suite {
+    name: "book",
+    cases: &[
+        ("capabilities", capabilities::a_page_is_lent),
+        ("environments", environments::a_child_of_one_s_own),
+        ("faults", faults::memory_appears_when_it_is_touched),
+        ("own_tables", own_tables::entries_are_read_and_annotated),
+    ],
+};

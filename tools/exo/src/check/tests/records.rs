@@ -1,0 +1,259 @@
+//! Ways to break the header, the page array, and the records of objects.
+
+use core::mem::offset_of;
+
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
+use exopi_abi::exposed::{Header, Machine};
+use exopi_abi::page::{NONE, PageRecord};
+
+use super::super::Law;
+use super::world::{EXPOSED_3, KERNEL_ROOT, OWNERS, ROOTS, SHARED, SPARE, World};
+use super::{Damage, FIRST, KIND, OWNER, SECOND, byte, none};
+
+/// Ways to break what the header and the page array say.
+pub(super) const FRAMES: &[Damage] = &[
+    (Law::Region, |w| w.set(World::header_field(0), 0)),
+    (Law::Region, |w| {
+        w.set(World::header_field(offset_of!(Header, version)), 9999);
+    }),
+    (Law::Region, |w| {
+        let cores = offset_of!(Header, machine) + offset_of!(Machine, cores);
+        w.set(World::header_field(cores), 5);
+    }),
+    (Law::Region, |w| {
+        let colours = offset_of!(Header, machine) + offset_of!(Machine, colours);
+        w.set(World::header_field(colours), 3);
+    }),
+    (Law::Region, |w| {
+        w.set(World::header_field(offset_of!(Header, pages) + 8), u64::MAX);
+    }),
+    (Law::Region, |w| w.entry(KERNEL_ROOT, 511, 0)),
+    (Law::Region, |w| w.entry(EXPOSED_3, 2, 0)),
+    (Law::Record, |w| byte(w, World::frame(SPARE, KIND), 9)),
+    (Law::Record, |w| {
+        byte(w, World::frame(SPARE, offset_of!(PageRecord, leaving)), 2);
+    }),
+    (Law::Record, |w| {
+        byte(
+            w,
+            World::frame(ROOTS[0], offset_of!(PageRecord, references)),
+            1,
+        );
+    }),
+    (Law::Leaving, |w| {
+        byte(w, World::frame(SPARE, offset_of!(PageRecord, leaving)), 1);
+    }),
+    (Law::Stamp, |w| {
+        w.set(World::frame(SPARE, offset_of!(PageRecord, stamp)), 64 << 48);
+    }),
+    (Law::Stamp, |w| {
+        w.set(World::frame(1, offset_of!(PageRecord, stamp)), 5);
+    }),
+    (Law::KernelFrame, |w| {
+        w.set(World::frame(0x90, OWNER), 1 << 16)
+    }),
+    (Law::KernelFrame, |w| {
+        w.record(0x90, 2, OWNERS[0], NONE, NONE)
+    }),
+    (Law::KernelFrame, |w| byte(w, World::frame(0, KIND), 1)),
+    (Law::Owner, |w| w.set(World::frame(SPARE, OWNER), 0)),
+    (Law::Owner, |w| w.set(World::frame(SPARE, OWNER), 2 << 16)),
+    (Law::Owner, |w| {
+        w.set(World::frame(SPARE, OWNER), 1 << 16 | 5)
+    }),
+    (Law::FreeList, |w| byte(w, World::frame(9, FIRST), 14)),
+    (Law::FreeList, |w| byte(w, World::frame(9, SECOND), 1)),
+    (Law::FreeList, |w| none(w, World::frame(9, FIRST))),
+    (Law::FreeList, |w| none(w, World::frame(9, SECOND))),
+    (Law::FreeList, |w| byte(w, World::frame(1, SECOND), 9)),
+    // The last of a list leads back to the first.
+    (Law::FreeList, |w| {
+        w.write(World::frame(0x7fd, FIRST), &1_u32.to_le_bytes());
+    }),
+    (Law::FreeCount, |w| {
+        let at = World::header_field(offset_of!(Header, free_pages));
+        w.set(at, w.word(at) - 1);
+    }),
+    // A page that is on no list and nobody's.
+    (Law::FreeList, |w| w.record(SPARE, 1, OWNERS[0], NONE, NONE)),
+];
+
+/// Ways to break what accounts, spaces and environments say.
+pub(super) const OBJECTS: &[Damage] = &[
+    (Law::Record, |w| {
+        w.set(World::account(3, offset_of!(AccountRecord, cursor)), 1);
+    }),
+    (Law::Record, |w| {
+        byte(w, World::account(1, offset_of!(AccountRecord, dying)), 2);
+    }),
+    (Law::Record, |w| {
+        byte(w, World::space(0, offset_of!(SpaceRecord, reserved)), 1);
+    }),
+    (Law::Record, |w| {
+        byte(
+            w,
+            World::environment(5, offset_of!(EnvironmentRecord, notices)),
+            1,
+        );
+    }),
+    (Law::Charge, |w| {
+        byte(w, World::account(1, offset_of!(AccountRecord, used)), 7);
+    }),
+    (Law::Charge, |w| {
+        byte(w, World::account(1, offset_of!(AccountRecord, used) + 4), 1);
+    }),
+    (Law::Charge, |w| {
+        byte(
+            w,
+            World::account(0, offset_of!(AccountRecord, used) + 12),
+            1,
+        );
+    }),
+    (Law::Charge, |w| {
+        w.set(World::frame(SPARE, OWNER), OWNERS[1].word())
+    }),
+    (Law::Allowance, |w| {
+        byte(
+            w,
+            World::account(1, offset_of!(AccountRecord, allowance)),
+            7,
+        );
+    }),
+    (Law::Tree, |w| {
+        byte(w, World::account(1, offset_of!(AccountRecord, parent)), 1);
+    }),
+    (Law::Tree, |w| {
+        byte(w, World::account(1, offset_of!(AccountRecord, parent)), 4);
+    }),
+    (Law::Tree, |w| {
+        byte(w, World::account(0, offset_of!(AccountRecord, parent)), 1);
+    }),
+    (Law::Epoch, |w| {
+        w.set(World::space(1, offset_of!(SpaceRecord, epoch)), 20);
+    }),
+    (Law::Epoch, |w| {
+        w.set(World::space(1, offset_of!(SpaceRecord, epoch)), 1 << 50);
+    }),
+    (Law::Space, |w| {
+        w.set(
+            World::space(1, offset_of!(SpaceRecord, owner)),
+            OWNERS[0].word(),
+        );
+    }),
+    (Law::Space, |w| {
+        w.set(World::space(1, offset_of!(SpaceRecord, owner)), 77 << 16);
+    }),
+    (Law::Space, |w| {
+        byte(w, World::space(1, offset_of!(SpaceRecord, asid)), 1);
+    }),
+    (Law::Space, |w| {
+        byte(w, World::space(1, offset_of!(SpaceRecord, asid)), 0);
+    }),
+    (Law::Space, |w| {
+        byte(w, World::space(1, offset_of!(SpaceRecord, root)), 0);
+    }),
+    (Law::Members, |w| {
+        byte(w, World::space(1, offset_of!(SpaceRecord, members)), 1);
+    }),
+    (Law::Environment, |w| {
+        byte(
+            w,
+            World::environment(1, offset_of!(EnvironmentRecord, space)),
+            6,
+        );
+    }),
+    (Law::Environment, |w| {
+        w.set(
+            World::environment(1, offset_of!(EnvironmentRecord, account)),
+            1,
+        );
+    }),
+    (Law::Environment, |w| {
+        byte(
+            w,
+            World::environment(1, offset_of!(EnvironmentRecord, state)),
+            6,
+        );
+    }),
+    (Law::Environment, |w| {
+        byte(
+            w,
+            World::environment(1, offset_of!(EnvironmentRecord, core)),
+            2,
+        );
+    }),
+    // Stopped on a core that there is not; dying, and on none.
+    (Law::Environment, |w| {
+        let at = World::environment(0, offset_of!(EnvironmentRecord, state));
+        w.write(at, &[1, 9]);
+    }),
+    (Law::Environment, |w| {
+        let at = World::environment(0, offset_of!(EnvironmentRecord, state));
+        w.write(at, &[5, 255]);
+    }),
+    (Law::Environment, |w| {
+        byte(
+            w,
+            World::environment(0, offset_of!(EnvironmentRecord, uarea)),
+            SHARED as u8,
+        );
+    }),
+    (Law::Environment, |w| {
+        w.set(
+            World::environment(0, offset_of!(EnvironmentRecord, uarea_at)),
+            8,
+        );
+    }),
+    (Law::Queue, |w| {
+        byte(
+            w,
+            World::environment(2, offset_of!(EnvironmentRecord, core)),
+            0,
+        );
+    }),
+    (Law::Queue, |w| {
+        w.write(
+            World::environment(2, offset_of!(EnvironmentRecord, next)),
+            &[1, 0],
+        );
+    }),
+    (Law::Queue, |w| {
+        w.write(
+            World::environment(1, offset_of!(EnvironmentRecord, next)),
+            &[0xff, 0xff],
+        );
+    }),
+    (Law::Queue, |w| {
+        w.write(
+            World::environment(0, offset_of!(EnvironmentRecord, next)),
+            &[1, 0],
+        );
+    }),
+    (Law::Queue, |w| {
+        for index in 0..2 {
+            byte(
+                w,
+                World::environment(index, offset_of!(EnvironmentRecord, state)),
+                3,
+            );
+            byte(
+                w,
+                World::environment(index, offset_of!(EnvironmentRecord, core)),
+                0,
+            );
+        }
+    }),
+    (Law::Keeper, |w| {
+        byte(
+            w,
+            World::environment(1, offset_of!(EnvironmentRecord, keeper_bit)),
+            32,
+        );
+    }),
+    (Law::Keeper, |w| {
+        w.set(
+            World::environment(1, offset_of!(EnvironmentRecord, keeper)),
+            30 << 16 | 9,
+        );
+    }),
+];
