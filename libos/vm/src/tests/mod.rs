@@ -3,6 +3,8 @@
 mod examples;
 mod model;
 mod naive;
+mod resources;
+mod sharing;
 mod table;
 
 use std::boxed::Box;
