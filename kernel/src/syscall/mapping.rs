@@ -90,6 +90,22 @@ pub(super) fn insert_own(at: VirtAddr, first: PageNumber, count: u64, access: Ac
     lock().insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
 }
 
+/// The same of new pages in the caller's own space.
+#[inline(never)]
+pub(super) fn insert_own_new(
+    at: VirtAddr,
+    which: PageSelect,
+    count: u64,
+    access: Access,
+) -> Progress {
+    let by = &Core::caller();
+    let mut kernel = lock();
+    let source = Source::New(which);
+    let progress = kernel.insert_pte(&mut Processor, by, Target::Own, at, source, count, access);
+    kernel.show_free_pages();
+    progress
+}
+
 /// The same of pages by a capability in the caller's own space. What is verified stays in registers.
 #[inline(never)]
 pub(super) fn insert_own_by(
@@ -138,6 +154,20 @@ pub(super) fn remove_any(space: Object<'_>, at: VirtAddr, count: u64) -> Progres
 
 pub(super) fn remove_pte(by: &Subject, space: Target<'_>, at: VirtAddr, count: u64) -> Progress {
     lock().remove_pte(&mut Processor, by, space, at, count)
+}
+
+/// Changes permissions in the caller's own space: as [`insert_own`].
+#[inline(never)]
+pub(super) fn protect_own(at: VirtAddr, count: u64, access: Access) -> Progress {
+    let by = &Core::caller();
+    lock().protect_pte(&mut Processor, by, Target::Own, at, count, access)
+}
+
+/// The same of whatever space.
+#[inline(never)]
+pub(super) fn protect_any(space: Object<'_>, at: VirtAddr, count: u64, access: Access) -> Progress {
+    let by = &Core::caller();
+    with_object(by, space, |space| protect_pte(by, space, at, count, access))
 }
 
 pub(super) fn protect_pte(

@@ -158,10 +158,10 @@ impl Calls for Caller {
         count: u64,
         access: Access,
     ) -> Progress {
-        let by = &Core::caller();
-        with_object(by, space, |space| {
-            mapping::protect_pte(by, space, at, count, access)
-        })
+        match space {
+            Object::Own => mapping::protect_own(at, count, access),
+            _ => mapping::protect_any(space, at, count, access),
+        }
     }
 
     fn insert_superpage(
