@@ -107,14 +107,16 @@ fn sequences() -> Outcome {
     }
     machine::publish_stubs()?;
     // What a sequence does to environments of its own is told to their keeper, which may be this program.
-    let number = |name| args().value(name).and_then(|value| value.parse::<u64>().ok());
+    let number = |name| {
+        args()
+            .value(name)
+            .and_then(|value| value.parse::<u64>().ok())
+    };
     let steps = number("steps").unwrap_or(STEPS);
     let first = number("replay");
     let begin = first.unwrap_or(SEEDS.start);
     let end = begin + number("seeds").unwrap_or(if first.is_some() { 1 } else { SEEDS.end });
-    upcall::masked(|| {
-        (begin..end).try_for_each(|seed| sequence(seed, steps, first.is_some()))
-    })
+    upcall::masked(|| (begin..end).try_for_each(|seed| sequence(seed, steps, first.is_some())))
 }
 
 fn sequence(seed: u64, steps: u64, printed: bool) -> Outcome {
