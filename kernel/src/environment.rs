@@ -25,7 +25,7 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState};
+use exopi_abi::domain::EnvironmentRecord;
 use exopi_abi::uarea::{UArea, UpcallClass};
 use exopi_abi::{exit, layout};
 use exopi_domains::Subject;
@@ -65,8 +65,10 @@ pub fn begin(kernel: Guard, first: Subject, start: Start) -> ! {
     go_on(kernel, first)
 }
 
-/// For the calls that may take the core from their caller (those of `switch::MAY_LEAVE`), when all is decided:
-/// comes back if the caller still runs. If not, its state is that after success, and somebody else is entered.
+/// For the calls that give their caller's core away and succeed with no value, when all is decided: comes back
+/// if the caller still runs. If not, its state is that after success, and somebody else is entered.
+///
+/// This, [`leave_if_dying`] and [`deliver`] are for the calls of `switch::MAY_LEAVE` alone.
 pub fn settle(kernel: Guard) {
     let caller = Core::caller();
     if !kernel.runs(&caller) {
@@ -74,14 +76,19 @@ pub fn settle(kernel: Guard) {
     }
 }
 
+/// For the calls that may be the caller's own end: comes back if it is not. Whoever was stopped from elsewhere
+/// meanwhile comes back, too, to take the call's result along; the interrupt for that is under way.
+pub fn leave_if_dying(kernel: Guard) {
+    let caller = Core::caller();
+    if !kernel.lives(caller.name) {
+        leave(kernel, caller, [0; 2])
+    }
+}
+
 /// One bounded step of what is being taken apart, on the way of a caller that would give the core away if anybody
 /// wanted it. Not under the lock: it is a hold of its own.
 pub fn sweep() {
-    let mut kernel = kernel::lock();
-    if kernel.is_ending() {
-        let _ = kernel.sweep(&mut Processor);
-        kernel.show_free_pages();
-    }
+    sweep_under(&mut kernel::lock());
 }
 
 /// For the calls that change what the kernel keeps of their caller while it runs: the account that it draws
@@ -119,8 +126,7 @@ pub fn idle() -> ! {
         if let Some(next) = kernel.next(here()) {
             enter(kernel, next)
         }
-        let swept = kernel.sweep(&mut Processor);
-        kernel.show_free_pages();
+        let swept = sweep_under(&mut kernel);
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
         // stays pending, and ends the sleep at once.
@@ -131,6 +137,15 @@ pub fn idle() -> ! {
         // That was it.
         let _ = Core::take_attention();
     }
+}
+
+/// One bounded step of what is being taken apart. Whether there was one to make.
+fn sweep_under(kernel: &mut Guard) -> bool {
+    let swept = kernel.is_ending() && kernel.sweep(&mut Processor);
+    if swept {
+        kernel.show_free_pages();
+    }
+    swept
 }
 
 /// The record of `subject`'s environment, unless that is gone.
@@ -176,9 +191,7 @@ fn enter(kernel: Guard, subject: Subject) -> ! {
 /// Takes this core from `subject`, which does not run any more by the records and whose registers are in
 /// `saved`, and gives it to the next one. `why` is its syndrome and address if it was suspended.
 fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
-    let lives =
-        record(&kernel, &subject).is_some_and(|record| record.state != EnvironmentState::Dying);
-    if lives {
+    if kernel.lives(subject.name) {
         switch::put_away(why);
     } else {
         switch::drop_state();
@@ -192,8 +205,9 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
     if kernel.is_ending() {
-        let _ = kernel.sweep(&mut Processor);
-        kernel.show_free_pages();
+        // The space that this core was in may be what is swept.
+        mmu::empty_lower_half();
+        sweep_under(&mut kernel);
     }
     match kernel.next(here()) {
         Some(next) => enter(kernel, next),

@@ -229,15 +229,20 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
         LEVEL_2.set(first + index, descriptor);
     }
     let domain = |section: Section| places.domains.start + (section.offset - DOMAINS_OFFSET);
-    // SAFETY: the caller's: each slice lies in its place, and none in another's. Zeros are records of nothing,
-    // and `PageRecord::KERNEL`.
-    unsafe {
-        Records {
-            accounts: records(domain(ACCOUNTS), MAX_ACCOUNTS),
-            spaces: records(domain(SPACES), MAX_SPACES),
-            environments: records(domain(ENVIRONMENTS), MAX_ENVIRONMENTS),
-            pages: records(places.pages.start, places.frames),
-        }
+    // SAFETY: the caller's, here and below: each slice lies in its place, and none in another's. Zeros are records
+    // of nothing, and `PageRecord::KERNEL`.
+    let accounts = unsafe { records(domain(ACCOUNTS), MAX_ACCOUNTS) };
+    // SAFETY: as above.
+    let spaces = unsafe { records(domain(SPACES), MAX_SPACES) };
+    // SAFETY: as above.
+    let environments = unsafe { records(domain(ENVIRONMENTS), MAX_ENVIRONMENTS) };
+    // SAFETY: as above.
+    let pages = unsafe { records(places.pages.start, places.frames) };
+    Records {
+        accounts,
+        spaces,
+        environments,
+        pages,
     }
 }
 

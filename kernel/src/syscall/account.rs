@@ -5,7 +5,7 @@ use exopi_abi::{Error, Progress};
 use exopi_domains::{Subject, Target};
 
 use crate::arch::tables::Processor;
-use crate::environment::{renew, settle};
+use crate::environment::{leave_if_dying, renew};
 use crate::kernel::lock;
 
 pub(super) fn create(
@@ -29,6 +29,6 @@ pub(super) fn destroy(by: &Subject, account: Target<'_>) -> Progress {
     let mut kernel = lock();
     let progress = kernel.account_destroy(&mut Processor, by, account);
     kernel.show_free_pages();
-    settle(kernel);
+    leave_if_dying(kernel);
     progress
 }

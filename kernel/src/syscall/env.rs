@@ -6,7 +6,7 @@ use exopi_domains::{STATE_BOUND, Subject, Target};
 
 use crate::arch::tables::Processor;
 use crate::arch::{uarea, user};
-use crate::environment::{renew, settle, sweep};
+use crate::environment::{leave_if_dying, renew, settle, sweep};
 use crate::kernel::lock;
 
 pub(super) fn create(
@@ -51,7 +51,7 @@ pub(super) fn debug(by: &Subject, environment: Target<'_>, on: u64) -> Result<()
 pub(super) fn destroy(by: &Subject, environment: Target<'_>) -> Progress {
     let mut kernel = lock();
     let progress = kernel.env_destroy(&mut Processor, by, environment);
-    settle(kernel);
+    leave_if_dying(kernel);
     progress
 }
 

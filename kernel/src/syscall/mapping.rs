@@ -2,7 +2,7 @@
 //! operations.
 
 use exopi_abi::{
-    Access, Error, Note, Object, PageNumber, PageRun, PageSource, Progress, TableLevel,
+    Access, Error, Note, Object, PageNumber, PageRun, PageSelect, PageSource, Progress, TableLevel,
     UserCapability, VirtAddr,
 };
 use exopi_domains::{Subject, Target};
@@ -34,22 +34,37 @@ pub(super) fn table_remove(
     lock().table_remove(&mut Processor, by, space, at, level)
 }
 
-/// Maps pages, whoever's they are, in whatever space.
-#[inline(never)]
+/// Maps pages that there are, whoever's, in whatever space.
+#[cold]
 pub(super) fn insert_any(
     space: Object<'_>,
     at: VirtAddr,
-    source: PageSource<'_>,
+    pages: PageRun<'_>,
     count: u64,
     access: Access,
 ) -> Progress {
     let by = &Core::caller();
     with_object(by, space, |space| {
-        insert_pte(by, space, at, source, count, access)
+        insert_pte(by, space, at, PageSource::Run(pages), count, access)
     })
 }
 
-/// The same in a space that is found already.
+/// Maps pages that are allocated for it, in whatever space.
+#[cold]
+pub(super) fn insert_new(
+    space: Object<'_>,
+    at: VirtAddr,
+    which: PageSelect,
+    count: u64,
+    access: Access,
+) -> Progress {
+    let by = &Core::caller();
+    with_object(by, space, |space| {
+        insert_pte(by, space, at, PageSource::New(which), count, access)
+    })
+}
+
+/// Maps pages in a space that is found already.
 pub(super) fn insert_pte(
     by: &Subject,
     space: Target<'_>,
@@ -115,7 +130,7 @@ pub(super) fn remove_own(at: VirtAddr, count: u64) -> Progress {
 }
 
 /// The same of whatever space.
-#[inline(never)]
+#[cold]
 pub(super) fn remove_any(space: Object<'_>, at: VirtAddr, count: u64) -> Progress {
     let by = &Core::caller();
     with_object(by, space, |space| remove_pte(by, space, at, count))

@@ -118,7 +118,8 @@ impl Calls for Caller {
             (Object::Own, PageSource::Run(PageRun::Presented(first, capability))) => {
                 mapping::insert_own_by(at, first, capability, count, access)
             }
-            _ => mapping::insert_any(space, at, source, count, access),
+            (_, PageSource::Run(run)) => mapping::insert_any(space, at, run, count, access),
+            (_, PageSource::New(which)) => mapping::insert_new(space, at, which, count, access),
         }
     }
 

@@ -163,12 +163,13 @@ impl Machine for Bare {
     #[inline(always)]
     fn fill(&mut self, address: u64, count: u64, byte: u8) {
         let first = address as *mut u8;
-        // SAFETY: as for `byte`; the pages are writable. One byte is the usual number, and needs no call.
-        unsafe {
-            match count {
-                1 => first.write(byte),
-                _ => first.write_bytes(byte, count as usize),
-            }
+        if count == 1 {
+            // The usual number needs no call.
+            // SAFETY: as for `byte`; the page is writable.
+            unsafe { first.write(byte) }
+        } else {
+            // SAFETY: as above, for each of them.
+            unsafe { first.write_bytes(byte, count as usize) }
         }
     }
 

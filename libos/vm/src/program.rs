@@ -11,6 +11,7 @@
 //! Nothing below the table of regions is mapped before it is needed; that itself takes as many pages as
 //! [`init`] is told, for good, and is then never moved.
 
+use core::hint::black_box;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use exopi_rt::layout::PAGE_SIZE;
@@ -96,7 +97,8 @@ pub fn with<R>(work: impl FnOnce(&mut AddressSpace<Bare>) -> R) -> Result<R, Err
 /// The library's handler of faults, for programs that install one of their own and call this from it.
 #[inline(always)]
 pub fn handle(fault: &mut upcall::Fault<'_>) -> Action {
-    let verdict = SPACE.with(|space| match space {
+    // The compiler is not to know where it is: it would work out the address of each part anew.
+    let verdict = black_box(&SPACE).with(|space| match space {
         Some(space) => space.fault(fault.frame()),
         None => Verdict::PassOn,
     });
@@ -130,7 +132,7 @@ fn slots(pages: u64) -> Result<&'static mut [Slot<Bare>], Error> {
         #[expect(unsafe_code, reason = "memory becomes a table")]
         // SAFETY: the pages were just mapped, and nothing else of the program knows them.
         unsafe {
-            first.add(slot).write(Slot::EMPTY);
+            first.wrapping_add(slot).write(Slot::EMPTY);
         }
     }
     #[expect(unsafe_code, reason = "memory becomes a table")]

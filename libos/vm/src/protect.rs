@@ -95,11 +95,11 @@ impl<M: Machine> AddressSpace<M> {
         }
         let (start, pages) = (region.start, region.pages);
         for page in self.shadow_pages(start, pages) {
-            if mapping(self.machine.entry(page)).is_none() {
-                if let Err(error) = self.wire(page) {
-                    self.unshade(start, pages)?;
-                    return Err(error);
-                }
+            if mapping(self.machine.entry(page)).is_none()
+                && let Err(error) = self.wire(page)
+            {
+                self.unshade(start, pages)?;
+                return Err(error);
             }
         }
         if let Some(region) = self.regions.get_mut(place) {

@@ -170,10 +170,10 @@ impl<M: Machine> AddressSpace<M> {
             if !self.is_unused(*page) {
                 continue;
             }
-            if let Some(supply) = &mut self.supply {
-                if supply.accept(*page).is_none() {
-                    continue;
-                }
+            if let Some(supply) = &mut self.supply
+                && supply.accept(*page).is_none()
+            {
+                continue;
             }
             if count > 0 && first.plus(count) == Some(*page) {
                 count += 1;
@@ -215,7 +215,7 @@ impl<M: Machine> AddressSpace<M> {
                 self.tables.withdraw(&mut self.machine, at, small)?;
             }
             let below = at.get() / large.span() * large.span();
-            if (next >= end || next % large.span() == 0)
+            if (next >= end || next.is_multiple_of(large.span()))
                 && !self.regions.overlaps(below, below + large.span())
             {
                 self.tables.withdraw(&mut self.machine, at, large)?;

@@ -203,6 +203,14 @@ impl Other {
         )
     }
 
+    /// Whether what it goes on with is a branch to itself. It must be on no core, and its PC in this program.
+    pub(crate) fn turns(&self) -> bool {
+        const BRANCH_TO_ITSELF: u32 = 0x1400_0000;
+        // SAFETY: the caller knows that its code is this program's.
+        let instruction = unsafe { (self.uarea().saved.pc as *const u32).read_volatile() };
+        instruction == BRANCH_TO_ITSELF
+    }
+
     /// Destroys it, wherever it is, and gives its page back.
     pub(crate) fn destroy(mut self) -> Outcome {
         self.end()

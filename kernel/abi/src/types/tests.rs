@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::user::memory_end;
 use super::*;
-use crate::capability::{Capability, Epoch, Kind};
+use crate::capability::{CAPABILITY_BYTES, Capability, Epoch, Kind};
 use crate::domain::ObjectName;
 use crate::layout::USER_END;
 use crate::page::MAX_COLOURS;

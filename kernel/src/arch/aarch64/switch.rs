@@ -44,6 +44,7 @@ use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::uarea::{Frame, UArea, Vectors};
 use exopi_abi::{Call, Reply};
 
+use super::barrier;
 use super::core_data::{Core, CoreAddress, offset};
 use super::macros::{count_exception, macros, purge};
 use super::uarea::OwnUArea;
@@ -372,6 +373,9 @@ pub fn put_away(why: [u64; 2]) {
     area.write(OwnUArea::SAVED_FAR, why[1]);
     area.write(OwnUArea::SAVED_HELD, 1);
     area.write(OwnUArea::THREAD, TPIDR_EL0.get());
+    // What EL0 has begun of cache maintenance is complete before it goes on elsewhere, where its own barrier would
+    // not wait for this core.
+    barrier::complete();
     if Core::raise_guard(guard::VECTORS) {
         // SAFETY: the u-area of the environment that runs here is a page of the linear window, and EL1 may
         // use the vector registers, which nobody at EL1 does otherwise.

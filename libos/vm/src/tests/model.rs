@@ -379,7 +379,7 @@ impl Machine for Model {
         each(count, REMOVE_BOUND, |turn| {
             let page = first + turn;
             if let Some(leaf) = self.superpages.get(&(OWN, page >> 9)).copied() {
-                if page % SUPERPAGE != 0 || count - turn < SUPERPAGE {
+                if !page.is_multiple_of(SUPERPAGE) || count - turn < SUPERPAGE {
                     return Err(Error::Misaligned);
                 }
                 self.superpages.remove(&(OWN, page >> 9));
@@ -408,7 +408,7 @@ impl Machine for Model {
             let page = first + turn;
             let block = self.superpages.get_mut(&(OWN, page >> 9));
             let (leaf, items) = match block {
-                Some(_) if page % SUPERPAGE != 0 || count - turn < SUPERPAGE => {
+                Some(_) if !page.is_multiple_of(SUPERPAGE) || count - turn < SUPERPAGE => {
                     return Err(Error::Misaligned);
                 }
                 Some(leaf) => (leaf, SUPERPAGE),
@@ -432,7 +432,8 @@ impl Machine for Model {
         self.calls += 1;
         let page = at.get() / PAGE;
         each(1, 1, |_| {
-            if page % SUPERPAGE != 0 || u64::from(first.get()) % SUPERPAGE != 0 {
+            if !page.is_multiple_of(SUPERPAGE) || !u64::from(first.get()).is_multiple_of(SUPERPAGE)
+            {
                 return Err(Error::Misaligned);
             }
             if !self

@@ -42,14 +42,11 @@ fn address(page: u64) -> u64 {
 type Naive = (u64, u64, u64);
 
 fn naive_gap(list: &[Naive], (offset, size): (u64, u64), align: u64, end: u64) -> Option<u64> {
-    (0..)
-        .map(|page| address(page))
-        .take_while(|at| *at < end)
-        .find(|start| {
-            let (from, to) = (start.wrapping_sub(offset), start + size);
-            let free = |(f, t, _): &Naive| to <= *f || from >= *t;
-            start % align == 0 && from >= BASE && to <= end && list.iter().all(free)
-        })
+    (0..).map(address).take_while(|at| *at < end).find(|start| {
+        let (from, to) = (start.wrapping_sub(offset), start + size);
+        let free = |(f, t, _): &Naive| to <= *f || from >= *t;
+        start % align == 0 && from >= BASE && to <= end && list.iter().all(free)
+    })
 }
 
 fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {

@@ -267,6 +267,8 @@ fn only_ones_own() -> Outcome {
 }
 
 fn by_capability() -> Outcome {
+    use exopi_rt::Capability;
+    use exopi_rt::cap::AccountCap;
     use exopi_rt::capability::{AccountRights, Kind};
 
     use crate::granted::{mint, present};
@@ -287,7 +289,8 @@ fn by_capability() -> Outcome {
     let page = stubs::page_alloc(PageSelect::Any, 1);
     stubs::account_bind(Object::Own)?;
     check_eq!(record(page.first)?.owner, child.owner());
-    while stubs::account_destroy(Object::Presented(present(&end)?)).unless_stopped()? == 0 {}
+    let end = AccountCap::new(Capability::from_words(end)?)?;
+    Account::from(&end).destroy()?;
     check_eq!(
         stubs::account_bind(Object::Presented(present(&draw)?)),
         Err(Error::Stale)

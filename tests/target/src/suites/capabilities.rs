@@ -387,10 +387,8 @@ fn wrong_kinds() -> Outcome {
     };
     check_eq!(mapped, refused(Error::WrongKind));
     // SAFETY: the kernel must refuse it.
-    check_eq!(
-        unsafe { stubs::env_stop(Object::Presented(present(&of_space)?)) },
-        Err(Error::WrongKind)
-    );
+    let stopped = unsafe { stubs::env_stop(Object::Presented(present(&of_space)?)) };
+    check_eq!(stopped, Err(Error::WrongKind));
     check_eq!(
         stubs::account_bind(Object::Presented(present(&of_page)?)),
         Err(Error::WrongKind)

@@ -245,7 +245,8 @@ fn steps_from_outside() -> Outcome {
     for (index, core) in (0..exposed::machine().cores).enumerate() {
         let other = Other::new(&area, index as u64, code::steps)?;
         stubs::env_debug(other.object(), 1)?;
-        // Nobody waits, so that the call that would give the core away returns at once, with registers cleared.
+        // Where nobody waits, the call that would give the core away returns at once, with registers cleared. This
+        // program waits for core 0.
         let expected = [
             (1, 1),
             (2, 3),
@@ -258,7 +259,7 @@ fn steps_from_outside() -> Outcome {
             (9, 24),
             (9, 24),
         ];
-        for (done, sum) in expected {
+        for (done, sum) in expected.into_iter().take(if core == 0 { 6 } else { 10 }) {
             let uarea = step(&other, core)?;
             check_eq!(class(&uarea.saved), STEP);
             check_eq!(uarea.saved.pc, code + done * 4, "core {core}");

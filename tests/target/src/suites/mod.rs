@@ -60,12 +60,14 @@ pub(crate) const SUITES: &[Suite] = &[
     replay::SUITE,
 ];
 
-/// Takes what lasts: the page of code, and a heap that no case needs to grow.
+/// Takes what lasts: the page of code, an address space with regions, and a heap on one that no case needs
+/// to grow.
 pub(crate) fn prepare() {
+    vm::prepare();
     memory::grow_heap();
+    vm::settle();
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");
     }
-    vm::prepare();
     memory::settle_heap();
 }

@@ -103,6 +103,8 @@ pub struct Held {
 /// What an account owns and its environments have bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
+    /// Whether the space is being destroyed.
+    pub dying: bool,
     /// Environments that are in the space.
     pub environments: usize,
     /// Pages that are charged to the space's account.
@@ -187,8 +189,12 @@ impl fmt::Display for Census {
         for (space, holdings) in &self.holdings {
             writeln!(
                 f,
-                "space {space}: {} environments; {} pages owned; {} mapped, {} of them others'",
-                holdings.environments, holdings.owned, holdings.mapped, holdings.foreign
+                "space {space}{}: {} environments; {} pages owned; {} mapped, {} of them others'",
+                if holdings.dying { " (dying)" } else { "" },
+                holdings.environments,
+                holdings.owned,
+                holdings.mapped,
+                holdings.foreign
             )?;
         }
         for held in self.held.iter().filter(|held| held.live) {
@@ -223,6 +229,7 @@ fn holdings(state: &State, by_space: &BTreeMap<u16, Vec<&Mapping>>) -> BTreeMap<
             .flat_map(|mapping| mapping.frame..mapping.frame + mapping.pages());
         let environments = state.live_environments();
         let holdings = Holdings {
+            dying: space.dying != 0,
             environments: environments.filter(|(_, one)| one.space == index).count(),
             owned: owned.get(&space.owner.word()).copied().unwrap_or(0),
             mapped: mappings.iter().map(|mapping| mapping.pages()).sum(),

@@ -21,14 +21,12 @@ static FOUND: AtomicU64 = AtomicU64::new(0);
 fn reader(at: u64) {
     let words = LETTER.each_ref().map(|word| word.load(Ordering::Acquire));
     let lent = Capability::from_words(words).and_then(PageCap::new);
-    if let (Ok(lent), Some(at)) = (lent, VirtAddr::new(at)) {
-        if map(&lent, at, Access::READ) == Ok(1) {
-            // SAFETY: it was mapped just now, and holds at least a word.
-            FOUND.store(
-                unsafe { (at.get() as *const u64).read_volatile() },
-                Ordering::Release,
-            );
-        }
+    if let (Ok(lent), Some(at)) = (lent, VirtAddr::new(at))
+        && map(&lent, at, Access::READ) == Ok(1)
+    {
+        // SAFETY: it was mapped just now, and holds at least a word.
+        let found = unsafe { (at.get() as *const u64).read_volatile() };
+        FOUND.store(found, Ordering::Release);
     }
 }
 

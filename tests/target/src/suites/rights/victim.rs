@@ -136,7 +136,7 @@ pub(crate) struct Victim {
 }
 
 /// What must be the same after calls that are refused.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Snapshot {
     free_pages: u64,
     pages: u64,
@@ -146,6 +146,30 @@ pub(crate) struct Snapshot {
     mappings: u64,
     uarea: Vec<u8>,
     buffer: [u64; 8],
+}
+
+impl Snapshot {
+    /// The first thing that is not as it was.
+    pub(crate) fn change_to(&self, now: &Self) -> Option<&'static str> {
+        let parts = [
+            (
+                "the number of free pages",
+                self.free_pages == now.free_pages,
+            ),
+            ("a page's record", self.pages == now.pages),
+            ("an account's record", self.accounts == now.accounts),
+            ("a space's record", self.spaces == now.spaces),
+            (
+                "an environment's record",
+                self.environments == now.environments,
+            ),
+            ("a mapping", self.mappings == now.mappings),
+            ("a u-area", self.uarea == now.uarea),
+            ("memory", self.buffer == now.buffer),
+        ];
+        let changed = parts.into_iter().find(|(_, same)| !same);
+        changed.map(|(part, _)| part)
+    }
 }
 
 impl Victim {

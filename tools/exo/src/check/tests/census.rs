@@ -1,7 +1,10 @@
 //! The census: what is found, what is told from it, and what is not taken for a capability.
 
+use core::mem::offset_of;
+
 use exopi_abi::capability::siphash::{Initial, Start};
 use exopi_abi::capability::{Body, Capability, Epoch, Identity, Kind, Restriction, Rights, Second};
+use exopi_abi::domain::SpaceRecord;
 
 use super::super::census::Holder;
 use super::super::{Census, Grant, Law, check};
@@ -54,6 +57,14 @@ fn good_world_holds_nothing() {
         told.ends_with("capabilities: 0 live, 0 worth nothing any more\n"),
         "{told}"
     );
+}
+
+#[test]
+fn dying_spaces_are_told() {
+    let mut world = World::new();
+    world.write(World::space(1, offset_of!(SpaceRecord, dying)), &[1]);
+    let told = taken(&world, &[]).0.to_string();
+    assert!(told.contains("space 1 (dying): 2 environments;"), "{told}");
 }
 
 #[test]
