@@ -118,6 +118,9 @@ impl Calls for Caller {
             (Object::Own, PageSource::Run(PageRun::Presented(first, capability))) => {
                 mapping::insert_own_by(at, first, capability, count, access)
             }
+            (Object::Own, PageSource::New(which)) => {
+                mapping::insert_own_new(at, which, count, access)
+            }
             (_, PageSource::Run(run)) => mapping::insert_any(space, at, run, count, access),
             (_, PageSource::New(which)) => mapping::insert_new(space, at, which, count, access),
         }
