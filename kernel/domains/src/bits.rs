@@ -18,10 +18,15 @@ const _: () = {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bits {
     words: [u64; WORDS],
+    /// How many numbers are in it.
+    count: u16,
 }
 
 impl Bits {
-    pub(crate) const EMPTY: Bits = Bits { words: [0; WORDS] };
+    pub(crate) const EMPTY: Bits = Bits {
+        words: [0; WORDS],
+        count: 0,
+    };
 
     /// All numbers below `count`.
     pub(crate) fn below(count: usize) -> Self {
@@ -34,13 +39,17 @@ impl Bits {
 
     pub(crate) fn insert(&mut self, index: u16) {
         if let Some(word) = self.words.get_mut(usize::from(index) / WORD) {
-            *word |= 1 << (usize::from(index) % WORD);
+            let bit = 1 << (usize::from(index) % WORD);
+            self.count += u16::from(*word & bit == 0);
+            *word |= bit;
         }
     }
 
     pub(crate) fn remove(&mut self, index: u16) {
         if let Some(word) = self.words.get_mut(usize::from(index) / WORD) {
-            *word &= !(1 << (usize::from(index) % WORD));
+            let bit = 1 << (usize::from(index) % WORD);
+            self.count -= u16::from(*word & bit != 0);
+            *word &= !bit;
         }
     }
 
@@ -48,6 +57,12 @@ impl Bits {
     pub(crate) fn contains(&self, index: u16) -> bool {
         let word = self.words.get(usize::from(index) / WORD);
         word.is_some_and(|word| word >> (usize::from(index) % WORD) & 1 == 1)
+    }
+
+    /// Whether it is empty.
+    #[inline(always)]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// The least number in the set.
@@ -87,6 +102,8 @@ mod tests {
             prop_assert_eq!(bits.from(from), numbers.range(from..).next().copied());
             let kept: BTreeSet<u16> = numbers.iter().copied().filter(|n| n % 2 == 0).collect();
             numbers.difference(&kept).for_each(|number| bits.remove(*number));
+            numbers.difference(&kept).for_each(|number| bits.remove(*number));
+            prop_assert_eq!(bits.is_empty(), kept.is_empty());
             prop_assert!((0..1024).all(|number| bits.contains(number) == kept.contains(&number)));
         }
 

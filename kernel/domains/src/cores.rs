@@ -80,6 +80,10 @@ impl Domains<'_> {
         match self.environment(index).map(|record| record.state) {
             Some(EnvironmentState::Dying) => {
                 let _ = self.end_environment(hw, index);
+                // Whoever had to wait for this goes on.
+                if self.is_ending() {
+                    self.interrupt_idle();
+                }
             }
             Some(EnvironmentState::Ready) | None => {}
             Some(_) => self.update_environment(index, |record| {
@@ -110,8 +114,23 @@ impl Domains<'_> {
         core::mem::take(&mut self.interrupts)
     }
 
+    /// Whether [`Domains::take_interrupts`] has any to tell.
+    #[inline(always)]
+    pub const fn has_interrupts(&self) -> bool {
+        self.interrupts != 0
+    }
+
     pub(crate) fn interrupt(&mut self, core: u8) {
         self.interrupts |= 1 << (usize::from(core) % MAX_CORES);
+    }
+
+    /// Something is dying from now on: a core that has nothing to do, if there is one, is to see to it
+    /// ([`Domains::sweep`]).
+    pub(crate) fn interrupt_idle(&mut self) {
+        let idle = |core: &u8| self.core(*core) == Some(&Core::IDLE);
+        if let Some(core) = (0..self.core_count).find(idle) {
+            self.interrupt(core);
+        }
     }
 
     pub(crate) fn core(&self, core: u8) -> Option<&Core> {

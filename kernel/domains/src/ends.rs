@@ -174,6 +174,12 @@ impl Domains<'_> {
         }
     }
 
+    /// Whether something is being taken apart.
+    #[inline(always)]
+    pub const fn is_ending(&self) -> bool {
+        !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
+    }
+
     /// One bounded step of taking apart whatever is dying: for cores that have nothing else to do, and on the way
     /// of those that yield. `false` if there is nothing to do, or nothing before somebody has left a core.
     pub fn sweep<H: Hardware>(&mut self, hw: &mut H) -> bool {
@@ -247,6 +253,7 @@ impl Domains<'_> {
             record.cursor = 0;
         });
         self.ending_spaces.insert(index);
+        self.interrupt_idle();
     }
 
     /// From now on nothing new is charged to an account.
@@ -258,6 +265,7 @@ impl Domains<'_> {
                 record.cursor = Cursor::start(Phase::Children).word();
             });
             self.ending_accounts.insert(index);
+            self.interrupt_idle();
         }
     }
 

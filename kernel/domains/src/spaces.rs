@@ -187,7 +187,7 @@ impl Domains<'_> {
     /// [`Error::MissingRight`], [`Error::NotYours`], [`Error::Stale`]; [`Error::Stale`] if pages are to be new
     /// and the account has gone; those of [`exopi_pages::Pages::insert_pte`].
     #[expect(clippy::too_many_arguments, reason = "they are the row's")]
-    #[inline]
+    #[inline(always)]
     pub fn insert_pte<H: Hardware>(
         &mut self,
         hw: &mut H,
@@ -253,7 +253,7 @@ impl Domains<'_> {
     /// In the order in which they are looked for: of a capability [`Error::WrongKind`],
     /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`]; those of
     /// [`exopi_pages::Pages::remove_pte`].
-    #[inline]
+    #[inline(always)]
     pub fn remove_pte<H: Hardware>(
         &mut self,
         hw: &mut H,
@@ -272,7 +272,7 @@ impl Domains<'_> {
     ///
     /// # Errors
     /// As of [`Domains::remove_pte`], and those of [`exopi_pages::Pages::protect_pte`].
-    #[inline]
+    #[inline(always)]
     pub fn protect_pte<H: Hardware>(
         &mut self,
         hw: &mut H,

@@ -383,3 +383,23 @@ fn a_fork_bomb_ends_at_its_allowance() {
     assert_eq!(world.counters().1, before.1 - 2);
     assert_eq!(world.check(), Ok(()));
 }
+
+#[test]
+fn a_core_that_sleeps_is_told_of_what_is_dying() {
+    // More frames than one step looks at.
+    let mut storage = Storage::new(1200, 3, 4, 8);
+    let mut world = World::new(&mut storage, 4);
+    let account = world.account(0, [9, 2, 1, 1]);
+    for call in [
+        Call::AccountBind(Named::Name(account)),
+        Call::Alloc(PageSelect::Exact(page(1100)), 1),
+        Call::AccountBind(Named::Own),
+    ] {
+        assert_eq!(world.call(0, call).error(), None);
+    }
+    world.told = 0;
+    let reply = world.call(0, Call::AccountDestroy(Named::Name(account)));
+    assert_eq!(done(reply), Ok(false));
+    assert_ne!(world.told & 0b1110, 0);
+    assert_eq!(world.check(), Ok(()));
+}
