@@ -10,8 +10,8 @@ use crate::{Hardware, Space, UserPage};
 /// An invalidation by address is a broadcast that every core answers, and they add up; what one of the whole
 /// space costs is that its other translations are walked anew, of which a core holds a few hundred at most
 /// (512 in Cortex-A53's TLB: its Technical Reference Manual, "Memory Management Unit", "TLB organization")
-/// and mostly has the entries in its caches. With this many gone at once the space that stays in step is no
-/// longer the cheaper one; below it, what has nothing to do with the call is left alone.
+/// and mostly has the entries in its caches. From this many on the broadcasts are the larger part; below it, what
+/// has nothing to do with the call is left alone.
 pub(crate) const WHOLE_SPACE_FROM: u64 = 64;
 
 /// Mappings that were removed or changed, side by side from `at` on.

@@ -6,6 +6,7 @@ use exopi_abi::{Access, Error, PageNumber, PageSelect};
 use exopi_cap::{Epochs, Verified};
 
 use crate::Pages;
+use crate::space::bindable;
 
 /// By what right frames are named.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +134,7 @@ impl Pages<'_> {
     #[inline(always)]
     pub(crate) fn spare(&self, page: PageNumber, claim: Claim) -> Result<&PageRecord, Error> {
         let record = self.plain(page, claim)?;
-        if record.references == 0 && record.leaving == 0 && self.superpages(page).is_none() {
+        if bindable(record) && record.references == 0 && self.superpages(page).is_none() {
             Ok(record)
         } else {
             Err(Error::InUse)

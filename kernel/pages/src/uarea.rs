@@ -6,7 +6,6 @@ use exopi_cap::Epochs;
 
 use crate::binding::{Bind, Unbind};
 use crate::right::{Claim, Drawn};
-use crate::space::bindable;
 use crate::{Hardware, Index, Pages, Slot, Space, pte};
 
 impl Pages<'_> {
@@ -28,10 +27,7 @@ impl Pages<'_> {
     ) -> Result<(), Error> {
         let found = self.table3(hw, space, at)?;
         let index = Index::in_table3(at);
-        let record = self.spare(page, Claim::Owner(who))?;
-        if !bindable(record) {
-            return Err(Error::InUse);
-        }
+        self.spare(page, Claim::Owner(who))?;
         if pte::is_valid(hw.entry(found.table, index)) {
             return Err(Error::Occupied);
         }
