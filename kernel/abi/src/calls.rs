@@ -264,7 +264,7 @@ calls! {
     /// are: contents and charge move, and with a new stamp all capabilities for them end. Nothing may refer to
     /// them, and `to` must accept as many (`page_accept`).
     ///
-    /// Stops at the first refusal, and after at most 256 pages.
+    /// Stops at the first refusal, and after at most 512 pages.
     #[errors(BadCount, OutOfRange, NotYours, WrongType, InUse, Stale, OverAllowance, Exhausted)]
     19 => fn page_give(first: PageNumber, count: u64, to: Owner) -> Progress;
 
@@ -275,7 +275,7 @@ calls! {
     /// Stamps `count` plain pages anew, all alike, so that no capability made before is good for them:
     /// pages of the caller's account, or by a capability with the right to retire. Mappings stay.
     ///
-    /// Stops at the first refusal, and after at most 256 pages.
+    /// Stops at the first refusal, and after at most 512 pages.
     #[errors(BadCount, NotYours, WrongType, Exhausted)]
     21 => fn page_retire(pages: PageRun<'_>, count: u64) -> Progress;
 
@@ -283,7 +283,7 @@ calls! {
     /// pages of the caller's account, or by a capability with the right to retire. A superpage that a page
     /// is in goes as a whole. Who made a mapping may make it again, unless the page is retired first.
     ///
-    /// Stops at the first refusal, after at most 64 mappings, and after at most 256 pages. A page that is left
+    /// Stops at the first refusal, after at most 64 mappings, and after at most 512 pages. A page that is left
     /// half done cannot be bound until it is done. The value is how many superpage mappings went.
     #[errors(BadCount, NotYours, WrongType)]
     #[changes_memory]
@@ -292,7 +292,7 @@ calls! {
     /// Sets how many references others may have to each of `count` pages of the caller's account from `first`
     /// on. Those that there are stay.
     ///
-    /// Stops at the first refusal, and after at most 256 pages.
+    /// Stops at the first refusal, and after at most 512 pages.
     #[errors(BadCount, OutOfRange, NotYours, WrongType)]
     23 => fn page_limit(first: PageNumber, count: u64, limit: u16) -> Progress;
 

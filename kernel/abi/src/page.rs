@@ -140,8 +140,9 @@ pub const PROTECT_BOUND: u64 = 128;
 pub const SUPERPAGE_BOUND: u64 = 2;
 /// Most mappings that one `page_break` removes.
 pub const BREAK_BOUND: u64 = 64;
-/// Most pages that one `page_break`, `page_retire`, `page_give` or `page_limit` goes through.
-pub const RECORD_BOUND: u64 = 256;
+/// Most pages that one `page_break`, `page_retire`, `page_give` or `page_limit` goes through. As many as a
+/// superpage has, so that they can be stamped alike and one capability can be good for it.
+pub const RECORD_BOUND: u64 = SUPERPAGE_PAGES;
 /// Most operations that one `pte_batch` carries out.
 pub const BATCH_BOUND: u64 = 16;
 /// When the progress of a batch's operations adds up to this, it begins no other one.

@@ -201,16 +201,19 @@ __interrupt:
 
 // x0 = kind, tpidrro_el0 = the old x0. Saves a Record on the stack and lets Rust look at it.
 __kernel_exception:
-    // Is there room? The stack is the upper half of its slot: see kernel.ld.
+    // Is there room, for the record and a page for who looks at it? The stack is the upper half of its slot:
+    // see kernel.ld.
     msr par_el1, x1
     mov x1, sp
     sub x1, x1, #{RECORD_BYTES}
+    sub x1, x1, #1, lsl #12
     tbz x1, #{STACK_BIT}, 2f
     mov x1, sp
     sub sp, sp, #{RECORD_BYTES}
     b 3f
 2:  // No. On the emergency stack already? Its two pages are those of the lower half whose address bits
     // 12 and 13 differ; then there is room below.
+    add x1, x1, #1, lsl #12
     eor x1, x1, x1, lsl #1
     tbz x1, #13, 4f
     mov x1, sp
