@@ -51,14 +51,7 @@ fn now() -> u64 {
 /// [`Error::BadAddress`], [`Error::Malformed`], or why the capability is worth nothing to the presenter.
 #[inline(always)]
 pub fn verify(presented: UserCapability<'_>, presenter: Identity) -> Result<Verified, Error> {
-    let capability = Capability::from_words(user::read_capability(presented)?)?;
-    // Without caveats there is no time to compare with.
-    let now = if capability.caveats().is_empty() {
-        0
-    } else {
-        now()
-    };
-    exopi_cap::verify(&capability, key(), presenter, now)
+    exopi_cap::verify_words(user::read_capability(presented)?, key(), presenter, now)
 }
 
 /// The capability that says `body`.

@@ -5,7 +5,8 @@
 use exopi_abi::Error;
 use exopi_abi::capability::siphash::Initial;
 use exopi_abi::capability::{
-    Badge, Body, Capability, Epoch, Identity, Kind, KindRights, Restriction, Rights, Second,
+    Badge, Body, CAPABILITY_WORDS, Capability, Epoch, Identity, Kind, KindRights, Restriction,
+    Rights, Second,
 };
 
 use crate::Key;
@@ -33,6 +34,16 @@ struct Left {
 }
 
 impl Left {
+    /// Nothing is taken away yet.
+    const fn all(rights: Rights) -> Self {
+        Self {
+            rights,
+            badge: None,
+            until: None,
+            held: false,
+        }
+    }
+
     #[inline(always)]
     fn restrict(&mut self, restriction: Restriction) {
         match restriction {
@@ -68,12 +79,7 @@ pub fn verify(
 ) -> Result<Verified, Error> {
     let body = capability.body();
     let mut seal = body.seal(key.0);
-    let mut left = Left {
-        rights: body.rights(),
-        badge: None,
-        until: None,
-        held: false,
-    };
+    let mut left = Left::all(body.rights());
     let mut caveats = capability.caveats();
     if !caveats.is_empty() {
         let initial = Initial::in_memory();
@@ -92,6 +98,30 @@ pub fn verify(
     };
     verified.in_time(now)?;
     Ok(verified)
+}
+
+/// The same of words as they were presented; `now` is asked for if the answer depends on it.
+///
+/// # Errors
+/// [`Error::Malformed`]: they are no capability. Otherwise those of [`verify`].
+#[inline(always)]
+pub fn verify_words(
+    words: [u64; CAPABILITY_WORDS],
+    key: &Key,
+    presenter: Identity,
+    now: impl FnOnce() -> u64,
+) -> Result<Verified, Error> {
+    // The usual one. If its seal does not fit, the long way tells why.
+    if let Some(capability) = Capability::genuine_of_pages(words, key.0) {
+        let rights = capability.body().rights();
+        return Ok(Verified {
+            capability,
+            presenter,
+            left: Left::all(rights),
+        });
+    }
+    let capability = Capability::from_words(words)?;
+    verify(&capability, key, presenter, now())
 }
 
 impl Verified {

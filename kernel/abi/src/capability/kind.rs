@@ -21,8 +21,6 @@ pub trait KindRights: Flags<Bits = u16> + Into<Rights> + Copy + fmt::Debug {
 pub struct Rights(u16);
 
 impl Rights {
-    /// How many bits a set has.
-    pub const BITS: u32 = u16::BITS;
     /// No right at all.
     pub const NONE: Rights = Rights(0);
 

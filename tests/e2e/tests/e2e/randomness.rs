@@ -5,7 +5,9 @@ use exopi_e2e::{Run, kernel, selftest_kernel};
 
 /// Boots a kernel with boot arguments.
 fn with_arguments(kernel: &std::path::Path, arguments: &str) -> Run {
-    Run::from(Run::command().arg(kernel).args(["--append", arguments]))
+    let mut command = Run::command();
+    let arguments = ["--program", "minimal", "--append", arguments];
+    Run::from(command.arg(kernel).args(arguments))
 }
 
 /// What the boot log says of the boot's number.

@@ -5,8 +5,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
-use exopi_e2e::{Run, Turn, exo, kernel, program};
+use exopi_e2e::{Turn, exo, kernel, program};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// Seconds that all suites may take, with room for a machine on which much else runs.
+const SECONDS: &str = "300";
 
 /// The board's end of a new serial line, and the other end's name.
 fn line() -> (File, String) {
@@ -24,7 +27,7 @@ fn suites_pass_over_a_serial_line() {
     let turn = Turn::take();
     let (board, port) = line();
     let mut runner = Command::new(exo())
-        .args(["test", "--total", "120", "--port", &port])
+        .args(["test", "--total", SECONDS, "--port", &port])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -40,7 +43,8 @@ fn suites_pass_over_a_serial_line() {
     );
 
     let guest = turn.run(
-        Run::command()
+        Command::new(exo())
+            .args(["run", "--timeout", SECONDS])
             .arg(kernel)
             .arg("--program")
             .arg(suites)

@@ -1,22 +1,22 @@
 //! Capabilities: good for what they say, and for nothing once a bit is changed, a stamp or a caveat added.
 
-mod issued;
-
 use exopi_rt::capability::siphash::{Initial, Start};
 use exopi_rt::capability::{
-    Badge, Body, CAPABILITY_WORDS, Capability, Epoch, Identity, Kind, PageRights, Restriction,
-    Seal, Second, SpaceRights,
+    Body, CAPABILITY_WORDS, Capability, Kind, PageRights, Seal, SpaceRights,
 };
-use exopi_rt::layout::USER_END;
+use exopi_rt::layout::{PAGE_SIZE, TABLES_BASE, USER_END};
 use exopi_rt::page::FrameType;
-use exopi_rt::{Access, Error, Object, PageNumber, PageSource, Progress, memory, stubs, time};
+use exopi_rt::registers::{Argument, Arguments};
+use exopi_rt::{
+    Access, Error, Object, PageNumber, PageSource, Progress, UserCapabilityMut, memory, stubs,
+};
 
 use crate::area::{Area, RW, give_run, insert, place, record, remove, take_run};
 use crate::catch;
-use crate::domain::{own_name, own_space};
+use crate::domain::own_space;
 use crate::granted::{
-    ALL, READ_WRITE, attenuate, check_maps, insert_by, masked, mint, mint_lasting, mint_pages,
-    present, present_at, run,
+    ALL, READ_WRITE, check_maps, insert_by, masked, mint, mint_lasting, mint_pages, present,
+    present_at, run,
 };
 use crate::harness::{Outcome, Suite};
 
@@ -29,17 +29,12 @@ pub(crate) const SUITE: Suite = Suite {
         ("stale_after_retire", stale_after_retire),
         ("stale_after_free", stale_after_free),
         ("stale_after_being_a_table", stale_after_being_a_table),
-        ("masks_take_rights_away", masks_take_rights_away),
-        ("caveats_stay", caveats_stay),
-        ("holders_alone", holders_alone),
-        ("times_end", times_end),
         ("wrong_kinds", wrong_kinds),
         ("ranges_end", ranges_end),
         ("rights_of_each_call", rights_of_each_call),
         ("unreadable_places", unreadable_places),
-        ("minting_is_for_owners", issued::minting_is_for_owners),
-        ("unwritable_places", issued::unwritable_places),
-        ("narrowed_by_the_kernel", issued::narrowed_by_the_kernel),
+        ("minting_is_for_owners", minting_is_for_owners),
+        ("unwritable_places", unwritable_places),
         ("own_space_by_capability", own_space_by_capability),
     ],
 };
@@ -211,149 +206,6 @@ fn stale_after_being_a_table() -> Outcome {
     area.close()
 }
 
-fn masks_take_rights_away() -> Outcome {
-    let area = Area::new()?;
-    let at = place(Area::address(0))?;
-    let page = memory::take_page()?;
-    let good = mint_pages(page, 1, ALL)?;
-    let readable = masked(&good, PageRights::READ)?;
-    // A wider mask gives nothing back.
-    let wide = masked(&readable, ALL)?;
-    for words in [readable, wide] {
-        check_eq!(
-            insert_by(at, page, &words, 1, RW),
-            refused(Error::MissingRight)
-        );
-        check_eq!(
-            stubs::page_free(run(page, &words)?, 1),
-            refused(Error::MissingRight)
-        );
-        insert_by(at, page, &words, 1, R).unless_stopped()?;
-        // SAFETY: the kernel must refuse it.
-        let grown = unsafe { stubs::protect_pte(Object::Own, at, 1, RW) };
-        check_eq!(grown, refused(Error::MissingRight));
-        // SAFETY: the kernel must make it fault.
-        check!(unsafe { catch::write(at.get(), 1) }.is_err());
-        remove(at, 1).unless_stopped()?;
-    }
-    let nothing = masked(&good, PageRights::empty())?;
-    check_eq!(
-        insert_by(at, page, &nothing, 1, R),
-        refused(Error::MissingRight)
-    );
-    memory::give_page(page)?;
-    area.close()
-}
-
-/// What was sealed in cannot be taken out, changed or put in another order.
-fn caveats_stay() -> Outcome {
-    let area = Area::new()?;
-    let at = place(Area::address(0))?;
-    let page = memory::take_page()?;
-    let good = mint_pages(page, 1, READ_WRITE)?;
-    let badge = |value| {
-        Badge::new(value)
-            .map(Restriction::Badge)
-            .ok_or(Error::OutOfRange)
-    };
-    let once = masked(&good, PageRights::READ)?;
-    let twice = attenuate(&once, badge(5)?)?;
-    let thrice = attenuate(&twice, badge(6)?)?;
-    check_maps(at, page, &thrice, R)?;
-    check_eq!(
-        Capability::from_words(thrice)?.attenuate(badge(7)?),
-        Err(Error::CaveatsFull)
-    );
-    // Word 2: caveat << 32 | used << 8 | kind; word 3: two caveats.
-    let mut without_last = thrice;
-    without_last[2] -= 1 << 8;
-    without_last[3] &= 0xffff_ffff;
-    let mut without_any = once;
-    without_any[2] &= 0xff;
-    let mut other_order = thrice;
-    other_order[3] = thrice[3].rotate_left(32);
-    let mut wider = once;
-    wider[2] |= u64::from(PageRights::WRITE.bits()) << 32;
-    for words in [without_last, without_any, other_order, wider] {
-        check_eq!(insert_by(at, page, &words, 1, R), refused(Error::WrongSeal));
-    }
-    let mut miscounted = thrice;
-    miscounted[2] -= 1 << 8;
-    check_eq!(
-        insert_by(at, page, &miscounted, 1, R),
-        refused(Error::Malformed)
-    );
-    memory::give_page(page)?;
-    area.close()
-}
-
-fn holders_alone() -> Outcome {
-    let area = Area::new()?;
-    let at = place(Area::address(0))?;
-    let page = memory::take_page()?;
-    let good = mint_pages(page, 1, READ_WRITE)?;
-    let me = own_name()?.identity();
-    check_maps(at, page, &attenuate(&good, Restriction::Holder(me))?, RW)?;
-    let neighbour = Identity {
-        index: me.index ^ 1,
-        epoch: me.epoch,
-    };
-    let words = attenuate(&good, Restriction::Holder(neighbour))?;
-    check_eq!(
-        insert_by(at, page, &words, 1, R),
-        refused(Error::WrongHolder)
-    );
-    // The hint looks right: the one before at the same index, and one whose index has more bits.
-    let epoch = Epoch::from_bits(me.epoch.bits() + 1).ok_or(Error::Exhausted)?;
-    let index = me.index | 1 << 24;
-    for other in [Identity { epoch, ..me }, Identity { index, ..me }] {
-        let words = attenuate(&good, Restriction::Holder(other))?;
-        check_eq!(insert_by(at, page, &words, 1, R), refused(Error::WrongSeal));
-    }
-    memory::give_page(page)?;
-    area.close()
-}
-
-fn times_end() -> Outcome {
-    let area = Area::new()?;
-    let at = place(Area::address(0))?;
-    let page = memory::take_page()?;
-    let good = mint_pages(page, 1, ALL)?;
-    let until = |second| {
-        let second = Second::new(second).ok_or(Error::OutOfRange)?;
-        attenuate(&good, Restriction::Until(second))
-    };
-    check_eq!(
-        insert_by(at, page, &until(0)?, 1, R),
-        refused(Error::Expired)
-    );
-    // A mapping would not end with it; a call that binds nothing is fine.
-    let late = until(Second::MAX.get())?;
-    check_eq!(
-        insert_by(at, page, &late, 1, R),
-        refused(Error::TimeLimited)
-    );
-    stubs::page_retire(run(page, &late)?, 1).unless_stopped()?;
-    memory::give_page(page)?;
-    // It ends when its second begins, counted from boot.
-    let page = memory::take_page()?;
-    let machine = exopi_rt::exposed::machine();
-    let now = || (time::ticks() - machine.entry_ticks) / machine.ticks_per_second;
-    let good = mint_pages(page, 1, ALL)?;
-    let second = Second::new(now() as u32 + 1).ok_or(Error::OutOfRange)?;
-    let words = attenuate(&good, Restriction::Until(second))?;
-    let before = insert_by(at, page, &words, 1, R);
-    let still = now() < u64::from(second.get());
-    check!(
-        !still || before == refused(Error::TimeLimited),
-        "in time it gives {before:?}"
-    );
-    while now() < u64::from(second.get()) {}
-    check_eq!(insert_by(at, page, &words, 1, R), refused(Error::Expired));
-    memory::give_page(page)?;
-    area.close()
-}
-
 fn wrong_kinds() -> Outcome {
     let area = Area::new()?;
     let at = place(Area::address(0))?;
@@ -481,6 +333,76 @@ fn unreadable_places() -> Outcome {
             "at {address:#x}"
         );
     }
+    area.close()
+}
+
+fn minting_is_for_owners() -> Outcome {
+    let [page, other] = [memory::take_page()?, memory::take_page()?];
+    let number = |page: PageNumber| u64::from(page.get());
+    let all = u64::from(ALL.bits());
+    let mint_page = |index, count, rights| mint(Kind::Page, index, count, rights).err();
+    check_eq!(mint_page(number(page), 0, all), Some(Error::BadCount));
+    check_eq!(
+        mint_page(number(page), 1, all | 1 << 6),
+        Some(Error::Malformed)
+    );
+    check_eq!(
+        mint_page(number(page), 1, all | 1 << 16),
+        Some(Error::Malformed)
+    );
+    check_eq!(mint_page(1 << 32, 1, all), Some(Error::OutOfRange));
+    check_eq!(
+        mint_page(exopi_rt::exposed::page_count(), 1, all),
+        Some(Error::OutOfRange)
+    );
+    // Page 0 is the kernel's.
+    check_eq!(mint_page(0, 1, all), Some(Error::NotYours));
+    memory::give_page(other)?;
+    check_eq!(mint_page(number(other), 1, all), Some(Error::NotYours));
+    // Kinds of which there is nothing yet.
+    for kind in [Kind::Filter, Kind::Block, Kind::Slice] {
+        let refused = mint(kind, 0, 1, 0);
+        check!(refused.is_err(), "{kind:?} gives {refused:?}");
+    }
+    let space = own_space()?;
+    check_eq!(
+        mint(Kind::Space, space.index.into(), 2, 0),
+        Err(Error::BadCount)
+    );
+    memory::give_page(page)?;
+    Ok(())
+}
+
+/// Nothing is written where not everything can be.
+fn unwritable_places() -> Outcome {
+    const MARK: u64 = 0x5555_aaaa_5555_aaaa;
+    let mut area = Area::new()?;
+    let page = area.map(1, RW)?;
+    let [before, behind] = [Area::address(1), Area::address(2)];
+    for word in (before..behind).step_by(8) {
+        // SAFETY: the page is mapped, and the case's own.
+        unsafe { (word as *mut u64).write_volatile(MARK) };
+    }
+    let into = |address| UserCapabilityMut::decode(&mut Arguments::new([address, 0, 0, 0, 0, 0]));
+    let mint_at = |address| {
+        let rights = ALL.bits().into();
+        stubs::cap_mint(Kind::Page, page.get().into(), 1, rights, into(address)?)
+    };
+    // Each way in which it can lie across a border, on one side of which nothing is mapped.
+    for words in 1..CAPABILITY_WORDS as u64 {
+        for address in [before - 8 * words, behind - 8 * words] {
+            check_eq!(mint_at(address), Err(Error::BadAddress), "at {address:#x}");
+        }
+    }
+    for address in [TABLES_BASE, USER_END - PAGE_SIZE, USER_END - 48] {
+        check_eq!(mint_at(address), Err(Error::BadAddress), "at {address:#x}");
+    }
+    for word in (before..behind).step_by(8) {
+        // SAFETY: the page is mapped.
+        let held = unsafe { (word as *const u64).read_volatile() };
+        check_eq!(held, MARK, "at {word:#x}");
+    }
+    mint_at(behind - 48)?;
     area.close()
 }
 

@@ -5,6 +5,7 @@ mod batches;
 mod book;
 mod calls;
 mod capabilities;
+mod caveats;
 mod console;
 mod exposed;
 mod giving;
@@ -44,6 +45,7 @@ pub(crate) const SUITES: &[Suite] = &[
     superpages::SUITE,
     batches::SUITE,
     capabilities::SUITE,
+    caveats::SUITE,
     accounts::SUITE,
     giving::SUITE,
     runtime::SUITE,
