@@ -3,7 +3,10 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::capability::{Kind, siphash::{Block, Initial, Start}};
+use crate::capability::{
+    Kind,
+    siphash::{Block, Initial, Start},
+};
 use crate::{Call, Reply, host};
 
 const ENVIRONMENT: ObjectName = ObjectName {
@@ -15,7 +18,11 @@ fn page_cap(rights: PageRights) -> PageCap {
     let body =
         crate::capability::Body::new(rights, 8, 4, Epoch::from_low_bits(77)).expect("a good body");
     let key: Block = [1, 2];
-    Cap::new(Capability::new(&body, body.seal(Start::under(key, Initial::KNOWN)))).expect("of this kind")
+    Cap::new(Capability::new(
+        &body,
+        body.seal(Start::under(key, Initial::KNOWN)),
+    ))
+    .expect("of this kind")
 }
 
 fn caveats<R: KindRights>(cap: &Cap<R>) -> Vec<Caveat> {
