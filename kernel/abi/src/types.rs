@@ -3,8 +3,8 @@
 //! Physical and virtual names are distinct types. Each has one decoder, and what it accepts is all
 //! that the kernel ever sees.
 //!
-//! Here are the names of memory; in modules of their own [which pages](pages) and [which objects](objects) are
-//! meant and by what right, [what a batch is made of](batch), and [user memory](user).
+//! Here are the names of memory; in modules of their own which pages and which objects are
+//! meant and by what right, what a batch is made of, and user memory.
 
 use core::fmt;
 
