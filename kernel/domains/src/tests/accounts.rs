@@ -166,7 +166,16 @@ fn a_bound_account_that_is_gone_gives_stale_and_home_can_be_bound_again() {
     // The next account takes the place, and is another one.
     let successor = world.account(0, [9, 2, 1, 2]);
     assert_eq!(successor.index, other.index);
+    assert_eq!(
+        world
+            .call(0, Call::AccountBind(Named::Name(successor)))
+            .error(),
+        None
+    );
+    let child = world.account(0, [0; 4]);
+    assert_eq!(world.call(0, Call::AccountBind(Named::Own)).error(), None);
     for (call, outcome) in [
+        (Call::AccountDestroy(Named::Name(child)), Error::NotYours),
         (Call::Alloc(PageSelect::Any, 1), Error::Stale),
         (Call::Accept(3), Error::Stale),
         (Call::AccountCreate([0; 4]), Error::Stale),

@@ -16,6 +16,7 @@ mod random;
 #[cfg(not(miri))]
 mod snapshot;
 mod spaces;
+mod sweeps;
 mod world;
 
 use exopi_abi::capability::{Body, Epoch, Identity, Kind, KindRights, Restriction, Rights, Second};

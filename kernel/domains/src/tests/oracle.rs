@@ -36,7 +36,7 @@ fn tree(world: &World<'_>, index: u16) -> Vec<Owner> {
 fn first(world: &mut World<'_>, byte: u8) {
     let spare = spare(world, 0);
     match spare.get(usize::from(byte) / 2 % spare.len().max(1)) {
-        Some(page) if byte % 2 == 0 => {
+        Some(page) if byte.is_multiple_of(2) => {
             let _ = world.call(0, Call::Free(Run::Owned(*page), 1));
         }
         _ => {
