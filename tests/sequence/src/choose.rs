@@ -142,7 +142,7 @@ impl Chooser {
         let step = self.call(world, names);
         match (self.purpose, step) {
             (Purpose::Replay { core }, Step::Call { number, words, .. })
-                if !replayable(world, number, &words, core) =>
+                if !replayable(world, names, number, &words, core) =>
             {
                 Step::Call {
                     number: Call::null.number(),

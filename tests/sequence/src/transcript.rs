@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   S <step> <what> <outcome>      a step
-//!   C <name> <record>              a record that is not as it was told last
+//!   N <name> <record>              a record that is not as it was told last
 //! ```
 //!
 //! What may differ between two machines that do the same is told by name or left out: page numbers and epochs
@@ -188,7 +188,7 @@ fn tell_record<W: World>(
     let Some(name) = names.objects(kind).get(place).copied() else {
         return Ok(());
     };
-    write!(line, "C {} ", names.tell(kind, name))?;
+    write!(line, "N {} ", names.tell(kind, name))?;
     if !world.is_alive(kind, name) {
         return line.write_str("gone");
     }
@@ -212,7 +212,7 @@ fn tell_page(line: &mut Line, place: usize, record: &PageRecord, names: &mut Nam
     let stamp = names.tell_epoch(record.stamp.epoch());
     write!(
         line,
-        "C p{place} {:?} {} {stamp} {} {} {} {}",
+        "N p{place} {:?} {} {stamp} {} {} {} {}",
         record.kind,
         names.tell_owner(record.owner),
         record.stamp.limit(),

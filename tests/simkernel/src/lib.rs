@@ -15,6 +15,7 @@
 //! * [`user`]: the memory that calls are given addresses of: that of the simulated space, or the test's own.
 //! * [`el0`]: loads, stores and fetches of environments, through the model's TLBs, and upcalls.
 //! * [`found`]: one more environment, with all that it needs.
+//! * [`Installed`]: a kernel behind the stubs of a thread, for libOS crates under `cargo test`.
 //! * [`SimulatedWorld`]: what an environment sees of it, for random sequences.
 //! * [`replay`]: a sequence from its seed, told line by line as the target tells it.
 //!
@@ -26,6 +27,7 @@ mod board;
 mod calls;
 pub mod el0;
 mod found;
+mod installed;
 mod kernel;
 pub mod replay;
 pub mod user;
@@ -33,5 +35,6 @@ mod world;
 
 pub use board::{Board, Storage};
 pub use found::{Founded, found, owned};
+pub use installed::Installed;
 pub use kernel::{First, Kernel, MemoryMode, PowerOff, Seen, Serve, Snapshot};
 pub use world::SimulatedWorld;

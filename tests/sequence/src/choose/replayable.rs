@@ -4,13 +4,28 @@ use exopi_abi::Call;
 use exopi_abi::capability::{Capability, Kind};
 use exopi_abi::domain::ObjectName;
 
-use crate::World;
 use crate::stage::{PLACES, slot_at};
+use crate::{Names, World};
 
 /// Whether a call can be replayed: it leaves the caller where it is, and what it does depends on no other
 /// core.
-pub(super) fn replayable<W: World>(world: &W, number: u16, words: &[u64; 6], core: u64) -> bool {
+pub(super) fn replayable<W: World>(
+    world: &W,
+    names: &Names,
+    number: u16,
+    words: &[u64; 6],
+    core: u64,
+) -> bool {
     use Call::*;
+    let Some(call) = Call::from_number(number) else {
+        return true;
+    };
+    if !pages_of(call, words)
+        .iter()
+        .all(|page| is_anywhere(names, *page))
+    {
+        return false;
+    }
     match Call::from_number(number) {
         Some(
             console_write | console_read | console_give | board_exit | board_reset | upcall_deliver
@@ -27,6 +42,29 @@ pub(super) fn replayable<W: World>(world: &W, number: u16, words: &[u64; 6], cor
         Some(pte_batch) => !is_in_area(words[1]),
         _ => true,
     }
+}
+
+/// The words of a call that name pages; 0 for those that do not.
+fn pages_of(call: Call, words: &[u64; 6]) -> [u64; 2] {
+    use Call::*;
+    match call {
+        page_alloc if words[0] >> 56 != 0 => [0; 2],
+        page_alloc | page_free | page_retire | page_break | page_give | page_limit
+        | space_create => [words[0], 0],
+        env_create => [words[1], 0],
+        cap_mint if words[0] == Kind::Page as u64 => [words[1], 0],
+        insert_pte if words[2] >> 56 > 2 => [0; 2],
+        insert_pte | insert_superpage => [words[2], 0],
+        table_insert => [words[3], words[4]],
+        _ => [0; 2],
+    }
+}
+
+/// Whether a page is the same on every machine: one with a name, the kernel's first, or none.
+fn is_anywhere(names: &Names, word: u64) -> bool {
+    let number = (word & 0xff_ffff_ffff_ffff) as u32;
+    let named = names.pages().iter().any(|page| page.get() == number);
+    named || number == 0 || number >= 1 << 23 || word & 0xff_ffff_0000_0000 != 0
 }
 
 /// Whether memory that a call writes from an address on is some that the program loads from.
