@@ -10,7 +10,7 @@
 
 use core::cell::UnsafeCell;
 
-use exopi_abi::capability::{Body, Capability, Identity};
+use exopi_abi::capability::{Body, CAPABILITY_WORDS, Capability, Identity};
 use exopi_abi::{Error, UserCapability};
 use exopi_cap::{Key, Verified};
 
@@ -51,7 +51,25 @@ fn now() -> u64 {
 /// [`Error::BadAddress`], [`Error::Malformed`], or why the capability is worth nothing to the presenter.
 #[inline(always)]
 pub fn verify(presented: UserCapability<'_>, presenter: Identity) -> Result<Verified, Error> {
-    exopi_cap::verify_words(user::read_capability(presented)?, key(), presenter, now)
+    verify_words(user::read_capability(presented)?, presenter)
+}
+
+/// Words that somebody presents, which can be anything, verified.
+///
+/// # Errors
+/// As [`verify`].
+#[inline(always)]
+pub fn verify_words(
+    words: [u64; CAPABILITY_WORDS],
+    presenter: Identity,
+) -> Result<Verified, Error> {
+    exopi_cap::verify_words(words, key(), presenter, now)
+}
+
+/// The same of those that are a genuine capability for pages without caveats; `None` for all others.
+#[inline(always)]
+pub fn verify_plain(words: [u64; CAPABILITY_WORDS], presenter: Identity) -> Option<Verified> {
+    exopi_cap::verify_plain(words, key(), presenter)
 }
 
 /// The capability that says `body`.

@@ -285,30 +285,6 @@ impl Capability {
         }
     }
 
-    /// The capability in these words if it is for pages, has no caveats, and its seal is what hashing from
-    /// `start` on gives. Nothing else is looked at: who has the key seals nothing but what is well-formed. Of
-    /// all other words [`Capability::from_words`] tells what they are.
-    #[inline(always)]
-    pub fn genuine_of_pages(words: [u64; CAPABILITY_WORDS], start: siphash::Start) -> Option<Self> {
-        let [extent, stamp, head, tail, low, high] = words;
-        let kind = Kind::Page;
-        if head != kind as u64 || tail != 0 {
-            return None;
-        }
-        let seal = Seal([low, high]);
-        let computed = siphash::siphash::<2, 1>(start, [extent, stamp], kind as u64);
-        (seal == Seal(computed)).then_some(Self {
-            index: extent as u32,
-            count: (extent >> 32) as u32,
-            stamp,
-            kind,
-            used: 0,
-            reserved: 0,
-            caveats: [0; MAX_CAVEATS],
-            seal,
-        })
-    }
-
     /// Whether there are as many caveats as it says, with no gap, and the reserved bits are zero.
     const fn has_good_caveats(&self) -> bool {
         let mut words = self.caveats().rest;
@@ -458,6 +434,87 @@ impl Iterator for Caveats {
         self.rest >>= 32;
         self.position += 1;
         Some(Caveat::of_checked(word))
+    }
+}
+
+/// Words that may be a capability for pages, with as much of their chain as was followed.
+///
+/// Who has the key seals nothing but what is well-formed, and the body's seal is over all of the body. So if the
+/// seal at the end of the chain fits, nothing of the body needs to be looked at; what holders have added does.
+/// When it turns out not to be a genuine one, [`Capability::from_words`] and the chain tell why.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    words: [u64; CAPABILITY_WORDS],
+    seal: Seal,
+    caveats: Caveats,
+}
+
+impl Chain {
+    /// Whether the words say nothing but that they are for pages: no caveats, and nothing else either.
+    #[inline(always)]
+    pub const fn is_plain(words: &[u64; CAPABILITY_WORDS]) -> bool {
+        words[2] == Kind::Page as u64 && words[3] == 0
+    }
+
+    /// The begin of the chain, if the words are for pages.
+    #[inline(always)]
+    pub const fn of_pages(words: [u64; CAPABILITY_WORDS], start: siphash::Start) -> Option<Self> {
+        let [extent, stamp, head, tail, ..] = words;
+        let kind = Kind::Page as u64;
+        // The kind, and the reserved bits.
+        if head & 0xffff_00ff != kind {
+            return None;
+        }
+        Some(Self {
+            words,
+            seal: Seal(siphash::siphash::<2, 1>(start, [extent, stamp], kind)),
+            caveats: Caveats {
+                rest: (head >> 32) as u128 | (tail as u128) << 32,
+                position: 0,
+            },
+        })
+    }
+
+    /// The rights that the body gives, if it is genuine.
+    #[inline(always)]
+    pub const fn rights(&self) -> Rights {
+        Rights::from_bits((self.words[1] >> Epoch::BITS) as u16)
+    }
+
+    /// Whether there is no caveat left to follow.
+    #[inline(always)]
+    pub const fn is_followed(&self) -> bool {
+        self.caveats.is_empty()
+    }
+
+    /// Takes the step for the next caveat, of which there is one. `None` if it is no caveat, or not for
+    /// `presenter`.
+    #[inline(always)]
+    pub fn follow(&mut self, presenter: Identity, initial: Initial) -> Option<Restriction> {
+        let (word, position) = (self.caveats.rest as u32, self.caveats.position);
+        let restriction = Caveat::from_word(word)?.for_presenter(presenter).ok()?;
+        self.caveats.rest >>= 32;
+        self.caveats.position += 1;
+        self.seal = self.seal.chain_word(position, word, restriction, initial);
+        Some(restriction)
+    }
+
+    /// The capability, if the chain has come to its seal with as many caveats as it says.
+    #[inline(always)]
+    pub fn genuine(self) -> Option<Capability> {
+        let [extent, stamp, head, tail, low, high] = self.words;
+        let used = (head >> 8) as u8;
+        let seal = Seal([low, high]);
+        (self.seal == seal && used == self.caveats.position).then_some(Capability {
+            index: extent as u32,
+            count: (extent >> 32) as u32,
+            stamp,
+            kind: Kind::Page,
+            used,
+            reserved: 0,
+            caveats: [(head >> 32) as u32, tail as u32, (tail >> 32) as u32],
+            seal,
+        })
     }
 }
 

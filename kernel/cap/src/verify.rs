@@ -5,8 +5,8 @@
 use exopi_abi::Error;
 use exopi_abi::capability::siphash::Initial;
 use exopi_abi::capability::{
-    Badge, Body, CAPABILITY_WORDS, Capability, Epoch, Identity, Kind, KindRights, Restriction,
-    Rights, Second,
+    Badge, Body, CAPABILITY_WORDS, Capability, Chain, Epoch, Identity, Kind, KindRights,
+    Restriction, Rights, Second,
 };
 
 use crate::Key;
@@ -100,7 +100,27 @@ pub fn verify(
     Ok(verified)
 }
 
-/// The same of words as they were presented; `now` is asked for if the answer depends on it.
+/// What words prove that are a genuine capability for pages without caveats: the usual one. Of all others
+/// [`verify_words`] tells.
+#[inline(always)]
+pub fn verify_plain(
+    words: [u64; CAPABILITY_WORDS],
+    key: &Key,
+    presenter: Identity,
+) -> Option<Verified> {
+    if !Chain::is_plain(&words) {
+        return None;
+    }
+    let chain = Chain::of_pages(words, key.0)?;
+    let left = Left::all(chain.rights());
+    Some(Verified {
+        capability: chain.genuine()?,
+        presenter,
+        left,
+    })
+}
+
+/// The same as [`verify`] of words as they were presented; `now` is asked for if the answer depends on it.
 ///
 /// # Errors
 /// [`Error::Malformed`]: they are no capability. Otherwise those of [`verify`].
@@ -111,17 +131,42 @@ pub fn verify_words(
     presenter: Identity,
     now: impl FnOnce() -> u64,
 ) -> Result<Verified, Error> {
-    // The usual one. If its seal does not fit, the long way tells why.
-    if let Some(capability) = Capability::genuine_of_pages(words, key.0) {
-        let rights = capability.body().rights();
-        return Ok(Verified {
-            capability,
-            presenter,
-            left: Left::all(rights),
-        });
+    match of_pages(words, key, presenter) {
+        Some(verified) => {
+            if verified.left.until.is_some() {
+                verified.in_time(now())?;
+            }
+            Ok(verified)
+        }
+        None => by_the_rules(words, key, presenter, now()),
     }
-    let capability = Capability::from_words(words)?;
-    verify(&capability, key, presenter, now())
+}
+
+/// What the words prove, their time aside, if they are a genuine capability for pages.
+#[inline(always)]
+fn of_pages(words: [u64; CAPABILITY_WORDS], key: &Key, presenter: Identity) -> Option<Verified> {
+    let mut chain = Chain::of_pages(words, key.0)?;
+    let mut left = Left::all(chain.rights());
+    let initial = Initial::in_memory();
+    while !chain.is_followed() {
+        left.restrict(chain.follow(presenter, initial)?);
+    }
+    Some(Verified {
+        capability: chain.genuine()?,
+        presenter,
+        left,
+    })
+}
+
+/// The long way: for other kinds, and for what is refused, to tell why.
+#[inline(never)]
+fn by_the_rules(
+    words: [u64; CAPABILITY_WORDS],
+    key: &Key,
+    presenter: Identity,
+    now: u64,
+) -> Result<Verified, Error> {
+    verify(&Capability::from_words(words)?, key, presenter, now)
 }
 
 impl Verified {

@@ -10,7 +10,7 @@ use exopi_cap::Epochs;
 use crate::binding::Bind;
 use crate::flush::Touched;
 use crate::ranges::{ONE, Part, after, by_mapping, by_table, run};
-use crate::right::{Claim, Credit, Drawn, Source};
+use crate::right::{Claim, Credit, Drawn, Packed, Source};
 use crate::space::Table;
 use crate::{Hardware, Index, Pages, Space, pte};
 
@@ -48,7 +48,7 @@ impl Pages<'_> {
                 if count == 1 && self.insert_one(hw, space, at, first, claim, access) {
                     return ONE;
                 }
-                self.insert_many(hw, space, at, first, claim, count, access)
+                self.insert_many(hw, space, at, first, claim.pack(), count, access)
             }
             Source::New(which) => {
                 self.insert_new(hw, epochs, credit, space, at, which, count, access)
@@ -93,10 +93,11 @@ impl Pages<'_> {
         space: &Space,
         at: VirtAddr,
         first: PageNumber,
-        claim: Claim,
+        claim: Packed,
         count: u64,
         access: Access,
     ) -> Progress {
+        let claim = claim.unpack();
         let blank = pte::page(PageNumber::new(0), access);
         // The same twice, so that the inner loop of the usual case is one without a call in it.
         let progress = if access.contains(Access::EXECUTE) {

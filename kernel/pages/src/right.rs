@@ -49,7 +49,49 @@ pub(crate) enum Claim {
     },
 }
 
+/// A claim as two words, for calls of functions: it goes through registers then, and need not be in memory for the
+/// sake of a call that is seldom made.
+#[derive(Clone, Copy)]
+pub(crate) struct Packed {
+    told: u64,
+    /// The first frame, and the count above it. A count of 0: `told` is an owner.
+    extent: u64,
+}
+
+impl Packed {
+    #[inline(always)]
+    pub(crate) const fn unpack(self) -> Claim {
+        match (self.extent >> 32) as u32 {
+            0 => Claim::Owner(Owner::from_word(self.told)),
+            count => Claim::Epoch {
+                epoch: Epoch::from_low_bits(self.told),
+                first: self.extent as u32,
+                count,
+            },
+        }
+    }
+}
+
 impl Claim {
+    #[inline(always)]
+    pub(crate) const fn pack(self) -> Packed {
+        match self {
+            Self::Owner(owner) => Packed {
+                told: owner.word(),
+                extent: 0,
+            },
+            // No capability is for no frame.
+            Self::Epoch {
+                epoch,
+                first,
+                count,
+            } => Packed {
+                told: epoch.bits(),
+                extent: first as u64 | (count as u64) << 32,
+            },
+        }
+    }
+
     /// To do with frames what `rights` are for.
     ///
     /// # Errors

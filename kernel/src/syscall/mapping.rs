@@ -5,12 +5,14 @@ use exopi_abi::{
     Access, Error, Note, Object, PageNumber, PageRun, PageSelect, PageSource, Progress, TableLevel,
     UserCapability, VirtAddr,
 };
+use exopi_cap::Verified;
 use exopi_domains::{Subject, Target};
 use exopi_pages::{Right, Source};
 
 use super::presented::{with_object, with_run, with_source};
 use crate::arch::core_data::Core;
 use crate::arch::tables::Processor;
+use crate::arch::user;
 use crate::kernel::lock;
 use crate::seals;
 
@@ -106,7 +108,8 @@ pub(super) fn insert_own_new(
     progress
 }
 
-/// The same of pages by a capability in the caller's own space. What is verified stays in registers.
+/// The same of pages by a capability in the caller's own space. What is verified stays in registers; for one without
+/// caveats, which most are, on a way of its own.
 #[inline(never)]
 pub(super) fn insert_own_by(
     at: VirtAddr,
@@ -116,13 +119,31 @@ pub(super) fn insert_own_by(
     access: Access,
 ) -> Progress {
     let by = &Core::caller();
-    match seals::verify(capability, by.name.identity()) {
-        Ok(verified) => {
-            let source = Source::Run(first, Right::Verified(&verified));
-            lock().insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
-        }
+    let presenter = by.name.identity();
+    let words = match user::read_capability(capability) {
+        Ok(words) => words,
+        Err(error) => return Progress::refused(error),
+    };
+    if let Some(verified) = seals::verify_plain(words, presenter) {
+        return insert_verified(by, at, first, &verified, count, access);
+    }
+    match seals::verify_words(words, presenter) {
+        Ok(verified) => insert_verified(by, at, first, &verified, count, access),
         Err(error) => Progress::refused(error),
     }
+}
+
+#[inline(always)]
+fn insert_verified(
+    by: &Subject,
+    at: VirtAddr,
+    first: PageNumber,
+    verified: &Verified,
+    count: u64,
+    access: Access,
+) -> Progress {
+    let source = Source::Run(first, Right::Verified(verified));
+    lock().insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
 }
 
 pub(super) fn insert_superpage(

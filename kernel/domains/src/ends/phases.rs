@@ -136,9 +136,9 @@ impl Domains<'_> {
             place,
         };
         let length = self.accounts.len();
+        // The first account, which is its own parent, never dies.
         let is_child = |domains: &Self, child: u16| {
-            let parent = domains.account(child).map(|record| record.parent);
-            parent == Some(index) && child != index
+            domains.account(child).map(|record| record.parent) == Some(index)
         };
         match self.scan(index, cursor, budget, length, Phase::Environments, is_child) {
             Ok(child) => Next::Child(child),

@@ -27,10 +27,10 @@ fn a_space_whose_last_environment_died_is_taken_apart() {
         );
     }
     world.furnish(0, named, 3 << 30);
-    assert_eq!(
-        done(world.call(0, Call::Destroy(Named::Name(environment)))),
-        Ok(false)
-    );
+    world.told = 0;
+    let destroy = Call::Destroy(Named::Name(environment));
+    assert_eq!(done(world.call(0, destroy)), Ok(false));
+    assert_eq!(world.told, 0b10, "core 1 has nothing else to do");
     assert!(!world.domains.lives(environment) && world.domains.is_ending());
     assert_eq!(
         world.domains.space(space.index).map(|record| record.dying),
