@@ -226,7 +226,8 @@ calls! {
     /// `remove_pte`, `protect_pte`, `insert_superpage`, `pte_note`. Each one's result is written into it.
     ///
     /// Stops after the first operation that was refused or reached its bound, unless told to go on; after 16
-    /// operations; and when the progress of those that were carried out has reached 128, each note counting 1.
+    /// operations; and when those that were carried out count for 128 mappings, where a new page is 8, a superpage
+    /// that was asked for is 64, and every operation at least 1.
     /// Progress counts operations, the last one included. One whose result could not be written is refused
     /// before it begins.
     #[errors(BadCount)]

@@ -145,7 +145,8 @@ pub const BREAK_BOUND: u64 = 64;
 pub const RECORD_BOUND: u64 = SUPERPAGE_PAGES;
 /// Most operations that one `pte_batch` carries out.
 pub const BATCH_BOUND: u64 = 16;
-/// When the progress of a batch's operations adds up to this, it begins no other one.
+/// When the mappings that a batch's operations count for
+/// ([`Operation::weight`](crate::Operation::weight)) add up to this, it begins no other one.
 pub const BATCH_MAPPINGS: u64 = 128;
 /// Most pages for which one `cap_mint` makes a capability: each has its record looked at.
 pub const MINT_BOUND: u64 = 1024;

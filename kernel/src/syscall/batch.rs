@@ -5,7 +5,7 @@
 
 use exopi_abi::page::{BATCH_BOUND, BATCH_MAPPINGS};
 use exopi_abi::registers::{Argument, Arguments, Outcome};
-use exopi_abi::{Call, Error, OnRefusal, Progress, Reply, UserOperations};
+use exopi_abi::{Call, Error, OnRefusal, Operation, Progress, Reply, UserOperations};
 use exopi_domains::{Subject, Target};
 
 use super::mapping;
@@ -15,8 +15,8 @@ use crate::arch::user::UserOperation;
 struct Done {
     /// The call's result.
     reply: Reply,
-    /// How many mappings it worked on.
-    mappings: u64,
+    /// How far it came.
+    done: u64,
     /// Whether it did all that it was to do.
     whole: bool,
 }
@@ -25,7 +25,7 @@ impl Done {
     fn refused(error: Error) -> Self {
         Self {
             reply: Reply::refusal(error),
-            mappings: 0,
+            done: 0,
             whole: false,
         }
     }
@@ -33,7 +33,7 @@ impl Done {
     fn so_far(progress: Progress, wanted: u64) -> Self {
         Self {
             reply: progress.into_reply(),
-            mappings: progress.done,
+            done: progress.done,
             whole: progress.stopped.is_none() && progress.done == wanted,
         }
     }
@@ -68,11 +68,16 @@ fn make<A: Following>(mut from: Arguments, call: impl FnOnce(A) -> Done) -> Done
     }
 }
 
+/// The call with this number.
+fn called(number: u64) -> Option<Call> {
+    u16::try_from(number).ok().and_then(Call::from_number)
+}
+
 /// Carries out one operation on `space`.
 fn carry_out(by: &Subject, space: Target<'_>, number: u64, arguments: [u64; 5]) -> Done {
     let [a, b, c, d, e] = arguments;
     let from = Arguments::new([a, b, c, d, e, 0]);
-    match u16::try_from(number).ok().and_then(Call::from_number) {
+    match called(number) {
         Some(Call::insert_pte) => make(from, |(at, source, count, access)| {
             let progress = mapping::insert_pte(by, space, at, source, count, access);
             Done::so_far(progress, count)
@@ -92,7 +97,7 @@ fn carry_out(by: &Subject, space: Target<'_>, number: u64, arguments: [u64; 5]) 
             let noted = mapping::note(by, space, at, note);
             Done {
                 reply: noted.into_reply(),
-                mappings: 1,
+                done: 1,
                 whole: noted.is_ok(),
             }
         }),
@@ -127,7 +132,8 @@ pub(super) fn carry_out_all(
         };
         let done = carry_out(by, space, number, arguments);
         progress.done += 1;
-        mappings += done.mappings;
+        let call = called(number);
+        mappings += Operation::weight(call, arguments, done.done);
         // It was there to be written a moment ago: the operation, or another core, has taken it away.
         progress.stopped = operation.write(done.reply).err();
         let go_on = done.whole || on_refusal == OnRefusal::GoOn;

@@ -26,7 +26,7 @@ use crate::area::{Area, RW, insert, place, remove};
 use crate::harness::{Failure, Outcome};
 
 /// How long anything may take that another core has to do: far longer than it does.
-const PATIENCE_SECONDS: u64 = 10;
+const PATIENCE_SECONDS: u64 = 15;
 
 /// Another environment.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
 //! What is written into entries that map nothing, and operations that are carried out several at a time.
 
-use crate::Error;
+use super::PageSource;
+use crate::page::{ALLOC_BOUND, INSERT_BOUND, SUPERPAGE_BOUND};
 use crate::registers::{Argument, Arguments};
+use crate::{Call, Error};
 
 /// What the libOS keeps in an entry that maps nothing: 63 bits of its own, which it reads back in its tables.
 /// Travels as it is.
@@ -95,3 +97,21 @@ pub struct Operation {
 }
 
 const _: () = assert!(size_of::<Operation>() == 64);
+
+impl Operation {
+    /// How many mappings a new page counts for, which may have to be zeroed.
+    pub const NEW_PAGE: u64 = INSERT_BOUND / ALLOC_BOUND;
+    /// How many mappings a superpage counts for, whose pages are all looked at, even if it is refused then.
+    pub const SUPERPAGE: u64 = INSERT_BOUND / SUPERPAGE_BOUND;
+
+    /// How many mappings an operation counts for that was carried out as `call` with these arguments after the
+    /// space, and came to `done`. At least one, whatever came of it.
+    pub fn weight(call: Option<Call>, arguments: [u64; 5], done: u64) -> u64 {
+        let [_, source, _, count, _] = arguments;
+        match call {
+            Some(Call::insert_superpage) => count.clamp(1, SUPERPAGE_BOUND) * Self::SUPERPAGE,
+            Some(Call::insert_pte) if PageSource::is_new(source) => done.max(1) * Self::NEW_PAGE,
+            _ => done.max(1),
+        }
+    }
+}

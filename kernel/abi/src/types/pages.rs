@@ -130,6 +130,12 @@ pub enum PageSource<'a> {
 impl PageSource<'_> {
     const NEW: u64 = 2;
 
+    /// Whether the first word of a source, if it is one, says that the pages are new.
+    #[inline(always)]
+    pub(super) const fn is_new(word: u64) -> bool {
+        word >> FORM_SHIFT >= Self::NEW
+    }
+
     /// This page and the ones that follow it, owned by the account that the caller draws on.
     #[inline(always)]
     pub const fn owned(first: PageNumber) -> Self {

@@ -216,3 +216,30 @@ proptest! {
         prop_assert_eq!(plus, (sum <= u128::from(u32::MAX)).then_some(sum));
     }
 }
+
+#[test]
+fn a_batch_is_bounded_by_what_its_operations_cost() {
+    use crate::Call;
+    use crate::page::{ALLOC_BOUND, BATCH_MAPPINGS, SUPERPAGE_BOUND};
+
+    let new = 3 << 56;
+    let weight =
+        |call, source, count, done| Operation::weight(Some(call), [0, source, 0, count, 0], done);
+    assert_eq!(weight(Call::insert_pte, 5, 9, 9), 9);
+    assert_eq!(
+        weight(Call::insert_pte, new, ALLOC_BOUND, ALLOC_BOUND),
+        BATCH_MAPPINGS
+    );
+    // Superpages cost what was asked for, even if the last page is the one that is refused.
+    assert_eq!(
+        weight(Call::insert_superpage, 5, SUPERPAGE_BOUND, 0),
+        BATCH_MAPPINGS
+    );
+    assert_eq!(
+        weight(Call::insert_superpage, 5, u64::MAX, 0),
+        BATCH_MAPPINGS
+    );
+    // What is refused at once has been looked at.
+    assert_eq!(weight(Call::remove_pte, 0, 0, 0), 1);
+    assert_eq!(Operation::weight(None, [0; 5], 0), 1);
+}

@@ -62,7 +62,7 @@ impl Kernel<'_> {
         })
     }
 
-    /// One operation: its reply, how many mappings it worked on, and whether it did all that it was to do.
+    /// One operation: its reply, how many mappings it counts for, and whether it did all that it was to do.
     fn carry_out(
         &mut self,
         space: Object<'_>,
@@ -74,7 +74,7 @@ impl Kernel<'_> {
             Some(Call::insert_pte | Call::insert_superpage) => arguments[3],
             Some(Call::remove_pte | Call::protect_pte) => arguments[1],
             Some(Call::pte_note) => 1,
-            _ => return (Reply::refusal(Error::Malformed), 0, false),
+            _ => return (Reply::refusal(Error::Malformed), 1, false),
         };
         let [a, b, c, d, e] = arguments;
         let space = space_word(space);
@@ -84,7 +84,8 @@ impl Kernel<'_> {
             return (reply, 1, good);
         }
         let done = reply.status >> 16;
-        (reply, done, good && done == count)
+        let weight = Operation::weight(call, arguments, done);
+        (reply, weight, good && done == count)
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) const SUITE: Suite = Suite {
 };
 
 /// Rounds of environments that yield to one another.
-const ROUNDS: u64 = 2_000;
+const ROUNDS: u64 = 500;
 
 /// All cores that came up.
 fn cores() -> core::ops::Range<u64> {
