@@ -25,8 +25,8 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
-use exopi_abi::domain::EnvironmentRecord;
-use exopi_abi::uarea::{UArea, UpcallClass};
+use exopi_abi::domain::{EnvironmentRecord, ObjectName};
+use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{exit, layout};
 use exopi_domains::Subject;
 
@@ -34,7 +34,7 @@ use crate::arch::core_data::{Core, CoreNumber};
 use crate::arch::exception::Cause;
 use crate::arch::tables::Processor;
 use crate::arch::uarea::OwnUArea;
-use crate::arch::{mmu, smp, switch, timer, upcall};
+use crate::arch::{context, mmu, smp, switch, timer, upcall};
 use crate::kernel::{self, Guard};
 use crate::{console, exposed, interrupts, power};
 
@@ -56,7 +56,7 @@ fn here() -> u8 {
 /// those that tell of its arguments: its u-area is a fresh page.
 pub fn begin(kernel: Guard, first: Subject, start: Start) -> ! {
     exposed::describe(|machine| machine.first_el0_ticks = timer::now());
-    take(&kernel, first);
+    take(first);
     let area = Core::uarea();
     area.write(OwnUArea::saved_x(0), layout::FIRST_ARGUMENTS);
     area.write(OwnUArea::saved_x(1), start.argument_bytes);
@@ -91,17 +91,16 @@ pub fn sweep() {
     sweep_under(&mut kernel::lock());
 }
 
-/// For the calls that change what the kernel keeps of their caller while it runs: the account that it draws
-/// on, and whether it is debugged.
-pub fn renew(kernel: &Guard) {
+/// For the calls that change what the kernel keeps of an environment, which can be their caller: the account that it
+/// draws on, and whether it is debugged.
+pub fn renew(kernel: &Guard, name: ObjectName) {
+    if let Some(context) = context::of(name.index) {
+        context.renew(kernel);
+    }
     let caller = Core::caller();
-    if let (Some(subject), Some(record)) = (
-        kernel.subject(caller.name.index, caller.core),
-        record(kernel, &caller),
-    ) {
-        let debugged = record.debugged != 0;
-        Core::renew(subject, debugged);
-        if !debugged {
+    if name == caller.name {
+        Core::renew();
+        if record(kernel, &caller).is_none_or(|record| record.debugged == 0) {
             switch::forget_steps();
         }
     }
@@ -156,14 +155,12 @@ fn record<'k>(kernel: &'k Guard, subject: &Subject) -> Option<&'k EnvironmentRec
 }
 
 /// Makes `subject` the one that has this core: its space, its u-area, its registers that are in no frame.
-fn take(kernel: &Guard, subject: Subject) {
+fn take(subject: Subject) {
     mmu::enter_space(&subject.space);
     // Whoever runs by the records has one.
-    if let Some(record) = record(kernel, &subject) {
-        let frame = exopi_abi::PageNumber::new(record.uarea);
-        let uarea = mmu::linear_page(frame) as *mut UArea;
-        Core::take(subject, uarea, record.uarea_at, record.debugged != 0);
-        switch::take_registers(record.uarea_at);
+    if let Some(context) = context::of(subject.name.index) {
+        Core::take(context);
+        switch::take_registers();
     }
 }
 
@@ -184,7 +181,7 @@ fn go_on(mut kernel: Guard, subject: Subject) -> ! {
 
 /// Enters `subject`, which runs on this core by the records.
 fn enter(kernel: Guard, subject: Subject) -> ! {
-    take(&kernel, subject);
+    take(subject);
     go_on(kernel, subject)
 }
 
@@ -198,7 +195,7 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
         mmu::empty_lower_half();
     }
     Core::vacate();
-    kernel.left(&mut Processor, here());
+    kernel.left(&mut Processor, &subject);
     dispatch(kernel)
 }
 

@@ -6,6 +6,7 @@
 //!                + 0x00_2000   accounts      pages of RAM
 //!                + 0x01_2000   spaces        pages of RAM
 //!                + 0x01_a000   environments  pages of RAM
+//!                + 0x02_a000   lives         pages of RAM
 //!                + 0x20_0000   pages         the page array, 2 MiB blocks of RAM
 //! ```
 //!
@@ -21,7 +22,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use exopi_abi::VERSION;
 use exopi_abi::domain::{
-    AccountRecord, EnvironmentRecord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES, SpaceRecord,
+    AccountRecord, EnvironmentRecord, Life, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES, SpaceRecord,
 };
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
@@ -55,8 +56,9 @@ const DOMAINS_OFFSET: u64 = end(COUNTERS_SECTION);
 const ACCOUNTS: Section = section::<AccountRecord>(DOMAINS_OFFSET, MAX_ACCOUNTS);
 const SPACES: Section = section::<SpaceRecord>(end(ACCOUNTS), MAX_SPACES);
 const ENVIRONMENTS: Section = section::<EnvironmentRecord>(end(SPACES), MAX_ENVIRONMENTS);
+const LIVES: Section = section::<Life>(end(ENVIRONMENTS), MAX_ENVIRONMENTS);
 /// Bytes of RAM that the records of accounts, spaces and environments take: whole pages.
-pub const DOMAINS_BYTES: u64 = end(ENVIRONMENTS) - DOMAINS_OFFSET;
+pub const DOMAINS_BYTES: u64 = end(LIVES) - DOMAINS_OFFSET;
 /// Where the page array begins in the region.
 const PAGES_OFFSET: u64 = BLOCK;
 const _: () = assert!(DOMAINS_OFFSET + DOMAINS_BYTES <= PAGES_OFFSET);
@@ -88,6 +90,7 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
     accounts: ACCOUNTS,
     spaces: SPACES,
     environments: ENVIRONMENTS,
+    lives: LIVES,
     pages: section::<PageRecord>(PAGES_OFFSET, 0),
     archive: File {
         first_page: 0,
@@ -197,6 +200,8 @@ pub struct Records {
     pub spaces: &'static mut [SpaceRecord],
     /// Environments.
     pub environments: &'static mut [EnvironmentRecord],
+    /// What becomes of them.
+    pub lives: &'static [Life],
     /// Frames.
     pub pages: &'static mut [PageRecord],
 }
@@ -237,11 +242,14 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
     // SAFETY: as above.
     let environments = unsafe { records(domain(ENVIRONMENTS), MAX_ENVIRONMENTS) };
     // SAFETY: as above.
+    let lives = unsafe { records(domain(LIVES), MAX_ENVIRONMENTS) };
+    // SAFETY: as above.
     let pages = unsafe { records(places.pages.start, places.frames) };
     Records {
         accounts,
         spaces,
         environments,
+        lives,
         pages,
     }
 }

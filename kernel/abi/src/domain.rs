@@ -1,4 +1,5 @@
 //! Records of accounts, spaces and environments: who pays, where, and who runs. They are exposed.
+//! What changes of an environment as it runs is in its [`Life`], beside its record.
 //!
 //! ```text
 //!   account  <-- parent -- account            what may be used; carved out of the parent's
@@ -10,10 +11,14 @@
 //! A record's place in its table is the object's index. A record whose epoch is [`Epoch::NONE`] is free, and
 //! all its other fields are zero.
 
+mod life;
+
 use crate::Error;
 use crate::capability::{Epoch, Identity};
 use crate::page::Owner;
 use crate::registers::{Argument, Arguments, Value};
+
+pub use life::{EnvironmentState, Life, LifeWord};
 
 /// Most accounts at a time.
 pub const MAX_ACCOUNTS: usize = 1024;
@@ -109,48 +114,7 @@ impl SpaceRecord {
     };
 }
 
-/// What becomes of an environment.
-///
-/// ```text
-///   create --> Stopped --run--> Ready --its turn--> Running --yield--> Ready
-///                 ^               |                    |
-///                 +-----stop------+--------stop--------+--fault, no handler--> Suspended --stop--> Stopped
-///
-///   any of them --destroy--> Dying --> gone
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum EnvironmentState {
-    /// There is none.
-    Free = 0,
-    /// It has no core to run on.
-    Stopped = 1,
-    /// It waits for its turn on a core.
-    Ready = 2,
-    /// It runs on a core.
-    Running = 3,
-    /// It took an upcall that could not be delivered, and does not run until somebody has mended it.
-    Suspended = 4,
-    /// It is being destroyed.
-    Dying = 5,
-}
-
-impl EnvironmentState {
-    /// The state with this code.
-    pub const fn from_code(code: u8) -> Option<Self> {
-        Some(match code {
-            0 => Self::Free,
-            1 => Self::Stopped,
-            2 => Self::Ready,
-            3 => Self::Running,
-            4 => Self::Suspended,
-            5 => Self::Dying,
-            _ => return None,
-        })
-    }
-}
-
-/// An environment, as far as everybody may know.
+/// An environment, as far as everybody may know. What becomes of it is in its [`Life`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct EnvironmentRecord {
@@ -162,16 +126,12 @@ pub struct EnvironmentRecord {
     pub bound: Owner,
     /// Index of its space.
     pub space: u16,
-    /// What becomes of it.
-    pub state: EnvironmentState,
-    /// The core that it runs on or waits for; 255 for none.
-    pub core: u8,
     /// 1 if it may be debugged: single steps are delivered to it.
     pub debugged: u8,
     /// Which notice tells its keeper, 0 to 31.
     pub keeper_bit: u8,
-    /// The next one that waits for the same core; `u16::MAX` for none.
-    pub next: u16,
+    /// For the kernel's use.
+    pub queue: u32,
     /// The [`ObjectName::word`] of its keeper; 0 for none.
     pub keeper: u64,
     /// The frame of its u-area.
@@ -180,8 +140,8 @@ pub struct EnvironmentRecord {
     pub notices: u32,
     /// Where it sees its u-area.
     pub uarea_at: u64,
-    /// How often it was given a core.
-    pub dispatches: u64,
+    /// Zero.
+    pub reserved: u64,
 }
 
 impl EnvironmentRecord {
@@ -191,20 +151,15 @@ impl EnvironmentRecord {
         account: Owner::NOBODY,
         bound: Owner::NOBODY,
         space: 0,
-        state: EnvironmentState::Free,
-        core: 0,
         debugged: 0,
         keeper_bit: 0,
-        next: 0,
+        queue: 0,
         keeper: 0,
         uarea: 0,
         notices: 0,
         uarea_at: 0,
-        dispatches: 0,
+        reserved: 0,
     };
-
-    /// On no core.
-    pub const NOWHERE: u8 = u8::MAX;
 }
 
 const _: () = {

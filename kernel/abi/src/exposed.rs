@@ -6,6 +6,7 @@
 //!   + accounts    the records of accounts, by index
 //!   + spaces      the records of spaces, by index
 //!   + environments  the records of environments, by index
+//!   + lives       what becomes of environments, by index
 //!   + pages       the page array: one PageRecord for each frame, from frame 0 on
 //! ```
 //!
@@ -90,6 +91,8 @@ pub struct Header {
     pub spaces: Section,
     /// Records of [`EnvironmentRecord`](crate::domain::EnvironmentRecord).
     pub environments: Section,
+    /// Records of [`Life`](crate::domain::Life), one for each environment.
+    pub lives: Section,
     /// Records of [`PageRecord`].
     pub pages: Section,
     /// The boot image's archive of programs ([`boot`](crate::boot)). At boot its pages are the first account's,

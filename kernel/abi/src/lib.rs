@@ -45,4 +45,4 @@ pub use types::{
 };
 
 /// Version of everything in this crate; raised with every change that a program could notice.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;

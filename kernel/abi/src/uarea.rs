@@ -27,11 +27,17 @@ pub enum UpcallClass {
     /// Something happened elsewhere: bits tell what. Asynchronous: it comes between two instructions,
     /// and can be masked.
     Notice = 1,
+    /// Epilogue: the slice is at its end, and the environment saves what it likes before it gives the core away.
+    SliceEnd = 2,
+    /// Prologue: a slice begins, and the environment goes on as it likes.
+    SliceBegin = 3,
+    /// A protected control transfer comes in.
+    Pct = 4,
 }
 
 impl UpcallClass {
     /// How many classes there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 5;
 }
 
 impl Argument for UpcallClass {
@@ -42,6 +48,9 @@ impl Argument for UpcallClass {
         match from.take() {
             0 => Ok(Self::Fault),
             1 => Ok(Self::Notice),
+            2 => Ok(Self::SliceEnd),
+            3 => Ok(Self::SliceBegin),
+            4 => Ok(Self::Pct),
             _ => Err(Error::Malformed),
         }
     }

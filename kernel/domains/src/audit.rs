@@ -6,7 +6,7 @@ use std::vec::Vec;
 use exopi_abi::PageNumber;
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{
-    AccountRecord, EnvironmentRecord, EnvironmentState, Resource, SpaceRecord,
+    AccountRecord, EnvironmentRecord, EnvironmentState, LifeWord, Resource, SpaceRecord,
 };
 use exopi_abi::page::{FrameType, Owner};
 use exopi_pages::{Hardware, audit};
@@ -215,7 +215,9 @@ impl Domains<'_> {
     fn check_environments(&self) -> Result<(), Violation> {
         for (index, record) in (0..).zip(self.environments.iter()) {
             let free = record.epoch == 0;
-            if free && *record != EnvironmentRecord::FREE {
+            let word = self.life(index);
+            let names = word.epoch().bits() == record.epoch && word.is_free() == free;
+            if !names || free && *record != EnvironmentRecord::FREE {
                 return Err(Violation::Residue(index));
             }
             if free != self.free_environments.contains(index) {
@@ -235,18 +237,20 @@ impl Domains<'_> {
                 })
                 .count();
             let runs = self.cores.iter().position(|core| core.running == index);
-            use EnvironmentState::{Dying, Free, Ready, Running, Stopped, Suspended};
-            let placed = match record.state {
-                Free => false,
-                Ready => queued == 1 && runs.is_none(),
-                Running | Dying => queued == 0 && runs == Some(record.core.into()),
-                Stopped | Suspended => match record.core {
-                    EnvironmentRecord::NOWHERE => queued == 0 && runs.is_none(),
-                    core => queued == 0 && runs == Some(core.into()),
-                },
+            use EnvironmentState::{
+                Asleep, Calling, Dying, Free, Ready, Running, Stopped, Suspended,
             };
-            let unlinked = record.state == Ready || record.next == NOBODY;
-            if !uarea || !placed || !unlinked || record.keeper_bit > 31 || record.debugged > 1 {
+            let there = runs == word.core().map(usize::from);
+            let waits = usize::from(word.state() == Ready);
+            let placed = match word.state() {
+                Free => false,
+                Running | Dying => runs.is_some(),
+                Ready | Asleep | Calling | Stopped | Suspended => true,
+            };
+            let placed = placed && there && queued == waits && record.queue >> 16 <= 4;
+            let placed = placed && (record.queue == 0) == (queued == 0);
+            let told = word.has(LifeWord::ATTENTION) == (record.notices != 0);
+            if !uarea || !placed || !told || record.keeper_bit > 31 || record.debugged > 1 {
                 return Err(Violation::Environment(index));
             }
         }
@@ -259,13 +263,13 @@ impl Domains<'_> {
         let mut queue = Vec::new();
         let mut at = place.head;
         while at != NOBODY {
-            let record = self.environment(at)?;
-            let waits = record.state == EnvironmentState::Ready && record.core == core;
+            let waiting = self.waiting(at)?;
+            let waits = self.life(at).state() == EnvironmentState::Ready && waiting.core == core;
             if !waits || queue.contains(&at) {
                 return None;
             }
             queue.push(at);
-            at = record.next;
+            at = waiting.next;
         }
         (place.tail == queue.last().copied().unwrap_or(NOBODY)).then_some(queue)
     }

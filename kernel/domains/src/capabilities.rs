@@ -81,7 +81,7 @@ impl Domains<'_> {
             }
             Kind::Environment => {
                 let record = self.environment(index)?;
-                let lives = record.state != EnvironmentState::Dying;
+                let lives = self.life(index).state() != EnvironmentState::Dying;
                 (record.account == by.owner).then_some((record.epoch, lives))
             }
             _ => {

@@ -4,15 +4,15 @@
 //!            head                    tail
 //!   core ---> Ready --next--> Ready --next--> Ready          FIFO, threaded through the records
 //!     |
-//!     +-- running: the environment that has the core until `left`, whatever its record says by then
+//!     +-- running: the environment that has the core until `left`, whatever its word says by then
 //! ```
 //!
 //! An environment that runs is taken off its core by its own kernel entry alone. So who wants it stopped or
-//! dead changes its *state* and leaves its *core*: "Stopped, on core 2" is one that has still to come out of user
-//! mode there, and [`Domains::left`] makes it "Stopped, nowhere". Meanwhile it can make calls as before, nobody
-//! else can have it, and who asks is told that it is busy.
+//! dead changes the *state* in its word ([`Lives`](crate::Lives)) and leaves the *core*: "Stopped, on core 2" is one
+//! that has still to come out of user mode there, and [`Domains::left`] makes it "Stopped, nowhere". Meanwhile it can
+//! make calls as before, nobody else can have it, and who asks is told that it is busy.
 
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState};
+use exopi_abi::domain::EnvironmentState;
 use exopi_abi::exposed::MAX_CORES;
 use exopi_pages::Hardware;
 
@@ -24,6 +24,7 @@ pub(crate) const NOBODY: u16 = u16::MAX;
 /// What is kept of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Core {
+    /// Whom [`Domains::next`] gave it to. Without the lock, that one may have handed it on.
     pub(crate) running: u16,
     pub(crate) head: u16,
     pub(crate) tail: u16,
@@ -37,58 +38,65 @@ impl Core {
     };
 }
 
-/// Whether an environment has a core and must come out of user mode before anything is done with it.
-pub(crate) fn has_core(record: &EnvironmentRecord) -> bool {
-    record.state != EnvironmentState::Ready && record.core != EnvironmentRecord::NOWHERE
+/// `queue` of a record: the core that it waits for, and who comes after it.
+///
+/// ```text
+///   31      16 15     0
+///   | core + 1 | next  |     0: it waits for none
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) core: u8,
+    pub(crate) next: u16,
+}
+
+impl Waiting {
+    const fn word(self) -> u32 {
+        (self.core as u32 + 1) << 16 | self.next as u32
+    }
 }
 
 impl Domains<'_> {
     /// Gives `core`, which nobody has, to the one that has waited for it longest. `None` if nobody waits, or if
     /// somebody still has it.
     pub fn next(&mut self, core: u8) -> Option<Subject> {
-        let place = self.core(core)?;
-        if place.running != NOBODY {
+        if self.core(core)?.running != NOBODY {
             return None;
         }
-        let index = place.head;
-        let next = self.environment(index)?.next;
-        self.update_core(core, |place| {
-            place.running = index;
-            place.head = next;
-            if next == NOBODY {
-                place.tail = NOBODY;
+        // Each turn makes the queue shorter.
+        loop {
+            let index = self.core(core)?.head;
+            let waiting = self.waiting(index)?;
+            self.update_core(core, |place| {
+                place.head = waiting.next;
+                if waiting.next == NOBODY {
+                    place.tail = NOBODY;
+                }
+            });
+            self.update_environment(index, |record| record.queue = 0);
+            if self.lives.claim(index, core).is_ok() {
+                self.update_core(core, |place| place.running = index);
+                return self.subject(index, core);
             }
-        });
-        self.update_environment(index, |record| {
-            record.state = EnvironmentState::Running;
-            record.next = NOBODY;
-            record.dispatches = record.dispatches.wrapping_add(1);
-        });
-        self.subject(index, core)
+        }
     }
 
-    /// The environment that had `core` has come out of user mode, its registers are in its u-area, and the core
-    /// is in no space any more or goes to the next one at once. Nothing happens if nobody had it.
+    /// `by`, which had its core, has come out of user mode, its registers are in its u-area, and the core
+    /// is in no space any more or goes to the next one at once.
     ///
     /// One that was to stop is stopped from now on; one that was to die is gone, and if it was the last in its
     /// space, a first step is made to take that apart.
-    pub fn left<H: Hardware>(&mut self, hw: &mut H, core: u8) {
-        let Some(index) = self.core(core).map(|place| place.running) else {
+    pub fn left<H: Hardware>(&mut self, hw: &mut H, by: &Subject) {
+        self.update_core(by.core, |place| place.running = NOBODY);
+        let index = by.name.index;
+        if self.life(index).state() != EnvironmentState::Dying {
+            let _ = self.lives.left(index);
             return;
-        };
-        self.update_core(core, |place| place.running = NOBODY);
-        match self.environment(index).map(|record| record.state) {
-            Some(EnvironmentState::Dying) => {
-                let _ = self.end_environment(hw, index);
-                // Whoever had to wait for this goes on.
-                if self.is_ending() {
-                    self.interrupt_idle();
-                }
-            }
-            Some(EnvironmentState::Ready) | None => {}
-            Some(_) => self.update_environment(index, |record| {
-                record.core = EnvironmentRecord::NOWHERE;
-            }),
+        }
+        let _ = self.end_environment(hw, index);
+        // Whoever had to wait for this goes on.
+        if self.is_ending() {
+            self.interrupt_idle();
         }
     }
 
@@ -96,8 +104,7 @@ impl Domains<'_> {
     /// given its core away. If not, the kernel saves its state, and tells [`Domains::left`].
     #[inline]
     pub fn runs(&self, by: &Subject) -> bool {
-        self.environment(by.name.index)
-            .is_some_and(|record| record.state == EnvironmentState::Running)
+        self.lives.runs(by.name)
     }
 
     /// Whether somebody waits for `core`.
@@ -143,11 +150,31 @@ impl Domains<'_> {
         }
     }
 
+    /// The place in a queue of the environment at `index`, if it has one.
+    pub(crate) fn waiting(&self, index: u16) -> Option<Waiting> {
+        let word = self.environment(index)?.queue;
+        let core = (word >> 16).checked_sub(1)?;
+        Some(Waiting {
+            core: core as u8,
+            next: word as u16,
+        })
+    }
+
+    fn set_waiting(&mut self, index: u16, waiting: Waiting) {
+        self.update_environment(index, |record| record.queue = waiting.word());
+    }
+
+    fn set_next(&mut self, index: u16, next: u16) {
+        if let Some(waiting) = self.waiting(index) {
+            self.set_waiting(index, Waiting { next, ..waiting });
+        }
+    }
+
     /// Lets an environment wait for `core` behind all others.
     pub(crate) fn wait_last(&mut self, core: u8, index: u16) {
-        self.ready(core, index, NOBODY);
+        self.set_waiting(index, Waiting { core, next: NOBODY });
         let tail = self.core(core).map_or(NOBODY, |place| place.tail);
-        self.update_environment(tail, |record| record.next = index);
+        self.set_next(tail, index);
         self.update_core(core, |place| {
             if place.tail == NOBODY {
                 place.head = index;
@@ -158,8 +185,8 @@ impl Domains<'_> {
 
     /// Lets an environment wait for `core` before all others.
     pub(crate) fn wait_first(&mut self, core: u8, index: u16) {
-        let head = self.core(core).map_or(NOBODY, |place| place.head);
-        self.ready(core, index, head);
+        let next = self.core(core).map_or(NOBODY, |place| place.head);
+        self.set_waiting(index, Waiting { core, next });
         self.update_core(core, |place| {
             if place.head == NOBODY {
                 place.tail = index;
@@ -168,32 +195,23 @@ impl Domains<'_> {
         });
     }
 
-    fn ready(&mut self, core: u8, index: u16, next: u16) {
-        self.update_environment(index, |record| {
-            record.state = EnvironmentState::Ready;
-            record.core = core;
-            record.next = next;
-        });
-    }
-
-    /// Takes an environment that waits out of its core's queue. Its state is the caller's to change.
+    /// Takes an environment out of its queue, if it is in one.
     pub(crate) fn wait_no_more(&mut self, index: u16) {
-        let Some(record) = self.environment(index).copied() else {
+        let Some(Waiting { core, next }) = self.waiting(index) else {
             return;
         };
         let mut previous = NOBODY;
-        let mut at = self.core(record.core).map_or(NOBODY, |place| place.head);
+        let mut at = self.core(core).map_or(NOBODY, |place| place.head);
         // No queue is longer than the table, whatever it looks like.
         for _ in 0..self.environments.len() {
             if at == index || at == NOBODY {
                 break;
             }
             previous = at;
-            at = self.environment(at).map_or(NOBODY, |record| record.next);
+            at = self.waiting(at).map_or(NOBODY, |waiting| waiting.next);
         }
-        let next = record.next;
-        self.update_environment(previous, |before| before.next = next);
-        self.update_core(record.core, |place| {
+        self.set_next(previous, next);
+        self.update_core(core, |place| {
             if place.head == index {
                 place.head = next;
             }
@@ -201,6 +219,6 @@ impl Domains<'_> {
                 place.tail = previous;
             }
         });
-        self.update_environment(index, |record| record.next = NOBODY);
+        self.update_environment(index, |record| record.queue = 0);
     }
 }

@@ -22,11 +22,10 @@
 mod phases;
 
 use exopi_abi::capability::{AccountRights, EnvironmentRights};
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, Resource};
+use exopi_abi::domain::{EnvironmentRecord, LifeWord, Resource};
 use exopi_abi::{Error, PageNumber, Progress};
 use exopi_pages::{Hardware, Step};
 
-use crate::cores::has_core;
 use crate::spaces::progress;
 use crate::{Domains, Subject, Target};
 use phases::{Cursor, Next, Phase};
@@ -67,14 +66,13 @@ impl Domains<'_> {
             Ok(index) => index,
             Err(error) => return Progress::refused(error),
         };
-        if index == by.name.index {
-            self.doom(index);
-            return progress(Step::Done);
-        }
-        if self.blocks(index) {
-            self.doom(index);
-            self.interrupt_environment(index);
-            return Progress::refused(Error::Busy);
+        match self.doom(index) {
+            Some(_) if index == by.name.index => return progress(Step::Done),
+            Some(core) => {
+                self.interrupt(core);
+                return Progress::refused(Error::Busy);
+            }
+            None => {}
         }
         progress(self.end_environment(hw, index).unwrap_or(Step::Done))
     }
@@ -141,34 +139,24 @@ impl Domains<'_> {
         false
     }
 
-    /// Whether an environment must leave a core before it can be taken apart.
-    fn blocks(&self, index: u16) -> bool {
-        self.environment(index).is_some_and(has_core)
+    /// Marks an environment: if a core has it, which is told, it dies when it leaves that, and if none has, it is
+    /// the caller's to end.
+    fn doom(&self, index: u16) -> Option<u8> {
+        let before = self.lives.doom(index);
+        before.ok().and_then(LifeWord::core)
     }
 
-    /// Marks an environment that has a core: it dies when it leaves it.
-    fn doom(&mut self, index: u16) {
-        self.update_environment(index, |record| record.state = EnvironmentState::Dying);
-    }
-
-    fn interrupt_environment(&mut self, index: u16) {
-        if let Some(core) = self.environment(index).map(|record| record.core) {
-            self.interrupt(core);
-        }
-    }
-
-    /// Ends an environment that has no core, tells its keeper, and if it was the last in its space, begins to take
+    /// Ends an environment that is doomed and has no core any more, tells its keeper, and if it was the last in its space, begins to take
     /// that apart; gives how far that came.
     pub(crate) fn end_environment<H: Hardware>(&mut self, hw: &mut H, index: u16) -> Option<Step> {
         let record = self.environment(index).copied()?;
-        if record.state == EnvironmentState::Ready {
-            self.wait_no_more(index);
-        }
+        self.wait_no_more(index);
         let _ = self.tell_keeper(index);
         let uarea = PageNumber::new(record.uarea);
         // It is one as long as its environment lives, so that nothing is refused.
         let _ = self.pages.remove_uarea(hw, &mut self.epochs, uarea);
         self.update_environment(index, |record| *record = EnvironmentRecord::FREE);
+        self.lives.end(index);
         self.free_environments.insert(index);
         self.release(record.account, Resource::Environments, 1);
         let mut last = false;

@@ -15,7 +15,7 @@ use exopi_abi::{Error, PageNumber, VirtAddr};
 use exopi_cap::Epochs;
 use exopi_pages::Hardware;
 
-use crate::cores::{NOBODY, has_core};
+use crate::cores::NOBODY;
 use crate::subject::{epoch_of, lasting};
 use crate::{Domains, Subject, Target};
 
@@ -73,15 +73,14 @@ impl Domains<'_> {
                 account: by.owner,
                 bound: by.owner,
                 space: place,
-                state: EnvironmentState::Stopped,
-                core: EnvironmentRecord::NOWHERE,
-                next: NOBODY,
                 uarea: uarea.get(),
                 uarea_at: at.get(),
                 ..EnvironmentRecord::FREE
             }
         });
-        Ok(ObjectName { index, epoch })
+        let name = ObjectName { index, epoch };
+        self.lives.begin(name);
+        Ok(name)
     }
 
     /// Lets an environment wait for a core as the row `env_run` of the call table says.
@@ -96,15 +95,12 @@ impl Domains<'_> {
         environment: Target<'_>,
         core: u64,
     ) -> Result<(), Error> {
-        let (index, record) =
-            self.live_environment(by, environment, EnvironmentRights::SCHEDULE)?;
+        let (index, _) = self.live_environment(by, environment, EnvironmentRights::SCHEDULE)?;
         let core = match u8::try_from(core) {
             Ok(number) if number < self.core_count => number,
             _ => return Err(Error::OutOfRange),
         };
-        if record.state != EnvironmentState::Stopped || has_core(record) {
-            return Err(Error::NotReady);
-        }
+        self.lives.run(index).map_err(|_| Error::NotReady)?;
         self.wait_last(core, index);
         if self.core(core).is_some_and(|place| place.running == NOBODY) {
             self.interrupt(core);
@@ -120,23 +116,16 @@ impl Domains<'_> {
     /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`]; [`Error::Busy`] of one that has another
     /// core, which is interrupted.
     pub fn env_stop(&mut self, by: &Subject, environment: Target<'_>) -> Result<(), Error> {
-        let (index, record) =
-            self.live_environment(by, environment, EnvironmentRights::SCHEDULE)?;
-        let (busy, core) = (has_core(record), record.core);
-        if record.state == EnvironmentState::Ready {
-            self.wait_no_more(index);
-        }
-        self.update_environment(index, |record| {
-            record.state = EnvironmentState::Stopped;
-            if !busy {
-                record.core = EnvironmentRecord::NOWHERE;
+        let (index, _) = self.live_environment(by, environment, EnvironmentRights::SCHEDULE)?;
+        let before = self.lives.stop(index).map_err(|_| Error::Stale)?;
+        self.wait_no_more(index);
+        match before.core() {
+            Some(core) if index != by.name.index => {
+                self.interrupt(core);
+                Err(Error::Busy)
             }
-        });
-        if busy && index != by.name.index {
-            self.interrupt(core);
-            return Err(Error::Busy);
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Gives the caller's core away as the row `env_yield` of the call table says: it waits behind all others,
@@ -151,8 +140,9 @@ impl Domains<'_> {
             Target::Own if !self.waits(by.core) => return Ok(()),
             Target::Own => None,
             _ => {
-                let (index, record) = self.live_environment(by, to, EnvironmentRights::SCHEDULE)?;
-                if record.state != EnvironmentState::Ready || record.core != by.core {
+                let (index, _) = self.live_environment(by, to, EnvironmentRights::SCHEDULE)?;
+                let waits = self.waiting(index).map(|waiting| waiting.core);
+                if !self.lives.is_ready(index) || waits != Some(by.core) {
                     return Err(Error::NotReady);
                 }
                 Some(index)
@@ -163,8 +153,9 @@ impl Domains<'_> {
             self.wait_first(by.core, to);
         }
         // One that was to stop or to die does that instead of waiting.
-        if self.runs(by) {
-            self.wait_last(by.core, by.name.index);
+        let me = by.name.index;
+        if self.lives.give_up(me, EnvironmentState::Ready).is_ok() {
+            self.wait_last(by.core, me);
         }
         Ok(())
     }
@@ -174,13 +165,9 @@ impl Domains<'_> {
     /// environment, and nobody keeps it.
     pub fn suspended(&mut self, by: &Subject) -> bool {
         let index = by.name.index;
-        let Some(state) = self.environment(index).map(|record| record.state) else {
-            return true;
-        };
-        if state == EnvironmentState::Dying {
+        if self.lives.suspend(index).is_err() {
             return true;
         }
-        self.update_environment(index, |record| record.state = EnvironmentState::Suspended);
         self.tell_keeper(index) || by.name != self.first
     }
 
@@ -209,7 +196,7 @@ impl Domains<'_> {
         Ok(())
     }
 
-    /// Lets an environment be debugged or not as the row `env_debug` of the call table says.
+    /// Lets an environment be debugged or not as the row `env_debug` of the call table says; gives its name.
     ///
     /// # Errors
     /// In the order in which they are looked for: of a capability [`Error::WrongKind`],
@@ -220,17 +207,18 @@ impl Domains<'_> {
         by: &Subject,
         environment: Target<'_>,
         on: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<ObjectName, Error> {
         let rights = EnvironmentRights::WRITE_STATE;
         let (index, record) = self.live_environment(by, environment, rights)?;
+        let epoch = epoch_of(record.epoch);
         if on > 1 {
             return Err(Error::Malformed);
         }
-        if has_core(record) && index != by.name.index {
+        if self.life(index).core().is_some() && index != by.name.index {
             return Err(Error::Busy);
         }
         self.update_environment(index, |record| record.debugged = on as u8);
-        Ok(())
+        Ok(ObjectName { index, epoch })
     }
 
     /// What of a u-area the row `env_read` of the call table lets `by` read, into room for `length` bytes.
@@ -283,8 +271,8 @@ impl Domains<'_> {
         offset: u64,
         length: u64,
     ) -> Result<Window, Error> {
-        let (_, record) = self.live_environment(by, environment, rights)?;
-        if has_core(record) {
+        let (index, record) = self.live_environment(by, environment, rights)?;
+        if self.life(index).core().is_some() {
             return Err(Error::Busy);
         }
         if offset >= PAGE_SIZE {

@@ -7,7 +7,7 @@
 //! ```
 
 use exopi_abi::capability::Epoch;
-use exopi_abi::domain::{EnvironmentState, ObjectName, Resource};
+use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::page::Owner;
 use exopi_abi::{Error, PageNumber, PageSelect, VirtAddr};
 use exopi_pages::{Credit, Hardware};
@@ -85,6 +85,7 @@ impl Domains<'_> {
         };
         let first = self.env_create(hw, by, Target::Owned(name), uarea, at)?;
         self.first = first;
+        let _ = self.lives.run(first.index);
         self.wait_last(0, first.index);
         self.next(0).ok_or(Error::NotReady)
     }
@@ -105,7 +106,6 @@ impl Domains<'_> {
 
     /// Whether `name` is the first environment, and lives.
     pub fn is_first(&self, name: ObjectName) -> bool {
-        let record = self.environment(name.index);
-        name == self.first && record.is_some_and(|record| record.state != EnvironmentState::Dying)
+        name == self.first && self.lives(name)
     }
 }

@@ -11,7 +11,7 @@
 //!    space  <-- space -- environment          tables and mappings; what runs in them             spaces, environments
 //!                             ^
 //!                             | running, head .. tail
-//!                           core              who has it, who waits for it                       cores
+//!                           core              who has it, who waits for it                       cores, life
 //! ```
 //!
 //! # What always holds between two calls
@@ -21,8 +21,8 @@
 //!   allowed. So nobody's spending can be felt outside the account that it is drawn from.
 //! * A space has as many members as there are environments in it. It is dying if that number has come back to
 //!   zero, or somebody asked for its end; then nothing is mapped in it any more.
-//! * An environment is in at most one queue, once, and that is if it is Ready. It has a core if it is that
-//!   core's, and one that has a core is taken apart by nobody.
+//! * An environment is in at most one queue, once, and that is if it is Ready. What is done with one is
+//!   claimed by its word first ([`Lives`]), and one that has a core is taken apart by nobody.
 //! * What an account pays for lives no longer than the account. What others have of it (mappings of its pages,
 //!   environments in its spaces, the right to draw on it) ends with it.
 //! * A call that was refused has changed nothing, but for [`Error::Busy`](exopi_abi::Error::Busy), whose point is
@@ -57,6 +57,7 @@ mod cores;
 mod ends;
 mod environments;
 mod first;
+mod life;
 mod memory;
 mod notices;
 mod spaces;
@@ -66,8 +67,8 @@ mod tests;
 
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{
-    AccountRecord, EnvironmentRecord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES, ObjectName,
-    SpaceRecord,
+    AccountRecord, EnvironmentRecord, Life, LifeWord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES,
+    ObjectName, SpaceRecord,
 };
 use exopi_abi::exposed::MAX_CORES;
 use exopi_cap::Epochs;
@@ -78,6 +79,7 @@ use cores::Core;
 
 pub use capabilities::cap_narrow;
 pub use environments::{STATE_BOUND, Window};
+pub use life::Lives;
 pub use subject::{Subject, Target};
 
 /// Pages, accounts, spaces, environments and cores.
@@ -90,6 +92,7 @@ pub struct Domains<'m> {
     accounts: &'m mut [AccountRecord],
     spaces: &'m mut [SpaceRecord],
     environments: &'m mut [EnvironmentRecord],
+    lives: Lives<'m>,
     free_accounts: Bits,
     free_spaces: Bits,
     free_environments: Bits,
@@ -116,6 +119,7 @@ impl<'m> Domains<'m> {
             accounts: &mut [],
             spaces: &mut [],
             environments: &mut [],
+            lives: Lives::new(&[]),
             free_accounts: Bits::EMPTY,
             free_spaces: Bits::EMPTY,
             free_environments: Bits::EMPTY,
@@ -134,17 +138,20 @@ impl<'m> Domains<'m> {
     }
 
     /// Tables in which there is nobody yet, over `pages`, for a machine with `cores` cores. All records must be
-    /// free ones. What is beyond [`MAX_ACCOUNTS`], [`MAX_SPACES`], [`MAX_ENVIRONMENTS`] or [`MAX_CORES`] is left out.
+    /// free ones, and `lives` as many as `environments`. What is beyond [`MAX_ACCOUNTS`], [`MAX_SPACES`], [`MAX_ENVIRONMENTS`] or [`MAX_CORES`] is left out.
     pub fn new(
         pages: Pages<'m>,
         accounts: &'m mut [AccountRecord],
         spaces: &'m mut [SpaceRecord],
         environments: &'m mut [EnvironmentRecord],
+        lives: &'m [Life],
         cores: u8,
     ) -> Self {
         let (accounts, _) = accounts.split_at_mut(accounts.len().min(MAX_ACCOUNTS));
         let (spaces, _) = spaces.split_at_mut(spaces.len().min(MAX_SPACES));
-        let (environments, _) = environments.split_at_mut(environments.len().min(MAX_ENVIRONMENTS));
+        let most = environments.len().min(lives.len()).min(MAX_ENVIRONMENTS);
+        let (environments, _) = environments.split_at_mut(most);
+        let (lives, _) = lives.split_at(most);
         Self {
             pages,
             free_accounts: Bits::below(accounts.len()),
@@ -153,8 +160,21 @@ impl<'m> Domains<'m> {
             accounts,
             spaces,
             environments,
+            lives: Lives::new(lives),
             core_count: cores.min(MAX_CORES as u8),
             ..Self::none()
         }
+    }
+
+    /// The words of environments.
+    #[inline(always)]
+    pub const fn words(&self) -> Lives<'m> {
+        self.lives
+    }
+
+    /// What becomes of the environment at `index`; [`LifeWord::FREE`] if there is none.
+    #[inline(always)]
+    pub fn life(&self, index: u16) -> LifeWord {
+        self.lives.word(index)
     }
 }

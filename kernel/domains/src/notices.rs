@@ -15,10 +15,10 @@ impl Domains<'_> {
             return false;
         }
         self.update_environment(to.index, |record| record.notices |= bits);
-        if let Some(record) = self.environment(to.index)
-            && record.state == EnvironmentState::Running
+        if let Ok(word) = self.lives.attend(to.index)
+            && word.state() == EnvironmentState::Running
+            && let Some(core) = word.core()
         {
-            let core = record.core;
             self.interrupt(core);
         }
         true
@@ -28,6 +28,7 @@ impl Domains<'_> {
     pub fn take_notices(&mut self, index: u16) -> u32 {
         let bits = self.environment(index).map_or(0, |record| record.notices);
         self.update_environment(index, |record| record.notices = 0);
+        let _ = self.lives.calm(index);
         bits
     }
 

@@ -116,9 +116,7 @@ impl Domains<'_> {
     /// Whether there is an environment of this name, and it is not at its end. Who keeps a name, of the console's
     /// owner for instance, asks this before each use.
     pub fn lives(&self, name: ObjectName) -> bool {
-        self.environment(name.index).is_some_and(|record| {
-            epoch_of(record.epoch) == name.epoch && record.state != EnvironmentState::Dying
-        })
+        self.lives.lives(name)
     }
 
     /// The index of an environment, which may be at its end.
@@ -160,7 +158,9 @@ impl Domains<'_> {
     ) -> Result<(u16, &EnvironmentRecord), Error> {
         let index = self.any_environment(by, target, rights)?;
         match self.environment(index) {
-            Some(record) if record.state != EnvironmentState::Dying => Ok((index, record)),
+            Some(record) if self.life(index).state() != EnvironmentState::Dying => {
+                Ok((index, record))
+            }
             _ => Err(Error::Stale),
         }
     }

@@ -20,8 +20,8 @@ use exopi_domains::{Domains, Subject, Target};
 use exopi_pages::{Right, Source};
 
 use super::memory::Memory;
-use crate::arch::mmu;
 use crate::arch::tables::Processor;
+use crate::arch::{context, mmu};
 use crate::environment::Start;
 use crate::exposed;
 
@@ -215,6 +215,7 @@ pub(super) fn make(
         memory.accounts,
         memory.spaces,
         memory.environments,
+        memory.lives,
         cores,
     );
     let by = domains.make_first_space(&mut Processor, exposed::root_entry())?;
@@ -257,7 +258,9 @@ fn furnish(builder: &mut Builder, arguments: &[u8]) -> Result<Subject, Refusal> 
     let uarea = builder.page()?;
     let at = address(layout::FIRST_UAREA)?;
     let (domains, by) = (&mut builder.domains, &builder.by);
-    Ok(domains.make_first_environment(&mut Processor, by, uarea, at)?)
+    let first = domains.make_first_environment(&mut Processor, by, uarea, at)?;
+    context::fill(domains, first.name.index);
+    Ok(first)
 }
 
 /// Makes the archive's frames pages of `owner`'s, contents and all.

@@ -16,7 +16,7 @@ use core::ops::Range;
 
 use exopi_abi::PageNumber;
 use exopi_abi::boot::{ARCHIVE_HEADER_BYTES, ArchiveHeader, BootError};
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::File;
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
@@ -84,6 +84,8 @@ pub(super) struct Memory {
     pub spaces: &'static mut [SpaceRecord],
     /// Records of no environment.
     pub environments: &'static mut [EnvironmentRecord],
+    /// Words of no environment.
+    pub lives: &'static [Life],
 }
 
 /// Makes the page array and the records of domains, and shows them. The archive behind the image is
@@ -132,6 +134,7 @@ pub(super) fn describe(
         accounts: records.accounts,
         spaces: records.spaces,
         environments: records.environments,
+        lives: records.lives,
     })
 }
 

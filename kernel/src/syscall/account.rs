@@ -21,7 +21,7 @@ pub(super) fn create(
 pub(super) fn bind(by: &Subject, account: Target<'_>) -> Result<(), Error> {
     let mut kernel = lock();
     kernel.account_bind(by, account)?;
-    renew(&kernel);
+    renew(&kernel, by.name);
     Ok(())
 }
 

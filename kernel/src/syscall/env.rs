@@ -5,7 +5,7 @@ use exopi_abi::{Error, PageNumber, Progress, UserBytes, UserBytesMut, VirtAddr};
 use exopi_domains::{STATE_BOUND, Subject, Target};
 
 use crate::arch::tables::Processor;
-use crate::arch::{uarea, user};
+use crate::arch::{context, uarea, user};
 use crate::environment::{leave_if_dying, renew, settle, sweep};
 use crate::kernel::lock;
 
@@ -15,7 +15,10 @@ pub(super) fn create(
     uarea: PageNumber,
     at: VirtAddr,
 ) -> Result<ObjectName, Error> {
-    lock().env_create(&mut Processor, by, space, uarea, at)
+    let mut kernel = lock();
+    let name = kernel.env_create(&mut Processor, by, space, uarea, at)?;
+    context::fill(&kernel, name.index);
+    Ok(name)
 }
 
 pub(super) fn run(by: &Subject, environment: Target<'_>, core: u64) -> Result<(), Error> {
@@ -43,8 +46,8 @@ pub(super) fn keep(by: &Subject, environment: Target<'_>, bit: u64) -> Result<()
 
 pub(super) fn debug(by: &Subject, environment: Target<'_>, on: u64) -> Result<(), Error> {
     let mut kernel = lock();
-    kernel.env_debug(by, environment, on)?;
-    renew(&kernel);
+    let name = kernel.env_debug(by, environment, on)?;
+    renew(&kernel, name);
     Ok(())
 }
 

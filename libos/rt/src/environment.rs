@@ -12,7 +12,7 @@ use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
 use crate::capability::EnvironmentRights;
-use crate::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
+use crate::domain::{EnvironmentRecord, EnvironmentState, LifeWord, ObjectName};
 use crate::handle::{Environment, Owns, Space};
 use crate::uarea::{Frame, UArea};
 use crate::{Error, PageNumber, VirtAddr, exposed, local, stubs, wait};
@@ -92,8 +92,12 @@ impl Environment<'_> {
 
     /// What becomes of it; [`EnvironmentState::Free`] if it is gone.
     pub fn state(self) -> EnvironmentState {
-        self.record()
-            .map_or(EnvironmentState::Free, |record| record.state)
+        self.life().state()
+    }
+
+    /// Its word, of which its state is a part; [`LifeWord::FREE`] if it is gone.
+    pub fn life(self) -> LifeWord {
+        self.name().map_or(LifeWord::FREE, exposed::life)
     }
 
     /// Lets it wait for its turn on `core`, with the state in its u-area's `saved`.

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 pub use exopi_abi::exposed::{CoreCounters, Event, Header, MAGIC, Machine, Section};
 
-use crate::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
+use crate::domain::{AccountRecord, EnvironmentRecord, Life, LifeWord, ObjectName, SpaceRecord};
 use crate::page::PageRecord;
 use crate::{Call, PageNumber};
 
@@ -135,6 +135,29 @@ objects! {
     space, spaces, space_at: SpaceRecord, spaces;
     /// The record of an environment.
     environment, environments, environment_at: EnvironmentRecord, environments;
+}
+
+/// What changes of the environment at an index as it runs, whoever it is; `None` if there can be none.
+#[expect(unsafe_code, reason = "a place in the region becomes a reference")]
+pub fn live_at(index: u16) -> Option<&'static Life> {
+    let at = place(header().lives, index.into())? as *const Life;
+    // SAFETY: the record is inside the region; all its words are atomic.
+    Some(unsafe { &*at })
+}
+
+/// What becomes of the environment at an index; [`LifeWord::FREE`] if there is none.
+pub fn life_at(index: u16) -> LifeWord {
+    live_at(index).map_or(LifeWord::FREE, Life::load)
+}
+
+/// What becomes of an environment; [`LifeWord::FREE`] if it is gone, or never was.
+pub fn life(name: ObjectName) -> LifeWord {
+    let word = life_at(name.index);
+    if word.epoch() == name.epoch {
+        word
+    } else {
+        LifeWord::FREE
+    }
 }
 
 /// The counters of a core.

@@ -11,7 +11,10 @@
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::layout::PAGE_SIZE;
-use crate::uarea::{UArea, UpcallClass};
+use crate::uarea::UArea;
+
+/// How many classes of upcalls have handlers here: faults and notices, the first ones.
+pub(crate) const HANDLED: usize = 2;
 
 /// How many words there are for libraries and programs.
 pub const WORDS: usize = 16;
@@ -22,11 +25,11 @@ pub const WORDS: usize = 16;
 #[repr(C)]
 pub(crate) struct Local {
     /// What the trampolines call, by class; null for none.
-    pub(crate) functions: [AtomicPtr<()>; UpcallClass::COUNT],
+    pub(crate) functions: [AtomicPtr<()>; HANDLED],
     /// Rust handlers by class, which this crate's own functions call.
-    pub(crate) handlers: [AtomicPtr<()>; UpcallClass::COUNT],
+    pub(crate) handlers: [AtomicPtr<()>; HANDLED],
     /// First addresses above the handlers' stacks, by class; 0 for those of the program's first environment.
-    pub(crate) stacks: [AtomicU64; UpcallClass::COUNT],
+    pub(crate) stacks: [AtomicU64; HANDLED],
     /// The environment's name as a word; 0 if it has not been found out yet.
     pub(crate) name: AtomicU64,
     /// Not 0 while a panic is being told.

@@ -13,7 +13,7 @@ use core::fmt::{self, Write};
 use core::hash::Hasher;
 
 use exopi_abi::capability::{Epoch, Kind};
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_abi::page::{FrameType, NONE, PageRecord};
 use exopi_abi::{Call, Error, Reply};
 use heapless::Vec;
@@ -202,7 +202,10 @@ fn tell_record<W: World>(
             None => Ok(()),
         },
         _ => match world.environment(name.index) {
-            Some(record) => tell_environment(line, place, &record, names),
+            Some(record) => {
+                let word = world.life(name.index);
+                tell_environment(line, place, &record, word, names)
+            }
             None => Ok(()),
         },
     }
@@ -278,6 +281,7 @@ fn tell_environment(
     line: &mut Line,
     place: usize,
     record: &EnvironmentRecord,
+    word: LifeWord,
     names: &mut Names,
 ) -> fmt::Result {
     let epoch = names.tell_epoch(Epoch::from_low_bits(record.epoch));
@@ -286,12 +290,12 @@ fn tell_environment(
     let notices = if place > 0 { record.notices } else { 0 };
     write!(
         line,
-        "{epoch} {} {} {} {:?} {} {} {keeper} {} {} {notices:x} {:#x}",
+        "{epoch} {} {} {} {:?} {:?} {} {keeper} {} {} {notices:x} {:#x}",
         names.tell_owner(record.account),
         names.tell_owner(record.bound),
         names.tell_index(Kind::Space, record.space),
-        record.state,
-        record.core,
+        word.state(),
+        word.core(),
         record.debugged,
         record.keeper_bit,
         names.tell_page(record.uarea),

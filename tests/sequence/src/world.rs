@@ -3,7 +3,7 @@
 
 use exopi_abi::PageNumber;
 use exopi_abi::capability::{CAPABILITY_WORDS, Capability, Kind};
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_abi::page::{Owner, PageRecord};
 
 use crate::stage::slot_word;
@@ -19,6 +19,8 @@ pub trait World {
     fn space(&self, index: u16) -> Option<SpaceRecord>;
     /// The record of an environment.
     fn environment(&self, index: u16) -> Option<EnvironmentRecord>;
+    /// The word of an environment; that of none if there is none.
+    fn life(&self, index: u16) -> LifeWord;
     /// The level-3 entry for `at` in the environment's own space; 0 if there is no table.
     fn entry(&self, at: u64) -> u64;
     /// A word of the environment's store.

@@ -1,6 +1,6 @@
 //! How large a simulated machine is, and the records that its kernel keeps.
 
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::page::PageRecord;
 
 /// A simulated machine, as it is at boot.
@@ -60,6 +60,7 @@ pub struct Storage {
     pub(crate) accounts: Vec<AccountRecord>,
     pub(crate) spaces: Vec<SpaceRecord>,
     pub(crate) environments: Vec<EnvironmentRecord>,
+    pub(crate) lives: Vec<Life>,
 }
 
 impl Storage {
@@ -70,6 +71,7 @@ impl Storage {
             accounts: vec![AccountRecord::default(); board.accounts],
             spaces: vec![SpaceRecord::FREE; board.spaces],
             environments: vec![EnvironmentRecord::FREE; board.environments],
+            lives: vec![Life::default(); board.environments],
         }
     }
 }

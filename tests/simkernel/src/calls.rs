@@ -381,7 +381,7 @@ impl Calls for Kernel<'_> {
 
     fn env_debug(&mut self, environment: Object<'_>, on: u64) -> Result<(), Error> {
         self.with_object(environment, |domains, _, by, environment| {
-            domains.env_debug(by, environment, on)
+            domains.env_debug(by, environment, on).map(|_| ())
         })
     }
 

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::page::PageRecord;
 use exopi_abi::{Calls, PageNumber, VERSION, host};
@@ -29,6 +29,7 @@ struct Region {
     accounts: [AccountRecord; OBJECTS],
     spaces: [SpaceRecord; OBJECTS],
     environments: [EnvironmentRecord; OBJECTS],
+    lives: [Life; OBJECTS],
     pages: [PageRecord; PAGES],
 }
 
@@ -126,6 +127,7 @@ impl Region {
                 offset_of!(Self, environments),
                 board.environments.min(OBJECTS),
             ),
+            lives: section::<Life>(offset_of!(Self, lives), board.environments.min(OBJECTS)),
             pages: section::<PageRecord>(
                 offset_of!(Self, pages),
                 (board.frames as usize).min(PAGES),
@@ -151,6 +153,7 @@ impl Region {
             accounts: [AccountRecord::default(); OBJECTS],
             spaces: [SpaceRecord::FREE; OBJECTS],
             environments: [EnvironmentRecord::FREE; OBJECTS],
+            lives: [const { Life::FREE }; OBJECTS],
             pages: [PageRecord::KERNEL; PAGES],
         })
     }
@@ -166,6 +169,9 @@ impl Region {
         for (record, index) in self.environments.iter_mut().zip(0..) {
             let found = domains.environment(index).copied();
             *record = found.unwrap_or(EnvironmentRecord::FREE);
+        }
+        for (life, index) in self.lives.iter_mut().zip(0..) {
+            *life = domains.words().get(index).cloned().unwrap_or_default();
         }
         for (record, number) in self.pages.iter_mut().zip(0..) {
             let found = domains.pages.record(PageNumber::new(number)).copied();

@@ -277,7 +277,7 @@ impl<'m> Kernel<'m> {
             }
             self.save();
             self.subjects[usize::from(self.core)] = None;
-            self.domains.left(&mut self.machine, self.core);
+            self.domains.left(&mut self.machine, &subject);
             self.attach();
         }
         self.schedule_here();

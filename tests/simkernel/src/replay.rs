@@ -1,6 +1,6 @@
 //! A sequence on the simulated kernel, told as the target tells it.
 
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::page::PageRecord;
 use exopi_abi::uarea::UArea;
@@ -33,6 +33,10 @@ impl World for Program<'_> {
 
     fn environment(&self, index: u16) -> Option<EnvironmentRecord> {
         SimulatedWorld(&self.kernel).environment(index)
+    }
+
+    fn life(&self, index: u16) -> LifeWord {
+        SimulatedWorld(&self.kernel).life(index)
     }
 
     fn entry(&self, at: u64) -> u64 {

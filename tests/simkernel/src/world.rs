@@ -1,6 +1,6 @@
 //! What an environment sees of the simulated kernel, for [`exopi_sequence`].
 
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_abi::page::PageRecord;
 use exopi_abi::{PageNumber, layout};
 use exopi_sequence::World;
@@ -26,6 +26,10 @@ impl World for SimulatedWorld<'_, '_> {
 
     fn environment(&self, index: u16) -> Option<EnvironmentRecord> {
         self.0.domains().environment(index).copied()
+    }
+
+    fn life(&self, index: u16) -> LifeWord {
+        self.0.domains().life(index)
     }
 
     fn entry(&self, at: u64) -> u64 {

@@ -4,7 +4,7 @@ use exopi_rt::capability::Epoch;
 use exopi_rt::domain::{
     AccountRecord, EnvironmentRecord, EnvironmentState, ObjectName, SpaceRecord,
 };
-use exopi_rt::exposed::{Section, header};
+use exopi_rt::exposed::{self, Section, header};
 use exopi_rt::layout::{EXPOSED_BASE, FIRST_UAREA};
 use exopi_rt::page::Owner;
 
@@ -46,7 +46,8 @@ fn name(index: u16, epoch: u64) -> ObjectName {
 pub(crate) fn own_name() -> Result<ObjectName, Failure> {
     for index in 0..header().environments.count as u16 {
         let record = environment(index)?;
-        if record.state == EnvironmentState::Running && record.uarea_at == FIRST_UAREA {
+        let runs = exposed::life_at(index).state() == EnvironmentState::Running;
+        if runs && record.uarea_at == FIRST_UAREA {
             return Ok(name(index, record.epoch));
         }
     }

@@ -159,6 +159,11 @@ impl Other {
         exposed::environment(self.name).ok_or_else(|| Failure::new("the environment is gone"))
     }
 
+    /// What becomes of it.
+    pub(crate) fn state(&self) -> EnvironmentState {
+        exposed::life(self.name).state()
+    }
+
     /// Lets it wait for its turn on `core`.
     pub(crate) fn run(&self, core: u64) -> Outcome {
         Ok(stubs::env_run(self.object(), core)?)
@@ -167,13 +172,8 @@ impl Other {
     /// Waits until it is in `state`, giving this core away meanwhile.
     pub(crate) fn wait_for(&self, state: EnvironmentState) -> Outcome {
         wait(
-            || Ok(self.record()?.state == state),
-            || {
-                format!(
-                    "{:?} instead of {state:?}",
-                    self.record().map(|record| record.state)
-                )
-            },
+            || Ok(self.state() == state),
+            || format!("{:?} instead of {state:?}", self.state()),
         )
     }
 
@@ -181,13 +181,7 @@ impl Other {
     pub(crate) fn wait_for_count(&self, count: u64) -> Outcome {
         wait(
             || Ok(self.count() >= count),
-            || {
-                format!(
-                    "{} of {count}, {:?}",
-                    self.count(),
-                    self.record().map(|record| record.state)
-                )
-            },
+            || format!("{} of {count}, {:?}", self.count(), self.state()),
         )
     }
 

@@ -93,7 +93,7 @@ impl Second {
             cap: minted?,
             closed: false,
         };
-        let core = environment::own_record().map_or(0, |record| record.core);
+        let core = Environment::Own.life().core().unwrap_or(0);
         second.environment().run(core.into())?;
         Ok(second)
     }

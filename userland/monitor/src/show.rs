@@ -3,7 +3,7 @@
 use alloc::{format, string::String};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use exopi_rt::domain::{EnvironmentRecord, EnvironmentState, ObjectName, Resource};
+use exopi_rt::domain::{EnvironmentState, ObjectName, Resource};
 use exopi_rt::exposed::CoreCounters;
 use exopi_rt::page::{FrameType, Owner, PageRecord};
 use exopi_rt::{Call, PageNumber, exposed, print, println, time};
@@ -108,12 +108,15 @@ pub fn dotted(name: ObjectName) -> String {
 /// Every environment there is.
 pub fn environments() {
     println!("environment  state      core space account    draws on   notices dispatched");
-    for (name, record) in exposed::environments() {
-        let name = dotted(name);
-        print!("{name:<12} {:<10} ", state(record.state));
-        match record.core {
-            EnvironmentRecord::NOWHERE => print!("   - "),
-            core => print!("{core:>4} "),
+    for (at, record) in exposed::environments() {
+        let name = dotted(at);
+        let dispatches =
+            exposed::live_at(at.index).map_or(0, |life| life.dispatches.load(Ordering::Relaxed));
+        let word = exposed::life(at);
+        print!("{name:<12} {:<10} ", state(word.state()));
+        match word.core() {
+            None => print!("   - "),
+            Some(core) => print!("{core:>4} "),
         }
         println!(
             "{:>5} {:<10} {:<10} {:>7x} {:>10}",
@@ -121,7 +124,7 @@ pub fn environments() {
             Name(record.account),
             Name(record.bound),
             record.notices,
-            record.dispatches,
+            dispatches,
         );
     }
 }
@@ -131,7 +134,9 @@ const fn state(state: EnvironmentState) -> &'static str {
         EnvironmentState::Free => "free",
         EnvironmentState::Stopped => "stopped",
         EnvironmentState::Ready => "ready",
+        EnvironmentState::Asleep => "asleep",
         EnvironmentState::Running => "running",
+        EnvironmentState::Calling => "calling",
         EnvironmentState::Suspended => "suspended",
         EnvironmentState::Dying => "dying",
     }

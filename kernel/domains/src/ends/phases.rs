@@ -1,6 +1,6 @@
 //! What an account's end consists of: phases that go through a table each, in parts.
 
-use exopi_abi::domain::{EnvironmentState, Resource};
+use exopi_abi::domain::Resource;
 use exopi_abi::page::Owner;
 use exopi_pages::{Hardware, Step};
 
@@ -165,8 +165,10 @@ impl Domains<'_> {
         let mut blocked = false;
         for core in 0..self.core_count {
             let running = self.core(core).map_or(NOBODY, |place| place.running);
-            if self.is_in(running, owner) {
-                self.doom(running);
+            // It may have handed the core on.
+            let has = self.life(running).core() == Some(core);
+            if has && self.is_in(running, owner) {
+                let _ = self.doom(running);
                 self.interrupt(core);
                 blocked = true;
             }
@@ -184,10 +186,13 @@ impl Domains<'_> {
             let account = owner.index();
             match self.scan(account, cursor, budget, length, Phase::Spaces, is_in) {
                 Ok(found) => {
-                    let waits = self.environment(found).map(|record| record.state);
-                    let passed = match waits {
-                        Some(EnvironmentState::Ready) => length as u32,
-                        _ => 0,
+                    if let Some(core) = self.doom(found) {
+                        self.interrupt(core);
+                        return Next::Later(End::Blocked);
+                    }
+                    let passed = match self.waiting(found) {
+                        Some(_) => length as u32,
+                        None => 0,
                     };
                     let space = self.end_environment(hw, found);
                     *budget = match space {

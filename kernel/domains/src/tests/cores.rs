@@ -1,5 +1,6 @@
 //! Examples: who is next on a core.
 
+use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
 use exopi_abi::Error;
@@ -98,8 +99,9 @@ fn yielding_to_nobody_goes_on() {
     assert_eq!(
         world
             .domains
-            .environment(names[0].index)
-            .map(|record| record.dispatches),
+            .words()
+            .get(names[0].index)
+            .map(|life| life.dispatches.load(Ordering::Relaxed)),
         Some(1)
     );
     assert_eq!(world.check(), Ok(()));

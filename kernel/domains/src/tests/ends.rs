@@ -235,8 +235,8 @@ fn an_environment_dies_in_every_state_of_life() {
                 let again = world.call(0, Call::Destroy(named));
                 assert_eq!(again.error(), Some(Error::Busy));
                 assert_eq!(
-                    world.domains.environment(name.index).map(|r| r.state),
-                    Some(EnvironmentState::Dying)
+                    world.domains.life(name.index).state(),
+                    EnvironmentState::Dying
                 );
                 world.interrupt(1);
             } else {

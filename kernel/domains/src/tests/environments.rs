@@ -1,5 +1,7 @@
 //! Examples: environments, in each of their states.
 
+use core::sync::atomic::Ordering;
+
 use exopi_abi::Error;
 use exopi_abi::capability::{EnvironmentRights, Kind, KindRights, SpaceRights};
 use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
@@ -10,12 +12,12 @@ fn record(world: &World<'_>, name: ObjectName) -> EnvironmentRecord {
     *world.domains.environment(name.index).expect("it is there")
 }
 
-fn state(world: &World<'_>, name: ObjectName) -> (EnvironmentState, u8) {
-    let record = record(world, name);
-    (record.state, record.core)
+fn state(world: &World<'_>, name: ObjectName) -> (EnvironmentState, Option<u8>) {
+    let word = world.domains.life(name.index);
+    (word.state(), word.core())
 }
 
-const NOWHERE: u8 = EnvironmentRecord::NOWHERE;
+const NOWHERE: Option<u8> = None;
 
 #[test]
 fn one_is_made_and_stopped() {
@@ -52,10 +54,7 @@ fn one_is_made_and_stopped() {
     let reply = world.call(0, Call::EnvCreate(Named::Own, uarea, place));
     let name = ObjectName::from_word(reply.value);
     let made = record(&world, name);
-    assert_eq!(
-        (made.state, made.core),
-        (EnvironmentState::Stopped, NOWHERE)
-    );
+    assert_eq!(state(&world, name), (EnvironmentState::Stopped, NOWHERE));
     assert_eq!((made.uarea, made.uarea_at), (uarea.get(), place.get()));
     assert_eq!((made.account, made.bound), (world.owner(0), world.owner(0)));
     assert_eq!(world.domains.space(0).map(|space| space.members), Some(2));
@@ -127,7 +126,7 @@ fn run_stop_and_run_again() {
         "it is stopped already"
     );
     assert_eq!(world.call(0, Call::Run(named, 1)).error(), None);
-    assert_eq!(state(&world, name), (EnvironmentState::Ready, 1));
+    assert_eq!(state(&world, name), (EnvironmentState::Ready, NOWHERE));
     // Core 1 idles, and was told.
     assert_eq!(world.told, 0b10);
     assert_eq!(
@@ -140,8 +139,9 @@ fn run_stop_and_run_again() {
     assert_eq!(world.on[1], None);
     assert_eq!(world.call(0, Call::Run(named, 1)).error(), None);
     world.dispatch(1);
-    assert_eq!(state(&world, name), (EnvironmentState::Running, 1));
-    assert_eq!(record(&world, name).dispatches, 1);
+    assert_eq!(state(&world, name), (EnvironmentState::Running, Some(1)));
+    let life = world.domains.words().get(name.index).expect("it is there");
+    assert_eq!(life.dispatches.load(Ordering::Relaxed), 1);
     assert_eq!(world.check(), Ok(()));
 }
 

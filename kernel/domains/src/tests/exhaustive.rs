@@ -117,7 +117,9 @@ fn canonical(world: &World<'_>) -> u64 {
                 .lives(keeper)
                 .then_some((keeper.index, record.keeper_bit));
             let who = (owner(record.account), owner(record.bound), record.space);
-            let place = (record.state, record.core, record.next, record.notices);
+            // The epoch is left out.
+            let life = domains.life(index).bits() & 0xffff;
+            let place = (life, record.queue, record.notices);
             (index, who, place, keeper, record.uarea).hash(&mut state);
         }
     }

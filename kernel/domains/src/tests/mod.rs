@@ -6,6 +6,7 @@ mod capabilities;
 mod cores;
 mod ends;
 mod environments;
+mod life;
 // Under Miri they would take hours, and there is nothing unsafe to look at.
 #[cfg(not(miri))]
 mod exhaustive;

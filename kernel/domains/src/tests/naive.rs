@@ -10,7 +10,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use exopi_abi::capability::{Epoch, Kind};
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName, Resource};
+use exopi_abi::domain::{EnvironmentState, ObjectName, Resource};
 use exopi_abi::page::Owner;
 use exopi_abi::{Error, PageNumber};
 
@@ -40,7 +40,7 @@ pub(super) struct Environment {
     pub(super) bound: Owner,
     pub(super) space: u16,
     pub(super) state: EnvironmentState,
-    pub(super) core: u8,
+    pub(super) core: Option<u8>,
     pub(super) keeper: Option<(ObjectName, u8)>,
     pub(super) notices: u32,
     pub(super) debugged: bool,
@@ -75,7 +75,7 @@ impl Naive {
         naive.put_space(0, epoch(record.epoch), record.owner);
         let name = world.domains.first();
         naive.put_environment(name, record.owner, 0);
-        naive.set(0, EnvironmentState::Running, 0);
+        naive.set(0, EnvironmentState::Running, Some(0));
         naive
     }
 
@@ -112,7 +112,7 @@ impl Naive {
             bound: owner,
             space,
             state: EnvironmentState::Stopped,
-            core: EnvironmentRecord::NOWHERE,
+            core: None,
             keeper: None,
             notices: 0,
             debugged: false,
@@ -121,7 +121,7 @@ impl Naive {
     }
 
     /// Puts an environment into a state on a core.
-    pub(super) fn set(&mut self, index: u16, state: EnvironmentState, core: u8) {
+    pub(super) fn set(&mut self, index: u16, state: EnvironmentState, core: Option<u8>) {
         self.queues
             .iter_mut()
             .for_each(|queue| queue.retain(|waits| *waits != index));
@@ -287,9 +287,9 @@ impl Naive {
                 .domains
                 .core(core)
                 .map_or(u16::MAX, |place| place.head);
-            while let Some(record) = world.domains.environment(at) {
+            while let Some(waiting) = world.domains.waiting(at) {
                 names.push(at);
-                at = record.next;
+                at = waiting.next;
             }
             if !queue.iter().eq(&names) {
                 return Err(format!("core {core}: {names:?} wait, and {queue:?} should"));
@@ -303,7 +303,8 @@ impl Naive {
         for (&index, environment) in &self.environments {
             let record = world.domains.environment(index);
             let record = record.filter(|record| epoch(record.epoch) == environment.epoch);
-            let doomed = record.is_none_or(|record| record.state == EnvironmentState::Dying);
+            let dying = world.domains.life(index).state() == EnvironmentState::Dying;
+            let doomed = record.is_none() || dying;
             if doomed && !self.may_go(environment) {
                 return Err(format!("environment {index} is gone: {environment:?}"));
             }
@@ -317,7 +318,7 @@ impl Naive {
                 let core = self.environments[&index].core;
                 self.set(index, EnvironmentState::Dying, core);
             } else {
-                self.set(index, EnvironmentState::Dying, EnvironmentRecord::NOWHERE);
+                self.set(index, EnvironmentState::Dying, None);
                 dead.extend(self.environments.remove(&index));
             }
         }
@@ -338,8 +339,8 @@ impl Naive {
                 account: record.account,
                 bound: record.bound,
                 space: record.space,
-                state: record.state,
-                core: record.core,
+                state: world.domains.life(index).state(),
+                core: world.domains.life(index).core(),
                 keeper: (record.keeper != 0)
                     .then(|| (ObjectName::from_word(record.keeper), record.keeper_bit)),
                 notices: record.notices,

@@ -55,7 +55,7 @@ fn revive(world: &mut World<'_>, core: u8) {
         if let Some(record) = world.domains.environment(index) {
             let name = ObjectName::from_word(record.epoch << 16 | u64::from(index));
             let named = Named::Cap(Cap::of(Kind::Environment, name));
-            if record.state == EnvironmentState::Suspended {
+            if world.domains.life(index).state() == EnvironmentState::Suspended {
                 let _ = world.call(0, Call::Stop(named));
             }
             let _ = world.call(0, Call::Run(named, core.into()));

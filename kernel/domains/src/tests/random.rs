@@ -8,7 +8,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use exopi_abi::capability::Kind;
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
+use exopi_abi::domain::{EnvironmentState, ObjectName};
 use exopi_abi::page::FrameType;
 use exopi_abi::{Error, PageNumber, Reply};
 use proptest::prelude::*;
@@ -121,7 +121,7 @@ fn happen(
                     naive.queues[usize::from(core)].pop_front(),
                     Some(by.name.index)
                 );
-                naive.set(by.name.index, EnvironmentState::Running, core);
+                naive.set(by.name.index, EnvironmentState::Running, Some(core));
             }
         }
         Step::Interrupt(core) => {
@@ -137,11 +137,7 @@ fn happen(
             if let Some(by) = by {
                 assert!(world.suspend(core));
                 if naive.environments[&by.name.index].state != EnvironmentState::Dying {
-                    naive.set(
-                        by.name.index,
-                        EnvironmentState::Suspended,
-                        EnvironmentRecord::NOWHERE,
-                    );
+                    naive.set(by.name.index, EnvironmentState::Suspended, None);
                     let suspended = naive.environments[&by.name.index].clone();
                     naive.tell_keeper(&suspended);
                 }

@@ -46,6 +46,9 @@ impl World<'_> {
             accounts: domains.accounts.to_vec(),
             spaces: domains.spaces.to_vec(),
             environments: domains.environments.to_vec(),
+            lives: (0..domains.lives.len() as u16)
+                .filter_map(|index| domains.lives.get(index).cloned())
+                .collect(),
         };
         let kept = Kept {
             last: domains.epochs.last(),
@@ -120,6 +123,7 @@ impl Snapshot {
                 &mut storage.accounts,
                 &mut storage.spaces,
                 &mut storage.environments,
+                &storage.lives,
                 self.cores,
             )
         };

@@ -74,11 +74,8 @@ fn who_was_to_stop_is_suspended_all_the_same() {
         Some(Error::Busy)
     );
     assert!(world.suspend(1));
-    let state = world
-        .domains
-        .environment(name.index)
-        .map(|record| record.state);
-    assert_eq!(state, Some(EnvironmentState::Suspended));
+    let state = world.domains.life(name.index).state();
+    assert_eq!(state, EnvironmentState::Suspended);
     assert_eq!(world.call(0, Call::Stop(Named::Name(name))).error(), None);
     assert_eq!(world.call(0, Call::Run(Named::Name(name), 1)).error(), None);
     assert_eq!(world.check(), Ok(()));

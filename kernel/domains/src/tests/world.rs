@@ -6,7 +6,9 @@ use std::vec::Vec;
 use std::{format, vec};
 
 use exopi_abi::capability::{Epoch, Kind};
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, ObjectName, Resource, SpaceRecord};
+use exopi_abi::domain::{
+    AccountRecord, EnvironmentRecord, Life, ObjectName, Resource, SpaceRecord,
+};
 use exopi_abi::page::{FrameType, Owner, PageRecord};
 use exopi_abi::{PageNumber, PageSelect, Reply, TableLevel};
 use exopi_cap::Verified;
@@ -23,6 +25,7 @@ pub(super) struct Storage {
     pub(super) accounts: Vec<AccountRecord>,
     pub(super) spaces: Vec<SpaceRecord>,
     pub(super) environments: Vec<EnvironmentRecord>,
+    pub(super) lives: Vec<Life>,
 }
 
 impl Storage {
@@ -32,6 +35,7 @@ impl Storage {
             accounts: vec![AccountRecord::default(); accounts],
             spaces: vec![SpaceRecord::FREE; spaces],
             environments: vec![EnvironmentRecord::FREE; environments],
+            lives: vec![Life::default(); environments],
         }
     }
 }
@@ -63,6 +67,7 @@ impl<'m> World<'m> {
             &mut storage.accounts,
             &mut storage.spaces,
             &mut storage.environments,
+            &storage.lives,
             cores,
         );
         let first = domains.make_first_space(&mut hw, EXPOSED);
@@ -187,13 +192,13 @@ impl<'m> World<'m> {
         if let Some(by) = self.on[usize::from(core)]
             && !self.domains.runs(&by)
         {
-            self.leave(core);
+            self.leave(by);
         }
     }
 
-    fn leave(&mut self, core: u8) {
-        self.on[usize::from(core)] = None;
-        self.domains.left(&mut self.hw, core);
+    fn leave(&mut self, by: Subject) {
+        self.on[usize::from(by.core)] = None;
+        self.domains.left(&mut self.hw, &by);
         self.attach();
         self.told |= self.domains.take_interrupts();
     }
@@ -210,7 +215,7 @@ impl<'m> World<'m> {
     pub(super) fn suspend(&mut self, core: u8) -> bool {
         let by = self.on[usize::from(core)].expect("somebody runs");
         let told = self.domains.suspended(&by);
-        self.leave(core);
+        self.leave(by);
         told
     }
 

@@ -14,13 +14,11 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use aarch64_cpu::registers::{MPIDR_EL1, Readable, TPIDR_EL1, Writeable};
 use exopi_abi::calls::Entry;
-use exopi_abi::domain::ObjectName;
 use exopi_abi::exposed::{CoreCounters, Event};
-use exopi_abi::page::Owner;
 use exopi_abi::uarea::UArea;
 use exopi_domains::Subject;
-use exopi_pages::Space;
 
+use super::context::Context;
 use super::switch::{self, guard};
 use super::uarea::OwnUArea;
 use crate::arch::{mmu, vectors};
@@ -72,11 +70,8 @@ pub struct Core {
     emergency_stack: u64,
     /// Where the environment sees its u-area.
     uarea_user: AtomicU64,
-    /// Who runs here, in parts: each is copied by two loads, where the whole would take a call of `memcpy`.
-    name: Cell<ObjectName>,
-    owner: Cell<Owner>,
-    /// `None` while nobody does.
-    space: Cell<Option<Space>>,
+    /// Who runs here; null if nobody does. What a fault needs of it is in the fields above, too.
+    current: AtomicPtr<Context>,
     number: u8,
     /// Whether another core has asked that the kernel look after who runs here.
     attention: Cell<bool>,
@@ -139,9 +134,7 @@ impl Core {
                 pstate_mask: AtomicU64::new(switch::pstate_mask(false)),
                 emergency_stack: (slot + EMERGENCY_TOP) as u64,
                 uarea_user: AtomicU64::new(0),
-                name: Cell::new(ObjectName::from_word(0)),
-                owner: Cell::new(Owner::NOBODY),
-                space: Cell::new(None),
+                current: AtomicPtr::new(core::ptr::null_mut()),
                 number: number.index() as u8,
                 attention: Cell::new(false),
             });
@@ -170,23 +163,25 @@ impl Core {
         unsafe { &*(address.0 as *const Self) }
     }
 
-    /// Makes `subject`, whose u-area is at `uarea` for the kernel and at `user` for itself, the one that
-    /// runs here.
-    pub fn take(subject: Subject, uarea: *mut UArea, user: u64, debugged: bool) {
+    /// Makes the environment of `context` the one that runs here.
+    pub fn take(context: &'static Context) {
         let core = Self::current();
+        let uarea = context.uarea.load(Ordering::Relaxed);
+        let user = context.uarea_user.load(Ordering::Relaxed);
         core.uarea.store(uarea, Ordering::Relaxed);
         core.uarea_user.store(user, Ordering::Relaxed);
-        Self::renew(subject, debugged);
+        let context = core::ptr::from_ref(context).cast_mut();
+        core.current.store(context, Ordering::Relaxed);
+        Self::renew();
     }
 
-    /// Takes note that the one that runs here draws on another account, or is debugged from now on or not.
-    pub fn renew(subject: Subject, debugged: bool) {
+    /// Takes note that the one that runs here is debugged from now on, or not.
+    pub fn renew() {
         let core = Self::current();
-        let mask = switch::pstate_mask(debugged);
-        core.pstate_mask.store(mask, Ordering::Relaxed);
-        core.name.set(subject.name);
-        core.owner.set(subject.owner);
-        core.space.set(Some(subject.space));
+        if let Some(context) = Self::context() {
+            let mask = context.pstate_mask.load(Ordering::Relaxed);
+            core.pstate_mask.store(mask, Ordering::Relaxed);
+        }
     }
 
     /// Nobody runs here any more.
@@ -194,19 +189,20 @@ impl Core {
         let core = Self::current();
         core.uarea.store(core::ptr::null_mut(), Ordering::Relaxed);
         core.uarea_user.store(0, Ordering::Relaxed);
-        core.space.set(None);
+        core.current.store(core::ptr::null_mut(), Ordering::Relaxed);
+    }
+
+    /// The context of who runs here, if anybody does.
+    #[inline(always)]
+    pub fn context() -> Option<&'static Context> {
+        // SAFETY: null, or one of the table's contexts, which are there for ever: see `take`.
+        unsafe { Self::current().current.load(Ordering::Relaxed).as_ref() }
     }
 
     /// Who runs here, if anybody does.
     #[inline(always)]
     pub fn subject() -> Option<Subject> {
-        let core = Self::current();
-        Some(Subject {
-            name: core.name.get(),
-            owner: core.owner.get(),
-            space: core.space.get()?,
-            core: core.number,
-        })
+        Self::context()?.subject(Self::current().number)
     }
 
     /// Who runs here and has made a call or been interrupted.
@@ -231,6 +227,11 @@ impl Core {
         // SAFETY: the u-area of an environment stays one while it runs: whoever destroys it waits until this
         // core has left it, and the core calls this only before it does.
         unsafe { OwnUArea::new(place) }
+    }
+
+    /// Where the environment that runs here sees its u-area.
+    pub fn uarea_user() -> u64 {
+        Self::current().uarea_user.load(Ordering::Relaxed)
     }
 
     /// Sets a bit of [`guard`]; whether it was clear.

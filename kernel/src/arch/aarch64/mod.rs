@@ -13,6 +13,7 @@
 pub mod barrier;
 pub mod boot;
 pub mod cache;
+pub mod context;
 pub mod core_data;
 pub mod exception;
 mod macros;

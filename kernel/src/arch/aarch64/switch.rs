@@ -401,8 +401,8 @@ fn trap_vectors() {
 }
 
 /// Loads what is an environment's own and in no frame, for the one whose u-area is this core's by now.
-pub fn take_registers(user: u64) {
-    TPIDRRO_EL0.set(user);
+pub fn take_registers() {
+    TPIDRRO_EL0.set(Core::uarea_user());
     TPIDR_EL0.set(Core::uarea().read(OwnUArea::THREAD));
     // PMUSERENR_EL0 lets EL0 read counters, and so choose one: not to be read as somebody else's choice.
     // SAFETY: the register chooses what another one shows.

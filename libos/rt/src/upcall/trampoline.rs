@@ -7,19 +7,19 @@ use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
 use crate::Call;
-use crate::local::{self, Local};
+use crate::local::{self, HANDLED, Local};
 use crate::uarea::{Entry, Frame, UArea, UpcallClass};
 
 use super::{STACK_BYTES, abort};
 
 /// The handlers' stacks of the program's first environment, by class. Others bring their own.
 #[repr(C, align(16))]
-struct Stacks(UnsafeCell<[[u8; STACK_BYTES]; UpcallClass::COUNT]>);
+struct Stacks(UnsafeCell<[[u8; STACK_BYTES]; HANDLED]>);
 
 // SAFETY: Rust code never refers to its contents; it is only ever stack pointers'.
 unsafe impl Sync for Stacks {}
 
-static STACKS: Stacks = Stacks(UnsafeCell::new([[0; STACK_BYTES]; UpcallClass::COUNT]));
+static STACKS: Stacks = Stacks(UnsafeCell::new([[0; STACK_BYTES]; HANDLED]));
 
 /// The trampoline of a class as the kernel wants to know it, for the calling environment.
 pub(super) fn entry(class: UpcallClass) -> Entry {
@@ -30,11 +30,12 @@ pub(super) fn entry(class: UpcallClass) -> Entry {
     Entry { pc: pc(class), sp }
 }
 
-/// First instruction of a class's trampoline.
+/// First instruction of a class's trampoline; 0 for the classes that have none.
 pub(crate) fn pc(class: UpcallClass) -> u64 {
     let entry = match class {
         UpcallClass::Fault => fault,
         UpcallClass::Notice => notice,
+        UpcallClass::SliceEnd | UpcallClass::SliceBegin | UpcallClass::Pct => return 0,
     };
     entry as *const () as u64
 }

@@ -56,6 +56,7 @@ impl<'m> Kernel<'m> {
             &mut storage.accounts,
             &mut storage.spaces,
             &mut storage.environments,
+            &storage.lives,
             board.cores,
         );
         let by = domains

@@ -1,6 +1,6 @@
 //! Looking at all of it: what must hold between two calls, what changed, what cores can reach.
 
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, SpaceRecord};
 use exopi_abi::page::{FrameType, PageRecord, SUPERPAGE_PAGES};
 use exopi_abi::{PageNumber, layout};
 
@@ -26,6 +26,7 @@ pub struct Snapshot {
     accounts: Vec<Option<AccountRecord>>,
     spaces: Vec<Option<SpaceRecord>>,
     environments: Vec<Option<EnvironmentRecord>>,
+    lives: Vec<LifeWord>,
 }
 
 impl Snapshot {
@@ -38,6 +39,7 @@ impl Snapshot {
             .or_else(|| first(&self.accounts, &other.accounts))
             .or_else(|| first(&self.spaces, &other.spaces))
             .or_else(|| first(&self.environments, &other.environments))
+            .or_else(|| first(&self.lives, &other.lives))
     }
 
     /// The frames that were free and are not in another.
@@ -76,6 +78,7 @@ impl Kernel<'_> {
             environments: (0..self.environments)
                 .map(|at| domains.environment(at).copied())
                 .collect(),
+            lives: (0..self.environments).map(|at| domains.life(at)).collect(),
         }
     }
 

@@ -179,7 +179,7 @@ fn stops_what_runs_elsewhere() -> Outcome {
             other.wait_for(EnvironmentState::Running)?;
         }
         other.stop()?;
-        check_eq!(other.record()?.state, EnvironmentState::Stopped);
+        check_eq!(other.state(), EnvironmentState::Stopped);
         check_eq!(other.uarea().saved.pc, code::spin as *const () as u64);
     }
     other.destroy()?;
@@ -215,7 +215,7 @@ fn cores_serve_others_afterwards() -> Outcome {
         spins.wait_for(EnvironmentState::Running)?;
         // It waits behind one that never gives the core away.
         counts.run(core)?;
-        check_eq!(counts.record()?.state, EnvironmentState::Ready);
+        check_eq!(counts.state(), EnvironmentState::Ready);
         if core % 2 == 0 {
             spins.destroy()?;
         } else {
@@ -230,7 +230,7 @@ fn cores_serve_others_afterwards() -> Outcome {
 
 /// One step: from the state that it is suspended or stopped in to the next one.
 fn step(other: &Other, core: u64) -> Result<UArea, Failure> {
-    if other.record()?.state == EnvironmentState::Suspended {
+    if other.state() == EnvironmentState::Suspended {
         stop(other.object())?;
     }
     other.change(|uarea| uarea.saved.pstate |= SS);

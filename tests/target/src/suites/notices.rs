@@ -193,7 +193,7 @@ fn delivered_to_one_that_runs() -> Outcome {
             check_eq!(after.x[30], before.x[30]);
             check_noted(1, 1 << round)?;
             check_eq!((noted(X1), noted(SP), noted(FLAGS)), (0, HANDLER_SP, 0));
-            check_eq!(other.record()?.state, EnvironmentState::Suspended);
+            check_eq!(other.state(), EnvironmentState::Suspended);
             check!(!waits());
             in_the_loop += u32::from((waiting..waiting + 16).contains(&noted(X2)));
             end(other, round)?;
@@ -223,7 +223,7 @@ fn delivered_on_the_way_back() -> Outcome {
             check_eq!((after.x[0], after.x[1]), (0, 0));
             check_noted(1, 1 << 31)?;
             check_eq!(noted(X2), machine::stub_address(0) + 4);
-            check_eq!(other.record()?.state, EnvironmentState::Suspended);
+            check_eq!(other.state(), EnvironmentState::Suspended);
             end(other, 31)?;
         }
         area.close()

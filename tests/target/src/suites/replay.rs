@@ -5,7 +5,7 @@
 //! those of the seeds that follow, too, and `steps=N` says how long each is. Without them a few sequences run
 //! unprinted: that the program survives them and gets everything back is seen here as well.
 
-use exopi_rt::domain::{AccountRecord, EnvironmentRecord, ObjectName, SpaceRecord};
+use exopi_rt::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_rt::page::PageRecord;
 use exopi_rt::{PageNumber, Reply, args, exposed, println, tables, upcall};
 use exopi_sequence::World;
@@ -47,6 +47,10 @@ impl World for Program {
 
     fn environment(&self, index: u16) -> Option<EnvironmentRecord> {
         exposed::environment_at(index)
+    }
+
+    fn life(&self, index: u16) -> LifeWord {
+        exposed::life_at(index)
     }
 
     fn entry(&self, at: u64) -> u64 {
@@ -122,7 +126,7 @@ fn sequences() -> Outcome {
 fn sequence(seed: u64, steps: u64, printed: bool) -> Outcome {
     let failed = |failure| Failure::new(alloc::format!("{failure}"));
     let me = crate::domain::own_name()?;
-    let core = exposed::environment_at(me.index).map_or(0, |record| record.core);
+    let core = exposed::life_at(me.index).core().unwrap_or(0);
     let mut replay = Replay::new(Program { me }).map_err(failed)?;
     if printed {
         let colours = exposed::machine().colours;

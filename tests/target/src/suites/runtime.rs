@@ -69,7 +69,7 @@ fn own_names() -> Outcome {
     let me = environment::own().ok_or_else(|| Failure::new("no name"))?;
     let record = exposed::environment(me).ok_or_else(|| Failure::new("no record"))?;
     check_eq!(record.uarea_at, upcall::uarea() as u64);
-    check_eq!(record.state, EnvironmentState::Running);
+    check_eq!(exposed::life(me).state(), EnvironmentState::Running);
     check_eq!(Environment::Own.name(), Some(me));
     let space = Space::Own
         .record()
@@ -199,7 +199,7 @@ fn add(argument: u64) {
 }
 
 fn own_core() -> u64 {
-    environment::own_record().map_or(0, |record| record.core.into())
+    Environment::Own.life().core().map_or(0, u64::from)
 }
 
 fn threads_run_and_end() -> Outcome {

@@ -62,7 +62,7 @@ fn begins_with_what_was_saved() -> Outcome {
     for core in cores() {
         let other = Other::new(&area, core, code::dump)?;
         other.change(|uarea| mark(uarea, core + 1));
-        check_eq!(other.record()?.state, EnvironmentState::Stopped);
+        check_eq!(other.state(), EnvironmentState::Stopped);
         other.run(core)?;
         other.wait_for(EnvironmentState::Stopped)?;
         check_eq!(other.count(), 1);
@@ -143,7 +143,7 @@ fn yields_keep_registers() -> Outcome {
             check!(
                 finished.is_ok(),
                 "core {core}: {:?}, round {}, esr {:x}, pc {:x}, x {:x?}",
-                other.record()?.state,
+                other.state(),
                 other.count(),
                 saved.esr,
                 saved.pc,
@@ -177,7 +177,7 @@ fn own_registers_survive_a_yield() -> Outcome {
         check_eq!((after.x[0], after.x[1]), (0, 0));
         check_scrubbed(&before, &after)?;
         check_kept(&before, &after, 19, 29)?;
-        check_eq!(other.record()?.state, EnvironmentState::Stopped);
+        check_eq!(other.state(), EnvironmentState::Stopped);
         check_dump(&other, round + 1)?;
     }
     other.destroy()?;

@@ -1,17 +1,14 @@
 //! Laws of accounts, spaces and environments, as far as their records tell.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
+use exopi_abi::domain::{EnvironmentState, LifeWord, ObjectName};
 use exopi_abi::layout::{PAGE_SIZE, TABLES_BASE, USER_START};
 use exopi_abi::page::FrameType;
 
 use super::frames::name;
 use super::report::{Law, Report};
 use super::state::{Environment, Space, State};
-
-/// End of a queue.
-const NOBODY: u16 = u16::MAX;
 
 /// Checks all of it.
 pub(super) fn check(state: &State, report: &mut Report) {
@@ -22,7 +19,7 @@ pub(super) fn check(state: &State, report: &mut Report) {
     for (index, environment) in state.live_environments() {
         self::environment(state, index, environment, report);
     }
-    queues(state, report);
+    lives(state, report);
 }
 
 /// What must be zero is: reserved fields, and all of a record of nothing.
@@ -30,10 +27,12 @@ fn tidiness(state: &State, report: &mut Report) {
     let accounts = state.accounts.iter().map(|record| record.tidy);
     let spaces = state.spaces.iter().map(|record| record.tidy);
     let environments = state.environments.iter().map(|record| record.tidy);
+    let lives = state.lives.iter().map(|life| life.tidy);
     let all = [
         ("account", accounts.collect::<Vec<_>>()),
         ("space", spaces.collect()),
         ("environment", environments.collect()),
+        ("life", lives.collect()),
     ];
     for (what, tidy) in all {
         for (index, _) in tidy.iter().enumerate().filter(|(_, tidy)| !**tidy) {
@@ -199,23 +198,6 @@ fn environment(state: &State, index: u16, environment: &Environment, report: &mu
             environment.space
         ));
     }
-    let cores = state.cores;
-    let on_core = u64::from(environment.core) < cores;
-    let nowhere = environment.core == EnvironmentRecord::NOWHERE;
-    match EnvironmentState::from_code(environment.state) {
-        None | Some(EnvironmentState::Free) => wrong(format!("state {}", environment.state)),
-        // What is dying has still to leave its core: otherwise it would be gone.
-        Some(EnvironmentState::Ready | EnvironmentState::Running | EnvironmentState::Dying)
-            if !on_core =>
-        {
-            wrong(format!("should have core {} of {cores}", environment.core));
-        }
-        // What was stopped may still have to leave.
-        Some(EnvironmentState::Stopped | EnvironmentState::Suspended) if !on_core && !nowhere => {
-            wrong(format!("has core {} of {cores}", environment.core));
-        }
-        Some(_) => {}
-    }
     let uarea = state.frame(environment.uarea.into());
     let fits =
         uarea.is_some_and(|frame| frame.is(FrameType::UArea) && frame.owner == environment.account);
@@ -237,68 +219,50 @@ fn environment(state: &State, index: u16, environment: &Environment, report: &mu
     });
 }
 
-/// Environments that wait for a core are one chain, and others are on none. At most one has a core and does not
-/// wait for it: it runs, or has still to leave.
-fn queues(state: &State, report: &mut Report) {
-    let is = |environment: &Environment, wanted: EnvironmentState| {
-        EnvironmentState::from_code(environment.state) == Some(wanted)
-    };
-    for (index, environment) in state.live_environments() {
-        let waits = is(environment, EnvironmentState::Ready);
-        report.require(waits || environment.next == NOBODY, Law::Queue, || {
-            format!(
-                "environment {index} does not wait, but {} comes after it",
-                environment.next
-            )
+/// Each environment has its word, and no place without one has any. At most one environment has a core: it
+/// runs there, or has still to leave.
+fn lives(state: &State, report: &mut Report) {
+    let mut running: HashMap<u8, Vec<u16>> = HashMap::new();
+    for (index, life) in (0..).zip(&state.lives) {
+        let word = life.word;
+        let epoch = state
+            .environments
+            .get(usize::from(index))
+            .map_or(0, |environment| environment.epoch);
+        report.require(word.epoch().bits() == epoch, Law::Life, || {
+            format!("environment {index} has epoch {epoch}, but its word is {word:?}")
         });
+        if word.is_free() {
+            continue;
+        }
+        one_life(state, index, word, report);
+        if let Some(core) = word.core() {
+            running.entry(core).or_default().push(index);
+        }
     }
-    for core in 0..state.cores {
-        let here = |environment: &Environment| u64::from(environment.core) == core;
-        let waiting: HashMap<u16, u16> = state
-            .live_environments()
-            .filter(|(_, one)| is(one, EnvironmentState::Ready) && here(one))
-            .map(|(index, one)| (index, one.next))
-            .collect();
-        let running: Vec<_> = state
-            .live_environments()
-            .filter(|(_, one)| !is(one, EnvironmentState::Ready) && here(one))
-            .map(|(index, _)| index)
-            .collect();
-        report.require(running.len() <= 1, Law::Queue, || {
+    for core in 0..state.cores as u8 {
+        let running = running.remove(&core).unwrap_or_default();
+        report.require(running.len() <= 1, Law::Life, || {
             format!("several environments have core {core}: {running:?}")
         });
-        queue(core, &waiting, report);
     }
 }
 
-/// Checks that those who wait for a core, each with who is next, form one chain.
-fn queue(core: u64, waiting: &HashMap<u16, u16>, report: &mut Report) {
-    let followers: HashSet<u16> = waiting.values().copied().collect();
-    let mut heads: Vec<_> = waiting
-        .keys()
-        .filter(|index| !followers.contains(index))
-        .collect();
-    heads.sort_unstable();
-    report.require(
-        heads.len() == usize::from(!waiting.is_empty()),
-        Law::Queue,
-        || format!("the queue of core {core} begins with {heads:?}"),
+fn one_life(state: &State, index: u16, word: LifeWord, report: &mut Report) {
+    let code = word.code();
+    let known = EnvironmentState::from_code(code).filter(|it| *it != EnvironmentState::Free);
+    report.require(known.is_some(), Law::Life, || {
+        format!("environment {index}: state {code}")
+    });
+    let cores = state.cores;
+    let core = word.core();
+    // What is dying has still to leave its core: otherwise it would be gone. Others may have to.
+    let needed = matches!(
+        word.state(),
+        EnvironmentState::Running | EnvironmentState::Dying
     );
-    let mut length = 0;
-    let mut at = heads.first().map_or(NOBODY, |head| **head);
-    while at != NOBODY && length < waiting.len() {
-        let Some(next) = waiting.get(&at) else {
-            return report.add(Law::Queue, || {
-                format!("environment {at} is in the queue of core {core}, but does not wait for it")
-            });
-        };
-        length += 1;
-        at = *next;
-    }
-    report.require(length == waiting.len() && at == NOBODY, Law::Queue, || {
-        format!(
-            "{} environments wait for core {core}, but its queue has {length} and ends with {at}",
-            waiting.len()
-        )
+    let fits = core.map_or(!needed, |core| u64::from(core) < cores);
+    report.require(fits, Law::Life, || {
+        format!("environment {index}: {word:?} with {cores} cores")
     });
 }

@@ -58,8 +58,8 @@ laws! {
     Members = "members",
     /// An environment has a space, accounts, a core and a u-area that fit its state.
     Environment = "environment",
-    /// Environments that wait for a core form one queue, and no others do.
-    Queue = "queue",
+    /// The word of each environment is that of its record, and no core has two.
+    Life = "life",
     /// A keeper is an environment, and told by one of 32 bits.
     Keeper = "keeper",
     /// The root's entry 510 names the root, readable and no more.

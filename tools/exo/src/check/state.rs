@@ -8,8 +8,10 @@ use core::mem::{offset_of, size_of};
 
 use exopi_abi::VERSION;
 use exopi_abi::capability::Epoch;
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, MAX_ACCOUNTS, MAX_ENVIRONMENTS};
-use exopi_abi::domain::{MAX_SPACES, Resource, SpaceRecord};
+use exopi_abi::domain::{
+    AccountRecord, EnvironmentRecord, Life, LifeWord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES,
+    Resource, SpaceRecord,
+};
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::{FrameType, MAX_COLOURS, Owner, PageRecord, Stamp};
@@ -170,16 +172,10 @@ pub struct Environment {
     pub bound: Owner,
     /// Its space's index.
     pub space: u16,
-    /// Code of its state.
-    pub state: u8,
-    /// Its core; 255 for none.
-    pub core: u8,
     /// 1 if it may be debugged.
     pub debugged: u8,
     /// Which notice tells its keeper.
     pub keeper_bit: u8,
-    /// The next in its queue.
-    pub next: u16,
     /// Its keeper's name; 0 for none.
     pub keeper: u64,
     /// The frame of its u-area.
@@ -198,15 +194,32 @@ impl Environment {
             account: Owner::from_word(from.u64(offset_of!(EnvironmentRecord, account))),
             bound: Owner::from_word(from.u64(offset_of!(EnvironmentRecord, bound))),
             space: from.u16(offset_of!(EnvironmentRecord, space)),
-            state: from.u8(offset_of!(EnvironmentRecord, state)),
-            core: from.u8(offset_of!(EnvironmentRecord, core)),
             debugged: from.u8(offset_of!(EnvironmentRecord, debugged)),
             keeper_bit: from.u8(offset_of!(EnvironmentRecord, keeper_bit)),
-            next: from.u16(offset_of!(EnvironmentRecord, next)),
             keeper: from.u64(offset_of!(EnvironmentRecord, keeper)),
             uarea: from.u32(offset_of!(EnvironmentRecord, uarea)),
             uarea_at: from.u64(offset_of!(EnvironmentRecord, uarea_at)),
-            tidy: epoch != 0 || is_zero(from),
+            tidy: from.u64(offset_of!(EnvironmentRecord, reserved)) == 0
+                && (epoch != 0 || is_zero(from)),
+        }
+    }
+}
+
+/// What changes of an environment as it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Living {
+    /// Its word.
+    pub word: LifeWord,
+    /// Whether all that must be zero is.
+    pub tidy: bool,
+}
+
+impl Living {
+    fn read(from: Fields<'_>) -> Self {
+        let word = LifeWord::from_bits(from.u64(offset_of!(Life, word)));
+        Self {
+            word,
+            tidy: !word.is_free() || is_zero(from),
         }
     }
 }
@@ -238,6 +251,8 @@ pub struct State {
     pub spaces: Vec<Space>,
     /// Environments, by index.
     pub environments: Vec<Environment>,
+    /// What changes of them, likewise.
+    pub lives: Vec<Living>,
 }
 
 impl State {
@@ -360,6 +375,8 @@ impl Region {
             offset_of!(Header, environments),
             MAX_ENVIRONMENTS as u64,
         )?;
+        let lives =
+            self.section::<Life>("lives", offset_of!(Header, lives), MAX_ENVIRONMENTS as u64)?;
         let pages = self.section::<PageRecord>("pages", offset_of!(Header, pages), MAX_FRAMES)?;
         let first = Place {
             offset: 0,
@@ -374,7 +391,16 @@ impl Region {
             accounts: self.records(memory, accounts, Account::read)?,
             spaces: self.records(memory, spaces, Space::read)?,
             environments: self.records(memory, environments, Environment::read)?,
-            places: vec![first, counters, accounts, spaces, environments, pages],
+            lives: self.records(memory, lives, Living::read)?,
+            places: vec![
+                first,
+                counters,
+                accounts,
+                spaces,
+                environments,
+                lives,
+                pages,
+            ],
             exposed: self.table,
             image: self.image,
         })

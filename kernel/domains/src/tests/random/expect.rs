@@ -1,7 +1,7 @@
 //! The model's side of each call: what it must give, and what it has done then.
 
 use exopi_abi::capability::{AccountRights, EnvironmentRights, Kind, SpaceRights};
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName, Resource};
+use exopi_abi::domain::{EnvironmentState, ObjectName, Resource};
 use exopi_abi::page::{FREE_BOUND, Owner, RECORD_BOUND};
 use exopi_abi::{Error, Reply};
 
@@ -61,9 +61,7 @@ impl Naive {
     }
 
     fn has_core(&self, index: u16) -> bool {
-        let environment = &self.environments[&index];
-        environment.state != EnvironmentState::Ready
-            && environment.core != EnvironmentRecord::NOWHERE
+        self.environments[&index].core.is_some()
     }
 
     /// What a call must give, before it is made.
@@ -217,7 +215,8 @@ impl Naive {
             Call::Yield(named) => {
                 let index = self.environment(by, named, Right::SCHEDULE)?;
                 let to = &self.environments[&index];
-                let waits = to.state == EnvironmentState::Ready && to.core == by.core;
+                let queue = &self.queues[usize::from(by.core)];
+                let waits = to.state == EnvironmentState::Ready && queue.contains(&index);
                 refused_if(!waits, Error::NotReady)
             }
             Call::Keep(named, bit) => {
@@ -327,15 +326,12 @@ impl Naive {
         match call {
             Call::Run(named, core) => {
                 let index = find(self, named);
-                self.set(index, EnvironmentState::Ready, core as u8);
+                self.set(index, EnvironmentState::Ready, None);
                 self.queues[core as usize].push_back(index);
             }
             Call::Stop(named) => {
                 let index = find(self, named);
-                let core = match self.has_core(index) {
-                    true => self.environments[&index].core,
-                    false => EnvironmentRecord::NOWHERE,
-                };
+                let core = self.environments[&index].core;
                 self.set(index, EnvironmentState::Stopped, core);
             }
             Call::Yield(named) => {
@@ -345,11 +341,11 @@ impl Naive {
                 }
                 if named != Named::Own {
                     let to = find(self, named);
-                    self.set(to, EnvironmentState::Ready, by.core);
+                    self.set(to, EnvironmentState::Ready, None);
                     self.queues[queue].push_front(to);
                 }
                 if self.environments[&me].state == EnvironmentState::Running {
-                    self.set(me, EnvironmentState::Ready, by.core);
+                    self.set(me, EnvironmentState::Ready, Some(by.core));
                     self.queues[queue].push_back(me);
                 }
             }
@@ -392,10 +388,9 @@ impl Naive {
 
     /// An environment has left its core.
     pub(super) fn leave(&mut self, index: u16) {
-        if let Some(environment) = self.environments.get(&index) {
-            let state = environment.state;
-            if !matches!(state, EnvironmentState::Ready | EnvironmentState::Dying) {
-                self.set(index, state, EnvironmentRecord::NOWHERE);
+        if let Some(environment) = self.environments.get_mut(&index) {
+            if environment.state != EnvironmentState::Dying {
+                environment.core = None;
             }
         }
     }

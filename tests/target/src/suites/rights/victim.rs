@@ -17,9 +17,7 @@ use exopi_rt::cap::{Cap, PageCap};
 use exopi_rt::capability::{
     AccountRights, EnvironmentRights, Kind, KindRights, PageRights, Second as Time, SpaceRights,
 };
-use exopi_rt::domain::{
-    AccountRecord, EnvironmentRecord, EnvironmentState, ObjectName, SpaceRecord,
-};
+use exopi_rt::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_rt::handle::{Handle, Owns};
 use exopi_rt::layout::TABLES_BASE;
 use exopi_rt::page::{Owner, PageRecord};
@@ -142,7 +140,7 @@ pub(crate) struct Snapshot {
     pages: u64,
     accounts: Vec<(ObjectName, AccountRecord)>,
     spaces: Vec<(ObjectName, SpaceRecord)>,
-    environments: Vec<(ObjectName, EnvironmentRecord)>,
+    environments: Vec<(ObjectName, EnvironmentRecord, LifeWord)>,
     mappings: u64,
     uarea: Vec<u8>,
     buffer: [u64; 8],
@@ -368,15 +366,13 @@ impl Victim {
         Environment::Owned(self.household.environment).read(0, &mut uarea)?;
         let running = [environment::own(), Some(self.second.name())];
         let environments = exposed::environments().map(|(name, record)| {
+            let word = exposed::life(name);
             // These two take turns.
-            let quiet = EnvironmentRecord {
-                state: EnvironmentState::Ready,
-                next: 0,
-                dispatches: 0,
-                ..record
-            };
-            let runs = running.contains(&Some(name));
-            (name, if runs { quiet } else { record })
+            let quiet = EnvironmentRecord { queue: 0, ..record };
+            match running.contains(&Some(name)) {
+                true => (name, quiet, LifeWord::FREE),
+                false => (name, record, word),
+            }
         });
         Ok(Snapshot {
             free_pages: exposed::free_pages(),

@@ -22,9 +22,10 @@ fn environment(world: &mut World, index: u64, field: usize, value: u8) {
     byte(world, World::environment(index, field), value);
 }
 
-const STATE: usize = offset_of!(EnvironmentRecord, state);
-const CORE: usize = offset_of!(EnvironmentRecord, core);
-const NEXT: usize = offset_of!(EnvironmentRecord, next);
+/// State and core in a word.
+fn life(world: &mut World, index: u64, state: u8, core: u8) {
+    world.write(World::life(index, 0), &[state, core]);
+}
 
 const DAMAGES: &[Damage] = &[
     ("frames 0x1 and 0x9 both begin the list of colour 1", |w| {
@@ -63,28 +64,20 @@ const DAMAGES: &[Damage] = &[
     ("environment 1: in space 6, which", |w| {
         environment(w, 1, offset_of!(EnvironmentRecord, space), 6);
     }),
-    ("environment 1: state 6", |w| environment(w, 1, STATE, 6)),
-    ("environment 0: should have core 255 of 2", |w| {
-        environment(w, 0, CORE, 255)
+    ("environment 1: state 8", |w| life(w, 1, 8, 255)),
+    ("environment 1: state 0", |w| life(w, 1, 0, 255)),
+    ("state: Running, core: None, flags: 0 } with 2 cores", |w| {
+        life(w, 0, 4, 255)
+    }),
+    ("environment 1 has epoch 31, but its word is", |w| {
+        byte(w, World::life(1, 2), 30);
     }),
     ("environment 1: its u-area 0x105 is", |w| {
         environment(w, 1, offset_of!(EnvironmentRecord, uarea), 5);
     }),
     ("several environments have core 1: [1, 2]", |w| {
-        environment(w, 1, STATE, 3);
-        environment(w, 2, STATE, 3);
-    }),
-    ("the queue of core 1 begins with [1, 2]", |w| {
-        w.write(World::environment(1, NEXT), &[0xff, 0xff]);
-    }),
-    (
-        "environment 0 is in the queue of core 1, but does not",
-        |w| {
-            w.write(World::environment(1, NEXT), &[0, 0]);
-        },
-    ),
-    ("2 environments wait for core 1, but its queue has 0", |w| {
-        w.write(World::environment(2, NEXT), &[1, 0]);
+        life(w, 1, 4, 1);
+        life(w, 2, 4, 1);
     }),
     (
         "table 0x101 at 0xc0000000: it is named by the entries 0x20000 and 0x20003",

@@ -168,29 +168,24 @@ pub(super) const OBJECTS: &[Damage] = &[
             1,
         );
     }),
-    (Law::Environment, |w| {
+    (Law::Record, |w| {
         byte(
             w,
-            World::environment(1, offset_of!(EnvironmentRecord, state)),
-            6,
+            World::environment(1, offset_of!(EnvironmentRecord, reserved)),
+            1,
         );
     }),
-    (Law::Environment, |w| {
-        byte(
-            w,
-            World::environment(1, offset_of!(EnvironmentRecord, core)),
-            2,
-        );
-    }),
+    (Law::Record, |w| w.set(World::life(5, 8), 1)),
+    (Law::Life, |w| byte(w, World::life(1, 0), 9)),
+    (Law::Life, |w| byte(w, World::life(1, 1), 2)),
+    (Law::Life, |w| byte(w, World::life(1, 2), 9)),
+    (Law::Life, |w| byte(w, World::life(5, 2), 9)),
+    (Law::Life, |w| w.set(World::life(0, 0), 0)),
     // Stopped on a core that there is not; dying, and on none.
-    (Law::Environment, |w| {
-        let at = World::environment(0, offset_of!(EnvironmentRecord, state));
-        w.write(at, &[1, 9]);
-    }),
-    (Law::Environment, |w| {
-        let at = World::environment(0, offset_of!(EnvironmentRecord, state));
-        w.write(at, &[5, 255]);
-    }),
+    (Law::Life, |w| w.write(World::life(0, 0), &[1, 9])),
+    (Law::Life, |w| w.write(World::life(0, 0), &[7, 255])),
+    // Two on one core.
+    (Law::Life, |w| w.write(World::life(1, 0), &[4, 0])),
     (Law::Environment, |w| {
         byte(
             w,
@@ -203,45 +198,6 @@ pub(super) const OBJECTS: &[Damage] = &[
             World::environment(0, offset_of!(EnvironmentRecord, uarea_at)),
             8,
         );
-    }),
-    (Law::Queue, |w| {
-        byte(
-            w,
-            World::environment(2, offset_of!(EnvironmentRecord, core)),
-            0,
-        );
-    }),
-    (Law::Queue, |w| {
-        w.write(
-            World::environment(2, offset_of!(EnvironmentRecord, next)),
-            &[1, 0],
-        );
-    }),
-    (Law::Queue, |w| {
-        w.write(
-            World::environment(1, offset_of!(EnvironmentRecord, next)),
-            &[0xff, 0xff],
-        );
-    }),
-    (Law::Queue, |w| {
-        w.write(
-            World::environment(0, offset_of!(EnvironmentRecord, next)),
-            &[1, 0],
-        );
-    }),
-    (Law::Queue, |w| {
-        for index in 0..2 {
-            byte(
-                w,
-                World::environment(index, offset_of!(EnvironmentRecord, state)),
-                3,
-            );
-            byte(
-                w,
-                World::environment(index, offset_of!(EnvironmentRecord, core)),
-                0,
-            );
-        }
     }),
     (Law::Keeper, |w| {
         byte(

@@ -17,7 +17,7 @@ use std::ops::Range;
 use exopi_abi::VERSION;
 use exopi_abi::boot::KERNEL_MAGIC;
 use exopi_abi::capability::{Capability, Epoch};
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, Machine};
 use exopi_abi::page::{NONE, Owner, PageRecord};
 
@@ -45,13 +45,14 @@ pub(crate) const LINEAR_3: u64 = 0x88;
 pub(crate) const DEVICE_2: u64 = 0x89;
 pub(crate) const EXPOSED_2: u64 = 0x8a;
 pub(crate) const EXPOSED_3: u64 = 0x8b;
-/// The header's frame, and those behind it: counters, accounts, spaces, environments.
+/// The header's frame, and those behind it: counters, accounts, spaces, environments, lives.
 pub(crate) const HEADER: u64 = 0x8c;
 const COUNTERS: u64 = 0x8d;
 const ACCOUNTS: u64 = 0x8e;
 const SPACES: u64 = 0x8f;
 const ENVIRONMENTS: u64 = 0x90;
-const KEY_PAGE: u64 = 0x91;
+const LIVES: u64 = 0x91;
+const KEY_PAGE: u64 = 0x92;
 const ARRAY: u64 = 0x200;
 
 /// Accounts, by index: the first, and its child.
@@ -184,6 +185,11 @@ impl World {
         SPACES * 4096 + index * size_of::<SpaceRecord>() as u64 + field as u64
     }
 
+    /// Where a byte of an environment's life is: state and flags, core, epoch.
+    pub(crate) fn life(index: u64, byte: u64) -> u64 {
+        LIVES * 4096 + index * size_of::<Life>() as u64 + byte
+    }
+
     /// Where a field of an environment's record is.
     pub(crate) fn environment(index: u64, field: usize) -> u64 {
         ENVIRONMENTS * 4096 + index * size_of::<EnvironmentRecord>() as u64 + field as u64
@@ -225,7 +231,7 @@ impl World {
         self.entry(DEVICE_2, 0x1f8, 0x3f00_0000 | DEVICE);
         self.entry(EXPOSED_2, 0, EXPOSED_3 << 12 | 3);
         self.entry(EXPOSED_2, 1, ARRAY << 12 | (EXPOSED & !2));
-        for (index, page) in (HEADER..=ENVIRONMENTS).enumerate() {
+        for (index, page) in (HEADER..=LIVES).enumerate() {
             self.entry(EXPOSED_3, index as u64, page << 12 | EXPOSED);
         }
     }
@@ -249,6 +255,7 @@ impl World {
                 offset_of!(Header, environments),
                 [page(ENVIRONMENTS), 8, 64],
             ),
+            (offset_of!(Header, lives), [page(LIVES), 8, 32]),
             (offset_of!(Header, pages), [0x20_0000, FRAMES, 32]),
         ] {
             for (at, word) in section.into_iter().enumerate() {
@@ -358,12 +365,9 @@ impl World {
         self.environments();
     }
 
-    /// The first runs on core 0; the two of the other space wait for core 1, and are kept by the first.
+    /// The first runs on core 0; the two of the other space are ready, and are kept by the first.
     fn environments(&mut self) {
-        for (index, (state, core, next)) in [(3, 0, 0xffff), (2, 1, 2), (2, 1, 0xffff_u16)]
-            .into_iter()
-            .enumerate()
-        {
+        for (index, (state, core)) in [(4, 0), (2, 255), (2, 255)].into_iter().enumerate() {
             let space = u8::from(index > 0);
             let owner = OWNERS[usize::from(space)];
             let at = |field| Self::environment(index as u64, field);
@@ -371,9 +375,8 @@ impl World {
             self.set(at(offset_of!(EnvironmentRecord, account)), owner.word());
             self.set(at(offset_of!(EnvironmentRecord, bound)), owner.word());
             self.write(at(offset_of!(EnvironmentRecord, space)), &[space]);
-            self.write(at(offset_of!(EnvironmentRecord, state)), &[state]);
-            self.write(at(offset_of!(EnvironmentRecord, core)), &[core]);
-            self.write(at(offset_of!(EnvironmentRecord, next)), &next.to_le_bytes());
+            let word = (30 + index as u64) << 16 | core << 8 | state;
+            self.set(Self::life(index as u64, 0), word);
             if index > 0 {
                 self.set(at(offset_of!(EnvironmentRecord, keeper)), 30 << 16);
             }

@@ -1,0 +1,133 @@
+//! What the kernel keeps of each environment for the core that enters it: a table by index, reserved at boot.
+//!
+//! ```text
+//!   CONTEXTS[index]  written under the kernel lock, when the environment is made
+//!     life ----> its word: a core claims that before it reads anything else here
+//!     name       who it is, as a PCT tells
+//!     ttbr0      its space              |
+//!     uarea      as the kernel sees it  |  what entering it puts into registers
+//!     uarea_user as it sees it itself   |  and into the core's record
+//!     pstate     what counts of a frame |
+//!     owner, space                         what its calls are made with
+//! ```
+//!
+//! The epoch in the word that was claimed says that the context is that of the environment that was meant: contexts
+//! change only while their word is free, or by the core that has the environment, or under the lock by a word that
+//! is read and written alone. So nothing here needs the lock to be read. Fields are atomics, for assembly and
+//! for readers on other cores; all but `space` are at offsets that assembly may use.
+#![expect(unsafe_code, reason = "a cell that is written once, and read after")]
+
+use core::cell::UnsafeCell;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use exopi_abi::PageNumber;
+use exopi_abi::domain::{Life, MAX_ENVIRONMENTS, ObjectName};
+use exopi_abi::page::Owner;
+use exopi_abi::uarea::UArea;
+use exopi_domains::{Domains, Subject};
+use exopi_pages::Space;
+
+use super::{mmu, switch};
+
+/// An environment, for the core that enters it.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct Context {
+    /// Its word.
+    pub(super) life: AtomicPtr<Life>,
+    /// The [`ObjectName::word`] of the environment.
+    pub(super) name: AtomicU64,
+    /// `TTBR0_EL1` while it runs.
+    pub(super) ttbr0: AtomicU64,
+    /// Where the kernel sees its u-area.
+    pub(super) uarea: AtomicPtr<UArea>,
+    /// Where it sees its u-area itself: `TPIDRRO_EL0`.
+    pub(super) uarea_user: AtomicU64,
+    /// Which bits of the processor state count in its frames.
+    pub(super) pstate_mask: AtomicU64,
+    /// The account that it draws on.
+    owner: AtomicU64,
+    space: Once<Space>,
+}
+
+/// What is written while nobody reads it.
+#[derive(Debug)]
+struct Once<T>(UnsafeCell<Option<T>>);
+
+// SAFETY: it is written by `fill` alone, before the word of its environment says that there is one.
+unsafe impl<T: Copy + Send> Sync for Once<T> {}
+
+static CONTEXTS: [Context; MAX_ENVIRONMENTS] = [const {
+    Context {
+        life: AtomicPtr::new(null_mut()),
+        name: AtomicU64::new(0),
+        ttbr0: AtomicU64::new(0),
+        uarea: AtomicPtr::new(null_mut()),
+        uarea_user: AtomicU64::new(0),
+        pstate_mask: AtomicU64::new(0),
+        owner: AtomicU64::new(0),
+        space: Once(UnsafeCell::new(None)),
+    }
+}; MAX_ENVIRONMENTS];
+
+/// The context of the environment at `index`, if there can be one.
+#[inline(always)]
+pub fn of(index: u16) -> Option<&'static Context> {
+    CONTEXTS.get(usize::from(index))
+}
+
+/// Fills in the context of the environment at `index`, which was made in this hold of the lock and is stopped.
+pub fn fill(kernel: &Domains<'static>, index: u16) {
+    let (Some(context), Some(record)) = (of(index), kernel.environment(index)) else {
+        return;
+    };
+    let (Some(subject), Some(life)) = (kernel.subject(index, 0), kernel.words().get(index)) else {
+        return;
+    };
+    let uarea = mmu::linear_page(PageNumber::new(record.uarea)) as *mut UArea;
+    let ttbr0 = subject.space.ttbr0();
+    context
+        .life
+        .store(core::ptr::from_ref(life).cast_mut(), Ordering::Relaxed);
+    context.name.store(subject.name.word(), Ordering::Relaxed);
+    context.ttbr0.store(ttbr0, Ordering::Relaxed);
+    context.uarea.store(uarea, Ordering::Relaxed);
+    context.uarea_user.store(record.uarea_at, Ordering::Relaxed);
+    // SAFETY: the environment is stopped and was made under the lock that the caller still has: no core reads
+    // the context, since it could not claim the word.
+    unsafe { *context.space.0.get() = Some(subject.space) };
+    context.renew(kernel);
+}
+
+impl Context {
+    /// Takes note of what can change of an environment: the account that it draws on, and whether it is
+    /// debugged. Under the lock.
+    pub fn renew(&self, kernel: &Domains<'static>) {
+        let index = self.name().index;
+        if let Some(record) = kernel.environment(index) {
+            let mask = switch::pstate_mask(record.debugged != 0);
+            self.pstate_mask.store(mask, Ordering::Relaxed);
+            self.owner.store(record.bound.word(), Ordering::Relaxed);
+        }
+    }
+
+    /// Who it is.
+    #[inline(always)]
+    pub fn name(&self) -> ObjectName {
+        ObjectName::from_word(self.name.load(Ordering::Relaxed))
+    }
+
+    /// The environment as one that runs on `core`, for the core that has claimed it.
+    #[inline(always)]
+    pub fn subject(&self, core: u8) -> Option<Subject> {
+        // SAFETY: `fill` was done before the word could be claimed, and is not done again before it is free.
+        let space = unsafe { *self.space.0.get() };
+        Some(Subject {
+            name: self.name(),
+            owner: Owner::from_word(self.owner.load(Ordering::Relaxed)),
+            space: space?,
+            core,
+        })
+    }
+}
