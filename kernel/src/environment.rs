@@ -1,14 +1,14 @@
 //! Who has this core: environments enter it, leave it, and hear of what has happened.
 //!
-//! A core gives itself to the next environment of its queue when the one that runs yields, stops, is
-//! suspended or dies, and sleeps when there is none:
+//! A core gives itself to the next environment by its slices when the one that runs has come to its turn's end, yields,
+//! stops, is suspended or dies, and sleeps when there is none:
 //!
 //! ```text
 //!            begin (boot)
 //!              |
 //!              v   a call: settle
 //!      +--> running <------------------ still runs
-//!      |       |   asked by another core, or for a notice: __environment_interrupted
+//!      |       |   asked by another core, or for a notice, or by the timer: __environment_interrupted
 //!      |       |   a fault that cannot be delivered: __environment_suspended
 //!      |       v
 //!      |     leave: its state is put away, or dropped if it dies
@@ -28,7 +28,7 @@
 use exopi_abi::domain::{EnvironmentRecord, ObjectName};
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{exit, layout};
-use exopi_domains::Subject;
+use exopi_domains::{Entering, Next, Subject};
 
 use crate::arch::core_data::{Core, CoreNumber};
 use crate::arch::exception::Cause;
@@ -54,9 +54,12 @@ fn here() -> u8 {
 
 /// Enters `first`, the first environment, which runs on this core by the records. All its registers are zero but
 /// those that tell of its arguments: its u-area is a fresh page.
-pub fn begin(kernel: Guard, first: Subject, start: Start) -> ! {
+pub fn begin(mut kernel: Guard, first: Subject, start: Start) -> ! {
     exposed::describe(|machine| machine.first_el0_ticks = timer::now());
     take(first);
+    let now = timer::now();
+    Core::set_entered(now);
+    set_timer(&mut kernel, &first, now);
     let area = Core::uarea();
     area.write(OwnUArea::saved_x(0), layout::FIRST_ARGUMENTS);
     area.write(OwnUArea::saved_x(1), start.argument_bytes);
@@ -122,14 +125,16 @@ pub fn deliver(mut kernel: Guard) {
 pub fn idle() -> ! {
     loop {
         let mut kernel = kernel::lock();
-        if let Some(next) = kernel.next(here()) {
-            enter(kernel, next)
-        }
+        let again = match kernel.next(here(), timer::now()) {
+            Next::Run(next) => enter(kernel, next),
+            Next::Again => true,
+            Next::Idle => false,
+        };
         let swept = sweep_under(&mut kernel);
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
         // stays pending, and ends the sleep at once.
-        if !swept {
+        if !swept && !again {
             smp::sleep();
         }
         interrupts::serve();
@@ -179,10 +184,22 @@ fn go_on(mut kernel: Guard, subject: Subject) -> ! {
     switch::enter()
 }
 
-/// Enters `subject`, which runs on this core by the records.
-fn enter(kernel: Guard, subject: Subject) -> ! {
+/// Enters an environment that has this core by the records.
+fn enter(mut kernel: Guard, next: Entering) -> ! {
+    let subject = next.subject;
     take(subject);
+    let now = timer::now();
+    Core::set_entered(now);
+    set_timer(&mut kernel, &subject, now);
     go_on(kernel, subject)
+}
+
+/// Lets the timer take this core from `subject` at the end of its turn, if somebody else could run.
+fn set_timer(kernel: &mut Guard, subject: &Subject, now: u64) {
+    match kernel.deadline(subject, now) {
+        Some(end) => timer::set_deadline(end),
+        None => timer::cancel(),
+    }
 }
 
 /// Takes this core from `subject`, which does not run any more by the records and whose registers are in
@@ -195,7 +212,9 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
         mmu::empty_lower_half();
     }
     Core::vacate();
-    kernel.left(&mut Processor, &subject);
+    let now = timer::now();
+    let used = now.saturating_sub(Core::entered());
+    kernel.left(&mut Processor, &subject, now, used);
     dispatch(kernel)
 }
 
@@ -206,25 +225,30 @@ fn dispatch(mut kernel: Guard) -> ! {
         mmu::empty_lower_half();
         sweep_under(&mut kernel);
     }
-    match kernel.next(here()) {
-        Some(next) => enter(kernel, next),
-        None => {
-            mmu::empty_lower_half();
-            drop(kernel);
-            idle()
-        }
+    if let Next::Run(next) = kernel.next(here(), timer::now()) {
+        enter(kernel, next)
     }
+    mmu::empty_lower_half();
+    timer::cancel();
+    drop(kernel);
+    // It asks again.
+    idle()
 }
 
 /// Called by `switch` when a core or a device has asked for the environment that runs here, whose state is in
 /// `saved`: it is to leave, or has notices.
 #[unsafe(no_mangle)]
 extern "C" fn __environment_interrupted() -> ! {
-    let kernel = kernel::lock();
+    let mut kernel = kernel::lock();
     let subject = Core::caller();
     if kernel.runs(&subject) {
-        switch::stop_stepping();
-        go_on(kernel, subject)
+        let now = timer::now();
+        if !kernel.is_over(&subject, now) {
+            set_timer(&mut kernel, &subject, now);
+            switch::stop_stepping();
+            go_on(kernel, subject)
+        }
+        kernel.preempt(&subject);
     }
     leave(kernel, subject, [0; 2])
 }

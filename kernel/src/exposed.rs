@@ -4,9 +4,10 @@
 //!   EXPOSED_BASE + 0x00_0000   header        a page of the image
 //!                + 0x00_1000   counters      a page of the image
 //!                + 0x00_2000   accounts      pages of RAM
-//!                + 0x01_2000   spaces        pages of RAM
-//!                + 0x01_a000   environments  pages of RAM
-//!                + 0x02_a000   lives         pages of RAM
+//!                + 0x02_2000   spaces        pages of RAM
+//!                + 0x02_a000   environments  pages of RAM
+//!                + 0x03_a000   lives         pages of RAM
+//!                + 0x04_2000   slices        pages of RAM
 //!                + 0x20_0000   pages         the page array, 2 MiB blocks of RAM
 //! ```
 //!
@@ -27,6 +28,7 @@ use exopi_abi::domain::{
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
+use exopi_abi::slice::{MAX_SLICES, SliceRecord};
 use exopi_pages::pte::{self, KernelAccess, Memory};
 
 #[cfg(feature = "count")]
@@ -57,8 +59,9 @@ const ACCOUNTS: Section = section::<AccountRecord>(DOMAINS_OFFSET, MAX_ACCOUNTS)
 const SPACES: Section = section::<SpaceRecord>(end(ACCOUNTS), MAX_SPACES);
 const ENVIRONMENTS: Section = section::<EnvironmentRecord>(end(SPACES), MAX_ENVIRONMENTS);
 const LIVES: Section = section::<Life>(end(ENVIRONMENTS), MAX_ENVIRONMENTS);
-/// Bytes of RAM that the records of accounts, spaces and environments take: whole pages.
-pub const DOMAINS_BYTES: u64 = end(LIVES) - DOMAINS_OFFSET;
+const SLICES: Section = section::<SliceRecord>(end(LIVES), MAX_SLICES);
+/// Bytes of RAM that the records of accounts, spaces, environments and slices take: whole pages.
+pub const DOMAINS_BYTES: u64 = end(SLICES) - DOMAINS_OFFSET;
 /// Where the page array begins in the region.
 const PAGES_OFFSET: u64 = BLOCK;
 const _: () = assert!(DOMAINS_OFFSET + DOMAINS_BYTES <= PAGES_OFFSET);
@@ -85,12 +88,15 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
         ticks_per_second: 0,
         entry_ticks: 0,
         first_el0_ticks: 0,
+        slice_ticks: 0,
+        epilogue_ticks: 0,
     },
     counters: COUNTERS_SECTION,
     accounts: ACCOUNTS,
     spaces: SPACES,
     environments: ENVIRONMENTS,
     lives: LIVES,
+    slices: SLICES,
     pages: section::<PageRecord>(PAGES_OFFSET, 0),
     archive: File {
         first_page: 0,
@@ -202,6 +208,8 @@ pub struct Records {
     pub environments: &'static mut [EnvironmentRecord],
     /// What becomes of them.
     pub lives: &'static [Life],
+    /// Slices.
+    pub slices: &'static mut [SliceRecord],
     /// Frames.
     pub pages: &'static mut [PageRecord],
 }
@@ -244,12 +252,15 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
     // SAFETY: as above.
     let lives = unsafe { records(domain(LIVES), MAX_ENVIRONMENTS) };
     // SAFETY: as above.
+    let slices = unsafe { records(domain(SLICES), MAX_SLICES) };
+    // SAFETY: as above.
     let pages = unsafe { records(places.pages.start, places.frames) };
     Records {
         accounts,
         spaces,
         environments,
         lives,
+        slices,
         pages,
     }
 }

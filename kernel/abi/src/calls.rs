@@ -16,7 +16,7 @@
 mod generate;
 
 use crate::capability::Kind;
-use crate::domain::ObjectName;
+use crate::domain::{ObjectName, Resource};
 use crate::page::Owner;
 use crate::registers::{Argument, Arguments, Outcome, Reply};
 use crate::types::{
@@ -240,7 +240,7 @@ calls! {
 
     /// Mints a capability with `rights` for `count` objects of `kind` from `index` on, and writes its words
     /// to `into`: at most 1,024 pages that belong to the account that the caller draws on, stamped alike; or
-    /// one space, environment or child account that is charged to it.
+    /// one space, environment, slice or child account that is charged to it.
     #[errors(Malformed, BadCount, OutOfRange, NotYours, WrongType, Stale, MissingRight)]
     17 => fn cap_mint(
         kind: Kind,
@@ -346,21 +346,23 @@ calls! {
         at: VirtAddr
     ) -> Result<ObjectName, Error>;
 
-    /// Lets an environment that is stopped wait for its turn on `core`, where it goes on with the state in its
-    /// u-area's `saved`. For one that is presented: the right to schedule.
-    #[errors(NotYours, NotReady, OutOfRange)]
-    30 => fn env_run(environment: Object<'_>, core: u64) -> Result<(), Error>;
+    /// Lets an environment that is stopped run whenever a slice that is bound to it has its turn; without one it gets
+    /// nowhere. It goes on with the state in its u-area's `saved`. For one that is presented: the right to
+    /// schedule.
+    #[errors(NotYours, NotReady)]
+    30 => fn env_run(environment: Object<'_>) -> Result<(), Error>;
 
-    /// Stops an environment that waits, is suspended, or runs: its state is in its u-area's `saved`. One
-    /// that runs on another core is interrupted, and the call is busy until that has happened. `Own` gives the
-    /// core away until somebody else lets the caller run. For one that is presented: the right to schedule.
+    /// Stops an environment that is ready, is suspended, or runs: its state is in its u-area's `saved`, and its
+    /// slices pass by. One that runs on another core is interrupted, and the call is busy until that has happened.
+    /// `Own` gives the core away until somebody else lets the caller run. For one that is presented: the right to
+    /// schedule.
     #[errors(NotYours, Busy)]
     #[changes_memory]
     31 => fn env_stop(environment: Object<'_>) -> Result<(), Error>;
 
-    /// Gives the core to `to`, which waits for it, and waits for the next turn behind all others that do.
-    /// `Own` means whoever is next; the caller goes on if nobody waits. For one that is presented: the right
-    /// to schedule.
+    /// Gives the rest of the slice that runs to `to`, which must be ready and on no core. `Own` ends the turn: what is
+    /// left carries over to the slice's next one, and whoever is next on this core has it; the caller goes on
+    /// if nobody else could run. For one that is presented: the right to schedule.
     #[errors(NotYours, NotReady)]
     #[changes_memory]
     32 => fn env_yield(to: Object<'_>) -> Result<(), Error>;
@@ -410,6 +412,45 @@ calls! {
     /// owns it again. For an environment that is presented: the right to write its state.
     #[errors(MissingRight, NotYours)]
     39 => fn console_give(to: Object<'_>) -> Result<(), Error>;
+
+    /// Sets how much of `resource` an account may use that was carved out of the one that the caller draws on. What
+    /// it grows by is charged to that one; what it shrinks by flows back, down to what is in use. Returns how much
+    /// it is now. For an account that is presented: the right to destroy.
+    #[errors(MissingRight, NotYours, Stale, OverAllowance)]
+    40 => fn account_allow(
+        account: Object<'_>,
+        resource: Resource,
+        amount: u32
+    ) -> Result<u64, Error>;
+
+    /// Makes a slice for `environment` on `core`, at `position`, 0 to 127, or at the lowest one that is free if that
+    /// is 2^64 - 1. It is charged to the account that the caller draws on. For an environment that is presented:
+    /// the right to schedule.
+    #[errors(NotYours, OutOfRange, Taken, OverAllowance, Exhausted, Stale, TimeLimited)]
+    41 => fn slice_alloc(
+        core: u64,
+        position: u64,
+        environment: Object<'_>
+    ) -> Result<ObjectName, Error>;
+
+    /// Gives the turns of a slice to `environment` from the next one on. `Own` is the slice that runs now. For a
+    /// slice that is presented: the right to use it; for an environment: the right to schedule.
+    #[errors(NotYours, Stale, TimeLimited)]
+    42 => fn slice_bind(slice: Object<'_>, environment: Object<'_>) -> Result<(), Error>;
+
+    /// Moves a slice to `position` of `core`, named as for `slice_alloc`. With another place it has another name,
+    /// and no capability made before is good for it. For one that is presented: the right to move it.
+    #[errors(NotYours, Stale, OutOfRange, Taken, Exhausted)]
+    43 => fn slice_move(
+        slice: Object<'_>,
+        core: u64,
+        position: u64
+    ) -> Result<ObjectName, Error>;
+
+    /// Gives a slice back. If it runs now, its turn goes on to its end. For one that is presented: the right to free
+    /// it.
+    #[errors(NotYours)]
+    44 => fn slice_free(slice: Object<'_>) -> Result<(), Error>;
 }
 
 #[cfg(test)]

@@ -15,8 +15,10 @@ mod life;
 
 use crate::Error;
 use crate::capability::{Epoch, Identity};
+use crate::exposed::MAX_CORES;
 use crate::page::Owner;
 use crate::registers::{Argument, Arguments, Value};
+use crate::slice::SLICES_PER_CORE;
 
 pub use life::{EnvironmentState, Life, LifeWord};
 
@@ -39,17 +41,20 @@ pub enum Resource {
     Spaces = 2,
     /// Accounts.
     Accounts = 3,
+    /// Time slices.
+    Slices = 4,
 }
 
 impl Resource {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
     /// Every one, in the order of the numbers.
     pub const ALL: [Resource; Resource::COUNT] = [
         Self::Pages,
         Self::Environments,
         Self::Spaces,
         Self::Accounts,
+        Self::Slices,
     ];
 }
 
@@ -75,7 +80,9 @@ pub struct AccountRecord {
     /// For the kernel's use.
     pub cursor: u32,
     /// Zero.
-    pub reserved_more: u64,
+    pub guaranteed: u32,
+    /// Zero.
+    pub reserved_more: [u32; 15],
 }
 
 /// An address space.
@@ -130,8 +137,8 @@ pub struct EnvironmentRecord {
     pub debugged: u8,
     /// Which notice tells its keeper, 0 to 31.
     pub keeper_bit: u8,
-    /// For the kernel's use.
-    pub queue: u32,
+    /// How many slices are bound to it, by core.
+    pub slices: [u8; MAX_CORES],
     /// The [`ObjectName::word`] of its keeper; 0 for none.
     pub keeper: u64,
     /// The frame of its u-area.
@@ -140,8 +147,9 @@ pub struct EnvironmentRecord {
     pub notices: u32,
     /// Where it sees its u-area.
     pub uarea_at: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// Since when what it owes has been as its life says, in ticks: without slices it owes less as time goes by. For the
+    /// kernel's use while it is being destroyed.
+    pub owed_since: u64,
 }
 
 impl EnvironmentRecord {
@@ -153,19 +161,20 @@ impl EnvironmentRecord {
         space: 0,
         debugged: 0,
         keeper_bit: 0,
-        queue: 0,
+        slices: [0; MAX_CORES],
         keeper: 0,
         uarea: 0,
         notices: 0,
         uarea_at: 0,
-        reserved: 0,
+        owed_since: 0,
     };
 }
 
 const _: () = {
-    assert!(size_of::<AccountRecord>() == 64);
+    assert!(size_of::<AccountRecord>() == 128);
     assert!(size_of::<SpaceRecord>() == 32);
     assert!(size_of::<EnvironmentRecord>() == 64);
+    assert!(SLICES_PER_CORE <= u8::MAX as usize);
 };
 
 /// An account, space or environment by index and epoch: all that its owner needs to name it.
@@ -225,5 +234,21 @@ impl Argument for Owner {
     #[inline(always)]
     fn encode(self, into: &mut Arguments) {
         into.put(self.word());
+    }
+}
+
+impl Argument for Resource {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        let word = from.take();
+        let found = Self::ALL.into_iter().find(|one| *one as u64 == word);
+        found.ok_or(Error::Malformed)
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self as u64);
     }
 }

@@ -7,6 +7,7 @@
 //!   + spaces      the records of spaces, by index
 //!   + environments  the records of environments, by index
 //!   + lives       what becomes of environments, by index
+//!   + slices      the slices of processor time, by number
 //!   + pages       the page array: one PageRecord for each frame, from frame 0 on
 //! ```
 //!
@@ -71,6 +72,11 @@ pub struct Machine {
     pub entry_ticks: u64,
     /// `CNTVCT_EL0` just before the first instruction at EL0.
     pub first_el0_ticks: u64,
+    /// Length of a slice, in ticks. Also the most that one carries over, and the most that an environment may owe and
+    /// be run.
+    pub slice_ticks: u64,
+    /// How long an environment keeps the core after its slice's end at most, in ticks.
+    pub epilogue_ticks: u64,
 }
 
 /// First page of the region.
@@ -93,6 +99,8 @@ pub struct Header {
     pub environments: Section,
     /// Records of [`Life`](crate::domain::Life), one for each environment.
     pub lives: Section,
+    /// Records of [`SliceRecord`](crate::slice::SliceRecord): as many as the machine's cores have positions.
+    pub slices: Section,
     /// Records of [`PageRecord`].
     pub pages: Section,
     /// The boot image's archive of programs ([`boot`](crate::boot)). At boot its pages are the first account's,

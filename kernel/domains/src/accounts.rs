@@ -38,7 +38,7 @@ impl Domains<'_> {
     ) -> Result<ObjectName, Error> {
         let parent = by.owner;
         let record = self.drawable(parent)?;
-        let allowance = [pages, environments, spaces, accounts];
+        let allowance = [pages, environments, spaces, accounts, 0];
         for (resource, wanted) in Resource::ALL.into_iter().zip(allowance) {
             if taken(resource, wanted) > room(record, resource) {
                 return Err(Error::OverAllowance);
@@ -85,6 +85,38 @@ impl Domains<'_> {
                 self.release(parent, resource, taken(resource, allowed));
             }
         }
+    }
+
+    /// Sets an allowance as the row `account_allow` of the call table says; gives what it is now.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::MissingRight`] for the caller's own; of a capability
+    /// [`Error::WrongKind`], [`Error::MissingRight`], [`Error::Stale`]; [`Error::NotYours`] of any that is not a
+    /// child of the caller's account; [`Error::Stale`] of one at its end, [`Error::OverAllowance`].
+    pub fn account_allow(
+        &mut self,
+        by: &Subject,
+        account: Target<'_>,
+        resource: Resource,
+        amount: u32,
+    ) -> Result<u64, Error> {
+        let index = self.any_account(by, account, AccountRights::DESTROY)?;
+        if !self.is_child(index, by.owner) {
+            return Err(Error::NotYours);
+        }
+        let record = self.account(index).filter(|record| record.dying == 0);
+        let record = record.ok_or(Error::Stale)?;
+        let kind = resource as usize;
+        let (before, used) = (record.allowance[kind], record.used[kind]);
+        let now = amount.max(used);
+        let parent = self.drawable(by.owner)?;
+        if u64::from(now.saturating_sub(before)) > room(parent, resource) {
+            return Err(Error::OverAllowance);
+        }
+        self.charge(by.owner, resource, now.saturating_sub(before).into());
+        self.release(by.owner, resource, before.saturating_sub(now).into());
+        self.update_account(index, |record| record.allowance[kind] = now);
+        Ok(now.into())
     }
 
     /// Lets the caller draw on another account as the row `account_bind` of the call table says. What is kept

@@ -6,9 +6,11 @@ use std::vec::Vec;
 use exopi_abi::PageNumber;
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{
-    AccountRecord, EnvironmentRecord, EnvironmentState, LifeWord, Resource, SpaceRecord,
+    AccountRecord, EnvironmentRecord, EnvironmentState, LifeWord, ObjectName, Resource, SpaceRecord,
 };
+use exopi_abi::exposed::MAX_CORES;
 use exopi_abi::page::{FrameType, Owner};
+use exopi_abi::slice::SLICES_PER_CORE;
 use exopi_pages::{Hardware, audit};
 
 use crate::Domains;
@@ -36,8 +38,10 @@ pub enum Violation {
     Space(u16),
     /// An environment's account, space, u-area or place is not what its record says.
     Environment(u16),
-    /// A core's queue is not one queue of all that wait for it, or it does not run what it should.
+    /// A core does not run what it should, or has not been told of who could run.
     Core(u8),
+    /// A slice is bound to nobody or charged to nobody.
+    Slice(u16),
 }
 
 /// What is charged to each account, by its index.
@@ -60,6 +64,7 @@ impl Domains<'_> {
         self.check_accounts()?;
         self.check_spaces()?;
         self.check_environments()?;
+        self.check_slices()?;
         for core in 0..self.cores.len() as u8 {
             self.check_core(core)?;
         }
@@ -79,8 +84,9 @@ impl Domains<'_> {
         let accounts = self.accounts.iter().map(|record| record.epoch);
         let spaces = self.spaces.iter().map(|record| record.epoch);
         let environments = self.environments.iter().map(|record| record.epoch);
+        let slices = self.slices.records().iter().map(|record| record.epoch);
         let mut seen = BTreeSet::new();
-        for epoch in accounts.chain(spaces).chain(environments) {
+        for epoch in accounts.chain(spaces).chain(environments).chain(slices) {
             let given = epoch <= self.epochs.last().bits();
             if epoch != 0 && !(given && seen.insert(epoch)) {
                 return Err(Violation::Epoch(epoch));
@@ -110,6 +116,11 @@ impl Domains<'_> {
         for (index, record) in (0..).zip(self.spaces.iter()).filter(|(_, r)| r.epoch != 0) {
             let owner = owners.get(&record.owner);
             charge(*owner.ok_or(Violation::Space(index))?, Resource::Spaces, 1);
+        }
+        let slices = (0..).zip(self.slices.records());
+        for (number, record) in slices.filter(|(_, record)| !record.is_free()) {
+            let owner = owners.get(&record.account);
+            charge(*owner.ok_or(Violation::Slice(number))?, Resource::Slices, 1);
         }
         let environments = (0..).zip(self.environments.iter());
         for (index, record) in environments.filter(|(_, r)| r.epoch != 0) {
@@ -230,25 +241,22 @@ impl Domains<'_> {
             let uarea = uarea.is_some_and(|frame| {
                 frame.kind == FrameType::UArea && frame.owner == record.account
             });
-            let queued = (0..self.cores.len() as u8)
-                .filter(|core| {
-                    self.queue(*core)
-                        .is_some_and(|queue| queue.contains(&index))
-                })
-                .count();
-            let runs = self.cores.iter().position(|core| core.running == index);
+            let has = |core: &Core| core.running == index || core.gift == index;
+            let runs = self.cores.iter().position(has);
             use EnvironmentState::{
                 Asleep, Calling, Dying, Free, Ready, Running, Stopped, Suspended,
             };
             let there = runs == word.core().map(usize::from);
-            let waits = usize::from(word.state() == Ready);
             let placed = match word.state() {
                 Free => false,
-                Running | Dying => runs.is_some(),
+                Running => runs.is_some(),
+                Dying => runs.is_some() || self.ending_environments.contains(index),
                 Ready | Asleep | Calling | Stopped | Suspended => true,
             };
-            let placed = placed && there && queued == waits && record.queue >> 16 <= 4;
-            let placed = placed && (record.queue == 0) == (queued == 0);
+            let placed = placed && there;
+            let debt = self.lives.debt(index);
+            let indebted = self.slices.lengths().is_indebted(debt);
+            let placed = placed && word.has(LifeWord::DEBT) == indebted;
             let told = word.has(LifeWord::ATTENTION) == (record.notices != 0);
             if !uarea || !placed || !told || record.keeper_bit > 31 || record.debugged > 1 {
                 return Err(Violation::Environment(index));
@@ -257,21 +265,24 @@ impl Domains<'_> {
         Ok(())
     }
 
-    /// Who waits for a core, in order; `None` if that is not a queue.
-    fn queue(&self, core: u8) -> Option<Vec<u16>> {
-        let place = self.core(core)?;
-        let mut queue = Vec::new();
-        let mut at = place.head;
-        while at != NOBODY {
-            let waiting = self.waiting(at)?;
-            let waits = self.life(at).state() == EnvironmentState::Ready && waiting.core == core;
-            if !waits || queue.contains(&at) {
-                return None;
+    fn check_slices(&self) -> Result<(), Violation> {
+        let mut bound: BTreeMap<u16, [u8; MAX_CORES]> = BTreeMap::new();
+        let slices = (0u16..).zip(self.slices.records());
+        for (number, record) in slices.filter(|(_, record)| !record.is_free()) {
+            let name = ObjectName::from_word(record.environment);
+            let environment = self.environment(name.index);
+            let there = environment.is_some_and(|one| one.epoch == name.epoch.bits());
+            if !there || record.reserved != 0 {
+                return Err(Violation::Slice(number));
             }
-            queue.push(at);
-            at = waiting.next;
+            bound.entry(name.index).or_default()[usize::from(number) / SLICES_PER_CORE] += 1;
         }
-        (place.tail == queue.last().copied().unwrap_or(NOBODY)).then_some(queue)
+        for (index, record) in (0..).zip(self.environments.iter()) {
+            if record.slices != bound.remove(&index).unwrap_or_default() {
+                return Err(Violation::Environment(index));
+            }
+        }
+        Ok(())
     }
 
     fn check_core(&self, core: u8) -> Result<(), Violation> {
@@ -279,10 +290,10 @@ impl Domains<'_> {
         if core >= self.core_count && *place != Core::IDLE {
             return Err(Violation::Core(core));
         }
-        let runs = place.running == NOBODY || self.environment(place.running).is_some();
-        match self.queue(core) {
-            Some(_) if runs => Ok(()),
-            _ => Err(Violation::Core(core)),
+        let running = place.running;
+        if running != NOBODY && self.environment(running).is_none() {
+            return Err(Violation::Core(core));
         }
+        Ok(())
     }
 }

@@ -53,7 +53,6 @@ impl Bits {
         }
     }
 
-    #[cfg(any(test, feature = "model"))]
     pub(crate) fn contains(&self, index: u16) -> bool {
         let word = self.words.get(usize::from(index) / WORD);
         word.is_some_and(|word| word >> (usize::from(index) % WORD) & 1 == 1)

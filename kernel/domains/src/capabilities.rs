@@ -55,6 +55,7 @@ impl Domains<'_> {
             Kind::Space => self.spaces.len(),
             Kind::Environment => self.environments.len(),
             Kind::Account => self.accounts.len(),
+            Kind::Slice => self.slices.records().len(),
             _ => return Err(Error::MissingRight),
         };
         let index = number(index)?;
@@ -83,6 +84,11 @@ impl Domains<'_> {
                 let record = self.environment(index)?;
                 let lives = self.life(index).state() != EnvironmentState::Dying;
                 (record.account == by.owner).then_some((record.epoch, lives))
+            }
+            Kind::Slice => {
+                let record = self.slices.records().get(usize::from(index))?;
+                let is_owned = !record.is_free() && record.account == by.owner;
+                is_owned.then_some((record.epoch, true))
             }
             _ => {
                 let record = self.account(index)?;

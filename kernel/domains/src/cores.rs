@@ -1,22 +1,26 @@
-//! Cores: who runs on each, who waits for it, and whom it tells to come out of user mode.
+//! Cores: who runs on each, in whose turn, and whom a core tells to come out of user mode.
 //!
 //! ```text
-//!            head                    tail
-//!   core ---> Ready --next--> Ready --next--> Ready          FIFO, threaded through the records
-//!     |
-//!     +-- running: the environment that has the core until `left`, whatever its word says by then
+//!          pass: a slice whose environment is ready            left, by its own kernel entry
+//!   idle ------------------------------------------> running -------------------------------> idle
+//!                                                       |  ^
+//!                                                       `--'  gift: the rest of the turn is another's
 //! ```
 //!
 //! An environment that runs is taken off its core by its own kernel entry alone. So who wants it stopped or
 //! dead changes the *state* in its word ([`Lives`](crate::Lives)) and leaves the *core*: "Stopped, on core 2" is one
 //! that has still to come out of user mode there, and [`Domains::left`] makes it "Stopped, nowhere". Meanwhile it can
 //! make calls as before, nobody else can have it, and who asks is told that it is busy.
+//!
+//! A core on which nobody else could run has no timer: it is *alone*. Whoever makes an environment ready that has
+//! slices there interrupts it, so that it looks again ([`Domains::deadline`]); likewise one that is idle.
 
-use exopi_abi::domain::EnvironmentState;
+use exopi_abi::domain::{EnvironmentState, LifeWord, ObjectName};
 use exopi_abi::exposed::MAX_CORES;
 use exopi_pages::Hardware;
+use exopi_slices::{Pass, Runnable};
 
-use crate::{Domains, Subject};
+use crate::{Domains, Lives, Subject};
 
 /// No environment.
 pub(crate) const NOBODY: u16 = u16::MAX;
@@ -26,72 +30,154 @@ pub(crate) const NOBODY: u16 = u16::MAX;
 pub(crate) struct Core {
     /// Whom [`Domains::next`] gave it to. Without the lock, that one may have handed it on.
     pub(crate) running: u16,
-    pub(crate) head: u16,
-    pub(crate) tail: u16,
+    /// Who has been claimed for it, to run in the rest of the turn.
+    pub(crate) gift: u16,
+    /// Its word before.
+    pub(crate) gift_before: LifeWord,
+    /// Nobody else could run when that was last asked: there is no timer.
+    pub(crate) alone: bool,
 }
 
 impl Core {
     pub(crate) const IDLE: Core = Core {
         running: NOBODY,
-        head: NOBODY,
-        tail: NOBODY,
+        gift: NOBODY,
+        gift_before: LifeWord::FREE,
+        alone: false,
     };
 }
 
-/// `queue` of a record: the core that it waits for, and who comes after it.
-///
-/// ```text
-///   31      16 15     0
-///   | core + 1 | next  |     0: it waits for none
-/// ```
+/// Who has a core next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Waiting {
-    pub(crate) core: u8,
-    pub(crate) next: u16,
+pub enum Next {
+    /// This environment, which has it by now.
+    Run(Entering),
+    /// Not known yet: interrupts are to be taken, and this is to be asked again.
+    Again,
+    /// Nobody: the core may sleep.
+    Idle,
 }
 
-impl Waiting {
-    const fn word(self) -> u32 {
-        (self.core as u32 + 1) << 16 | self.next as u32
+/// An environment that is given a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entering {
+    /// Who it is.
+    pub subject: Subject,
+    /// Whether its registers are in no frame, because it gave its core away itself.
+    pub light: bool,
+    /// How long it may run, in ticks.
+    pub length: u64,
+    /// The number of the slice that it runs in.
+    pub slice: u16,
+}
+
+/// What the schedule is told of an environment, by the [`ObjectName::word`] in a slice.
+fn look(lives: Lives<'_>, environment: u64) -> Runnable {
+    let name = ObjectName::from_word(environment);
+    let word = lives.word(name.index);
+    if word.is_free() || word.epoch() != name.epoch {
+        return Runnable::NO;
+    }
+    Runnable {
+        ready: word.state() == EnvironmentState::Ready && word.core().is_none(),
+        debt: lives.debt(name.index),
     }
 }
 
 impl Domains<'_> {
-    /// Gives `core`, which nobody has, to the one that has waited for it longest. `None` if nobody waits, or if
-    /// somebody still has it.
-    pub fn next(&mut self, core: u8) -> Option<Subject> {
-        if self.core(core)?.running != NOBODY {
-            return None;
+    /// Gives `core`, which nobody has, to whoever is next by its slices at the time `now`, in ticks; or to whom the
+    /// rest of a turn was given.
+    pub fn next(&mut self, core: u8, now: u64) -> Next {
+        match self.core(core) {
+            Some(place) if place.gift != NOBODY => {
+                let Core {
+                    gift, gift_before, ..
+                } = *place;
+                self.update_core(core, |place| place.gift = NOBODY);
+                return self.give(core, gift, gift_before, now);
+            }
+            Some(place) if place.running == NOBODY => {}
+            _ => return Next::Idle,
         }
-        // Each turn makes the queue shorter.
-        loop {
-            let index = self.core(core)?.head;
-            let waiting = self.waiting(index)?;
-            self.update_core(core, |place| {
-                place.head = waiting.next;
-                if waiting.next == NOBODY {
-                    place.tail = NOBODY;
-                }
-            });
-            self.update_environment(index, |record| record.queue = 0);
-            if self.lives.claim(index, core).is_ok() {
-                self.update_core(core, |place| place.running = index);
-                return self.subject(index, core);
+        let lives = self.lives;
+        let (environment, paid, runs) = match self.slices.pass(core, |word| look(lives, word)) {
+            Pass::Run {
+                environment, paid, ..
+            } => (environment, paid, true),
+            Pass::Paid { environment, paid } => (environment, paid, false),
+            Pass::Continue => return Next::Again,
+            Pass::Idle => return Next::Idle,
+        };
+        let index = ObjectName::from_word(environment).index;
+        self.pay(index, paid);
+        if !runs {
+            return Next::Again;
+        }
+        match self.lives.claim(index, core) {
+            Ok(before) => {
+                let _ = self.slices.began(core, now);
+                self.give(core, index, before, now)
+            }
+            Err(_) => {
+                self.slices.declined(core);
+                Next::Again
             }
         }
     }
 
+    /// `index`, whose word was `before` and which was claimed for `core`, runs there in the turn.
+    fn give(&mut self, core: u8, index: u16, before: LifeWord, now: u64) -> Next {
+        self.update_core(core, |place| place.running = index);
+        let (slice, end) = match self.slices.turn(core) {
+            Some(turn) => (turn.slice.index, turn.end),
+            None => (u16::MAX, now),
+        };
+        match self.subject(index, core) {
+            Some(subject) => Next::Run(Entering {
+                subject,
+                light: before.has(LifeWord::LIGHT),
+                length: end.saturating_sub(now),
+                slice,
+            }),
+            None => Next::Again,
+        }
+    }
+
+    /// When the timer must take `by`'s core from it, or `None` if nobody else could run there. To be asked after
+    /// [`Domains::next`], and whenever the core was interrupted.
+    pub fn deadline(&mut self, by: &Subject, now: u64) -> Option<u64> {
+        let (lives, running) = (self.lives, by.name.word());
+        let look = |word| look(lives, word);
+        let deadline = self.slices.deadline(by.core, running, now, look);
+        self.update_core(by.core, |place| place.alone = deadline.is_none());
+        deadline
+    }
+
+    /// The turn in which `by` runs is at its end. Whether it is to leave its core for that: somebody else could run.
+    pub fn is_over(&mut self, by: &Subject, now: u64) -> bool {
+        self.deadline(by, now).is_some_and(|end| end <= now)
+    }
+
+    /// `by` runs no more for now, and is ready to: its turn is over. It still has to leave ([`Domains::left`]).
+    pub fn preempt(&mut self, by: &Subject) {
+        let _ = self.lives.give_up(by.name.index, EnvironmentState::Ready);
+    }
+
     /// `by`, which had its core, has come out of user mode, its registers are in its u-area, and the core
-    /// is in no space any more or goes to the next one at once.
+    /// is in no space any more or goes to the next one at once. It is `now` by the clock, and `by` has run for
+    /// `used` ticks since it was entered.
     ///
     /// One that was to stop is stopped from now on; one that was to die is gone, and if it was the last in its
     /// space, a first step is made to take that apart.
-    pub fn left<H: Hardware>(&mut self, hw: &mut H, by: &Subject) {
-        self.update_core(by.core, |place| place.running = NOBODY);
+    pub fn left<H: Hardware>(&mut self, hw: &mut H, by: &Subject, now: u64, used: u64) {
         let index = by.name.index;
-        if self.life(index).state() != EnvironmentState::Dying {
-            let _ = self.lives.left(index);
-            return;
+        self.lives.spend(index, used);
+        self.end_turn(by, now);
+        self.update_core(by.core, |place| place.running = NOBODY);
+        match self.lives.left(index).map(LifeWord::state) {
+            Ok(EnvironmentState::Dying) => {}
+            Ok(EnvironmentState::Ready) => return self.tell_cores(index, by.core),
+            _ => return,
         }
         let _ = self.end_environment(hw, index);
         // Whoever had to wait for this goes on.
@@ -100,22 +186,68 @@ impl Domains<'_> {
         }
     }
 
-    /// Whether `by` still runs, as far as records say: nobody has stopped or destroyed it, and it has not
+    /// Ends the turn of `by`'s core unless the rest of it goes to somebody else. Who leaves late owes the excess; then
+    /// there is no rest.
+    fn end_turn(&mut self, by: &Subject, now: u64) {
+        let (gift, before) = self
+            .core(by.core)
+            .map_or((NOBODY, LifeWord::FREE), |place| {
+                (place.gift, place.gift_before)
+            });
+        if gift != NOBODY {
+            if self.slices.turn(by.core).is_some_and(|turn| now < turn.end)
+                || self.is_alone(by.core)
+            {
+                return;
+            }
+            self.update_core(by.core, |place| place.gift = NOBODY);
+            let _ = self.lives.decline(gift, by.core, before);
+            self.tell_cores(gift, by.core);
+        }
+        if let Some(ended) = self.slices.ended(by.core, now) {
+            self.owe(by.name.index, ended.excess, now);
+        }
+    }
+
+    fn is_alone(&self, core: u8) -> bool {
+        self.core(core).is_some_and(|place| place.alone)
+    }
+
+    /// The environment at `index`, which is ready, could run from now on: cores where it has slices are told, but for
+    /// `except`, whose business it is at present.
+    pub(crate) fn tell_cores(&mut self, index: u16, except: u8) {
+        let Some(slices) = self.environment(index).map(|record| record.slices) else {
+            return;
+        };
+        for (core, _) in (0..).zip(slices).filter(|(_, count)| *count != 0) {
+            self.slices.look_again(core);
+            let waits = self
+                .core(core)
+                .is_some_and(|place| place.running == NOBODY || place.alone);
+            if waits && core != except {
+                self.update_core(core, |place| place.alone = false);
+                self.interrupt(core);
+            }
+        }
+    }
+
+    /// Whether `by` still runs, as far as words say: nobody has stopped or destroyed it, and it has not
     /// given its core away. If not, the kernel saves its state, and tells [`Domains::left`].
     #[inline]
     pub fn runs(&self, by: &Subject) -> bool {
         self.lives.runs(by.name)
     }
 
-    /// Whether somebody waits for `core`.
-    #[inline]
-    pub fn waits(&self, core: u8) -> bool {
-        self.core(core).is_some_and(|place| place.head != NOBODY)
+    /// Whether somebody besides `by` could run on its core.
+    pub(crate) fn waits(&self, by: &Subject) -> bool {
+        let (lives, running) = (self.lives, by.name.word());
+        self.slices
+            .others_runnable(by.core, running, |word| look(lives, word))
     }
 
     /// The cores, by bit, that are to look again at what they run, which has changed since this was last asked:
-    /// the one they run is to leave or has a notice, or they are idle and somebody waits. The core of whoever
-    /// made the call can be among them.
+    /// the one they run is to leave, or has a notice, or is not alone any more; or they are idle and somebody could
+    /// run. The core of whoever made the call can be among them.
     #[inline]
     pub fn take_interrupts(&mut self) -> u8 {
         core::mem::take(&mut self.interrupts)
@@ -134,7 +266,10 @@ impl Domains<'_> {
     /// Something is dying from now on: a core that has nothing to do, if there is one, is to see to it
     /// ([`Domains::sweep`]).
     pub(crate) fn interrupt_idle(&mut self) {
-        let idle = |core: &u8| self.core(*core) == Some(&Core::IDLE);
+        let idle = |core: &u8| {
+            self.core(*core)
+                .is_some_and(|place| place.running == NOBODY)
+        };
         if let Some(core) = (0..self.core_count).find(idle) {
             self.interrupt(core);
         }
@@ -148,77 +283,5 @@ impl Domains<'_> {
         if let Some(place) = self.cores.get_mut(usize::from(core)) {
             change(place);
         }
-    }
-
-    /// The place in a queue of the environment at `index`, if it has one.
-    pub(crate) fn waiting(&self, index: u16) -> Option<Waiting> {
-        let word = self.environment(index)?.queue;
-        let core = (word >> 16).checked_sub(1)?;
-        Some(Waiting {
-            core: core as u8,
-            next: word as u16,
-        })
-    }
-
-    fn set_waiting(&mut self, index: u16, waiting: Waiting) {
-        self.update_environment(index, |record| record.queue = waiting.word());
-    }
-
-    fn set_next(&mut self, index: u16, next: u16) {
-        if let Some(waiting) = self.waiting(index) {
-            self.set_waiting(index, Waiting { next, ..waiting });
-        }
-    }
-
-    /// Lets an environment wait for `core` behind all others.
-    pub(crate) fn wait_last(&mut self, core: u8, index: u16) {
-        self.set_waiting(index, Waiting { core, next: NOBODY });
-        let tail = self.core(core).map_or(NOBODY, |place| place.tail);
-        self.set_next(tail, index);
-        self.update_core(core, |place| {
-            if place.tail == NOBODY {
-                place.head = index;
-            }
-            place.tail = index;
-        });
-    }
-
-    /// Lets an environment wait for `core` before all others.
-    pub(crate) fn wait_first(&mut self, core: u8, index: u16) {
-        let next = self.core(core).map_or(NOBODY, |place| place.head);
-        self.set_waiting(index, Waiting { core, next });
-        self.update_core(core, |place| {
-            if place.head == NOBODY {
-                place.tail = index;
-            }
-            place.head = index;
-        });
-    }
-
-    /// Takes an environment out of its queue, if it is in one.
-    pub(crate) fn wait_no_more(&mut self, index: u16) {
-        let Some(Waiting { core, next }) = self.waiting(index) else {
-            return;
-        };
-        let mut previous = NOBODY;
-        let mut at = self.core(core).map_or(NOBODY, |place| place.head);
-        // No queue is longer than the table, whatever it looks like.
-        for _ in 0..self.environments.len() {
-            if at == index || at == NOBODY {
-                break;
-            }
-            previous = at;
-            at = self.waiting(at).map_or(NOBODY, |waiting| waiting.next);
-        }
-        self.set_next(previous, next);
-        self.update_core(core, |place| {
-            if place.head == index {
-                place.head = next;
-            }
-            if place.tail == index {
-                place.tail = previous;
-            }
-        });
-        self.update_environment(index, |record| record.queue = 0);
     }
 }

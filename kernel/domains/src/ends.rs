@@ -1,9 +1,9 @@
 //! Ends: of environments, and of accounts with all that is charged to them.
 //!
 //! ```text
-//!   an account:  Children -----> Environments ----> Spaces --------> Pages -------> gone
-//!                one after the   its own, and all   one after the    broken, and    the allowance
-//!                other, first    in its spaces      other            freed          flows back
+//!   an account:  Children -----> Environments ----> Slices --> Spaces --------> Pages -------> gone
+//!                one after the   its own, and all   freed      one after the    broken, and    the allowance
+//!                other, first    in its spaces                 other            freed          flows back
 //! ```
 //!
 //! Each call does a bounded part. Where it stopped is in the record's `cursor`, phase and place, so that
@@ -22,11 +22,13 @@
 mod phases;
 
 use exopi_abi::capability::{AccountRights, EnvironmentRights};
-use exopi_abi::domain::{EnvironmentRecord, LifeWord, Resource};
+use exopi_abi::domain::{EnvironmentRecord, LifeWord, ObjectName, Resource};
 use exopi_abi::{Error, PageNumber, Progress};
 use exopi_pages::{Hardware, Step};
+use exopi_slices::Of;
 
 use crate::spaces::progress;
+use crate::subject::epoch_of;
 use crate::{Domains, Subject, Target};
 use phases::{Cursor, Next, Phase};
 
@@ -112,12 +114,18 @@ impl Domains<'_> {
     /// Whether something is being taken apart.
     #[inline(always)]
     pub const fn is_ending(&self) -> bool {
-        !(self.ending_spaces.is_empty() && self.ending_accounts.is_empty())
+        !(self.ending_spaces.is_empty()
+            && self.ending_accounts.is_empty()
+            && self.ending_environments.is_empty())
     }
 
     /// One bounded step of taking apart whatever is dying: for cores that have nothing else to do, and on the way
     /// of those that yield. `false` if there is nothing to do, or nothing before somebody has left a core.
     pub fn sweep<H: Hardware>(&mut self, hw: &mut H) -> bool {
+        if let Some(index) = self.ending_environments.first() {
+            let _ = self.end_environment(hw, index);
+            return true;
+        }
         let from = self.turn_spaces;
         let waiting = self.ending_spaces.from(from);
         if let Some(index) = waiting.or_else(|| self.ending_spaces.first()) {
@@ -146,11 +154,17 @@ impl Domains<'_> {
         before.ok().and_then(LifeWord::core)
     }
 
-    /// Ends an environment that is doomed and has no core any more, tells its keeper, and if it was the last in its space, begins to take
-    /// that apart; gives how far that came.
+    /// Ends an environment that is doomed and has no core any more, tells its keeper, and if it was the last in its
+    /// space, begins to take that apart; gives how far that came. One with many slices is there until those are
+    /// freed, and [`Step::More`] says that somebody has to go on: the background does.
     pub(crate) fn end_environment<H: Hardware>(&mut self, hw: &mut H, index: u16) -> Option<Step> {
+        if !self.end_slices_of(index) {
+            self.ending_environments.insert(index);
+            self.interrupt_idle();
+            return Some(Step::More);
+        }
+        self.ending_environments.remove(index);
         let record = self.environment(index).copied()?;
-        self.wait_no_more(index);
         let _ = self.tell_keeper(index);
         let uarea = PageNumber::new(record.uarea);
         // It is one as long as its environment lives, so that nothing is refused.
@@ -169,6 +183,32 @@ impl Domains<'_> {
         }
         self.begin_end_of_space(record.space);
         Some(self.clear(hw, record.space))
+    }
+
+    /// Frees slices of an environment that is dying. Whether there are none any more.
+    fn end_slices_of(&mut self, index: u16) -> bool {
+        let Some(record) = self.environment(index) else {
+            return true;
+        };
+        let has_none = |slices: &[u8]| slices.iter().all(|count| *count == 0);
+        if has_none(&record.slices) {
+            return true;
+        }
+        let name = ObjectName {
+            index,
+            epoch: epoch_of(record.epoch),
+        };
+        // Where this has come to: nobody asks since when it owes.
+        let from = match self.ending_environments.contains(index) {
+            true => record.owed_since as u16,
+            false => 0,
+        };
+        let next = self.end_slices(Of::Environment(name), from);
+        self.update_environment(index, |record| {
+            record.owed_since = next.unwrap_or(0).into();
+        });
+        self.environment(index)
+            .is_none_or(|record| has_none(&record.slices))
     }
 
     /// From now on nothing is mapped in a space, and the background takes it apart.

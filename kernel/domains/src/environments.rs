@@ -1,7 +1,7 @@
 //! Environments: how they come to be, and what is done to them while they live.
 //!
 //! ```text
-//!   env_create --> Stopped --env_run--> Ready --next--> Running --env_yield--> Ready
+//!   env_create --> Stopped --env_run--> Ready --next--> Running --env_yield, preempt--> Ready
 //!                    ^                    |                |
 //!                    +----- env_stop -----+--- env_stop ---+---- suspended --> Suspended --env_stop--> Stopped
 //! ```
@@ -9,13 +9,12 @@
 //! [`cores`](crate::cores) tells what it means to stop one that runs, and [`ends`](crate::ends) how one dies.
 
 use exopi_abi::capability::{EnvironmentRights, SpaceRights};
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName, Resource};
+use exopi_abi::domain::{EnvironmentRecord, ObjectName, Resource};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::{Error, PageNumber, VirtAddr};
 use exopi_cap::Epochs;
 use exopi_pages::Hardware;
 
-use crate::cores::NOBODY;
 use crate::subject::{epoch_of, lasting};
 use crate::{Domains, Subject, Target};
 
@@ -83,28 +82,15 @@ impl Domains<'_> {
         Ok(name)
     }
 
-    /// Lets an environment wait for a core as the row `env_run` of the call table says.
+    /// Lets an environment run in its slices as the row `env_run` of the call table says.
     ///
     /// # Errors
     /// In the order in which they are looked for: of a capability [`Error::WrongKind`],
-    /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`], [`Error::OutOfRange`],
-    /// [`Error::NotReady`].
-    pub fn env_run(
-        &mut self,
-        by: &Subject,
-        environment: Target<'_>,
-        core: u64,
-    ) -> Result<(), Error> {
+    /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`], [`Error::NotReady`].
+    pub fn env_run(&mut self, by: &Subject, environment: Target<'_>) -> Result<(), Error> {
         let (index, _) = self.live_environment(by, environment, EnvironmentRights::SCHEDULE)?;
-        let core = match u8::try_from(core) {
-            Ok(number) if number < self.core_count => number,
-            _ => return Err(Error::OutOfRange),
-        };
         self.lives.run(index).map_err(|_| Error::NotReady)?;
-        self.wait_last(core, index);
-        if self.core(core).is_some_and(|place| place.running == NOBODY) {
-            self.interrupt(core);
-        }
+        self.tell_cores(index, u8::MAX);
         Ok(())
     }
 
@@ -118,7 +104,6 @@ impl Domains<'_> {
     pub fn env_stop(&mut self, by: &Subject, environment: Target<'_>) -> Result<(), Error> {
         let (index, _) = self.live_environment(by, environment, EnvironmentRights::SCHEDULE)?;
         let before = self.lives.stop(index).map_err(|_| Error::Stale)?;
-        self.wait_no_more(index);
         match before.core() {
             Some(core) if index != by.name.index => {
                 self.interrupt(core);
@@ -128,35 +113,30 @@ impl Domains<'_> {
         }
     }
 
-    /// Gives the caller's core away as the row `env_yield` of the call table says: it waits behind all others,
-    /// and the one named before them. The caller goes on if nobody waits; [`Domains::runs`] tells.
+    /// Gives the caller's core away as the row `env_yield` of the call table says: the rest of the turn to the one
+    /// named, or the core to whoever is next. The caller goes on if nobody else could run; [`Domains::runs`] tells.
     ///
     /// # Errors
     /// In the order in which they are looked for: of a capability [`Error::WrongKind`],
-    /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`]; [`Error::NotReady`] of one that does not
-    /// wait for this core.
-    pub fn env_yield(&mut self, by: &Subject, to: Target<'_>) -> Result<(), Error> {
-        let to = match to {
-            Target::Own if !self.waits(by.core) => return Ok(()),
-            Target::Own => None,
+    /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`]; [`Error::NotReady`] of one that is not
+    /// ready, has a core, or owes too much at the time `now`, in ticks.
+    pub fn env_yield(&mut self, by: &Subject, to: Target<'_>, now: u64) -> Result<(), Error> {
+        match to {
+            Target::Own if !self.waits(by) => return Ok(()),
+            Target::Own => {}
             _ => {
                 let (index, _) = self.live_environment(by, to, EnvironmentRights::SCHEDULE)?;
-                let waits = self.waiting(index).map(|waiting| waiting.core);
-                if !self.lives.is_ready(index) || waits != Some(by.core) {
-                    return Err(Error::NotReady);
-                }
-                Some(index)
+                self.forgive(index, now);
+                let claimed = self.lives.claim(index, by.core);
+                let before = claimed.map_err(|_| Error::NotReady)?;
+                self.update_core(by.core, |place| {
+                    place.gift = index;
+                    place.gift_before = before;
+                });
             }
-        };
-        if let Some(to) = to {
-            self.wait_no_more(to);
-            self.wait_first(by.core, to);
         }
         // One that was to stop or to die does that instead of waiting.
-        let me = by.name.index;
-        if self.lives.give_up(me, EnvironmentState::Ready).is_ok() {
-            self.wait_last(by.core, me);
-        }
+        self.preempt(by);
         Ok(())
     }
 

@@ -14,10 +14,10 @@ use exopi_pages::{Credit, Hardware};
 
 use crate::spaces::asid_of;
 use crate::subject::epoch_of;
-use crate::{Domains, Subject, Target};
+use crate::{Domains, Next, Subject, Target};
 
 impl Domains<'_> {
-    /// Makes the first account, whose allowance is all frames that are free now and all places in the tables, and
+    /// Makes the first account, whose allowance is all frames that are free now, all places in the tables and all slices, and
     /// the first space, charged to it. The subject that comes back can call whatever concerns pages, tables and
     /// mappings; there is no environment of its name yet.
     ///
@@ -40,6 +40,7 @@ impl Domains<'_> {
             self.spaces.len() as u32,
             // One is itself.
             self.accounts.len() as u32 - 1,
+            self.slices.records().len() as u32,
         ];
         let epoch = self.epochs.stamp().ok_or(Error::Exhausted)?;
         let _ = self.put_account(0, epoch, 0, allowance);
@@ -66,17 +67,18 @@ impl Domains<'_> {
         })
     }
 
-    /// Makes the first environment, in the first space, as `env_create` does; it runs on core 0. `by` is what
-    /// [`Domains::make_first_space`] gave.
+    /// Makes the first environment, in the first space, as `env_create` does, and the first slice of core 0 for it,
+    /// in which it runs from `now` on, in ticks. `by` is what [`Domains::make_first_space`] gave.
     ///
     /// # Errors
-    /// Those of [`Domains::env_create`].
+    /// Those of [`Domains::env_create`] and of [`Domains::slice_alloc`].
     pub fn make_first_environment<H: Hardware>(
         &mut self,
         hw: &mut H,
         by: &Subject,
         uarea: PageNumber,
         at: VirtAddr,
+        now: u64,
     ) -> Result<Subject, Error> {
         let space = self.space(0).ok_or(Error::Stale)?;
         let name = ObjectName {
@@ -85,9 +87,12 @@ impl Domains<'_> {
         };
         let first = self.env_create(hw, by, Target::Owned(name), uarea, at)?;
         self.first = first;
+        let _ = self.slice_alloc(by, 0, 0, Target::Owned(first))?;
         let _ = self.lives.run(first.index);
-        self.wait_last(0, first.index);
-        self.next(0).ok_or(Error::NotReady)
+        match self.next(0, now) {
+            Next::Run(entering) => Ok(entering.subject),
+            Next::Again | Next::Idle => Err(Error::NotReady),
+        }
     }
 
     /// Hands `count` frames to the first account that boot has made plain pages of it since

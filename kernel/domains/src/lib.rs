@@ -10,8 +10,10 @@
 //!      | owner                | account (home), bound (drawn on)
 //!    space  <-- space -- environment          tables and mappings; what runs in them             spaces, environments
 //!                             ^
-//!                             | running, head .. tail
-//!                           core              who has it, who waits for it                       cores, life
+//!                             | running
+//!                           core              who has it, in whose turn                           cores, life
+//!                             ^
+//!                           slice             when, and for how long                              time
 //! ```
 //!
 //! # What always holds between two calls
@@ -21,8 +23,8 @@
 //!   allowed. So nobody's spending can be felt outside the account that it is drawn from.
 //! * A space has as many members as there are environments in it. It is dying if that number has come back to
 //!   zero, or somebody asked for its end; then nothing is mapped in it any more.
-//! * An environment is in at most one queue, once, and that is if it is Ready. What is done with one is
-//!   claimed by its word first ([`Lives`]), and one that has a core is taken apart by nobody.
+//! * What is done with an environment is claimed by its word first ([`Lives`]), and one that has a core is taken
+//!   apart by nobody. Who is ready and has slices on a core that is idle, or has no timer, has had that core told.
 //! * What an account pays for lives no longer than the account. What others have of it (mappings of its pages,
 //!   environments in its spaces, the right to draw on it) ends with it.
 //! * A call that was refused has changed nothing, but for [`Error::Busy`](exopi_abi::Error::Busy), whose point is
@@ -40,7 +42,7 @@
 //!
 //! # Absent on purpose
 //!
-//! Time slices, priorities, parents and exit statuses of environments, names: policy. Lists of who holds what:
+//! Priorities, parents and exit statuses of environments, names: policy. Lists of who holds what:
 //! capabilities need none. Any wait: what cannot be done at once is refused as busy, or is done in parts.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -64,6 +66,7 @@ mod spaces;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{
@@ -71,13 +74,16 @@ use exopi_abi::domain::{
     ObjectName, SpaceRecord,
 };
 use exopi_abi::exposed::MAX_CORES;
+use exopi_abi::slice::{SLICES_PER_CORE, SliceRecord};
 use exopi_cap::Epochs;
 use exopi_pages::Pages;
+use exopi_slices::{Lengths, Slices};
 
 use bits::Bits;
 use cores::Core;
 
 pub use capabilities::cap_narrow;
+pub use cores::{Entering, Next};
 pub use environments::{STATE_BOUND, Window};
 pub use life::Lives;
 pub use subject::{Subject, Target};
@@ -100,14 +106,34 @@ pub struct Domains<'m> {
     ending_accounts: Bits,
     /// Dying spaces that the background takes apart.
     ending_spaces: Bits,
+    /// Environments on no core that are dying and still have slices.
+    ending_environments: Bits,
     /// Where the background looks next.
     turn_accounts: u16,
     turn_spaces: u16,
+    slices: Slices<'m>,
     cores: [Core; MAX_CORES],
     core_count: u8,
     /// Cores that are to be told, by bit.
     interrupts: u8,
     first: ObjectName,
+}
+
+/// Memory for the records of everything. All of them must be of nothing, and `lives` as many as `environments`.
+#[derive(Debug)]
+pub struct Tables<'m> {
+    /// All frames.
+    pub pages: Pages<'m>,
+    /// Accounts, by index.
+    pub accounts: &'m mut [AccountRecord],
+    /// Spaces, by index.
+    pub spaces: &'m mut [SpaceRecord],
+    /// Environments, by index.
+    pub environments: &'m mut [EnvironmentRecord],
+    /// What becomes of environments, likewise.
+    pub lives: &'m [Life],
+    /// Slices, by number.
+    pub slices: &'m mut [SliceRecord],
 }
 
 impl<'m> Domains<'m> {
@@ -125,8 +151,10 @@ impl<'m> Domains<'m> {
             free_environments: Bits::EMPTY,
             ending_accounts: Bits::EMPTY,
             ending_spaces: Bits::EMPTY,
+            ending_environments: Bits::EMPTY,
             turn_accounts: 0,
             turn_spaces: 0,
+            slices: Slices::none(),
             cores: [Core::IDLE; MAX_CORES],
             core_count: 0,
             interrupts: 0,
@@ -137,21 +165,25 @@ impl<'m> Domains<'m> {
         }
     }
 
-    /// Tables in which there is nobody yet, over `pages`, for a machine with `cores` cores. All records must be
-    /// free ones, and `lives` as many as `environments`. What is beyond [`MAX_ACCOUNTS`], [`MAX_SPACES`], [`MAX_ENVIRONMENTS`] or [`MAX_CORES`] is left out.
-    pub fn new(
-        pages: Pages<'m>,
-        accounts: &'m mut [AccountRecord],
-        spaces: &'m mut [SpaceRecord],
-        environments: &'m mut [EnvironmentRecord],
-        lives: &'m [Life],
-        cores: u8,
-    ) -> Self {
+    /// Tables in which there is nobody yet, for a machine with `cores` cores, whose slices are as long as `lengths`
+    /// says. What is beyond [`MAX_ACCOUNTS`], [`MAX_SPACES`], [`MAX_ENVIRONMENTS`] or [`MAX_CORES`] is left out.
+    pub fn new(tables: Tables<'m>, lengths: Lengths, cores: u8) -> Self {
+        let Tables {
+            pages,
+            accounts,
+            spaces,
+            environments,
+            lives,
+            slices,
+        } = tables;
+        let cores = cores.min(MAX_CORES as u8);
         let (accounts, _) = accounts.split_at_mut(accounts.len().min(MAX_ACCOUNTS));
         let (spaces, _) = spaces.split_at_mut(spaces.len().min(MAX_SPACES));
         let most = environments.len().min(lives.len()).min(MAX_ENVIRONMENTS);
         let (environments, _) = environments.split_at_mut(most);
         let (lives, _) = lives.split_at(most);
+        let most = slices.len().min(usize::from(cores) * SLICES_PER_CORE);
+        let (slices, _) = slices.split_at_mut(most);
         Self {
             pages,
             free_accounts: Bits::below(accounts.len()),
@@ -161,7 +193,8 @@ impl<'m> Domains<'m> {
             spaces,
             environments,
             lives: Lives::new(lives),
-            core_count: cores.min(MAX_CORES as u8),
+            slices: Slices::new(slices, lengths),
+            core_count: cores,
             ..Self::none()
         }
     }

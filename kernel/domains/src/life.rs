@@ -139,6 +139,28 @@ impl<'m> Lives<'m> {
         Ok(before)
     }
 
+    /// `core`, which has claimed it, has not entered it after all: unless it is to stop or to die by now, its word is
+    /// what it was, `before`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn decline(
+        self,
+        index: u16,
+        core: u8,
+        before: LifeWord,
+    ) -> Result<LifeWord, LifeWord> {
+        let light = before.bits() & LifeWord::LIGHT;
+        self.change(index, |word| {
+            let word = if word.state() == Running && word.core() == Some(core) {
+                word.to(Ready)
+            } else {
+                word
+            };
+            Some(word.on(LifeWord::NOWHERE).with(light))
+        })
+    }
+
     /// Without the lock: gives `core` to `name`, which is ready or asleep, on no core, light, and for which nothing
     /// waits.
     ///
@@ -245,6 +267,40 @@ impl<'m> Lives<'m> {
     /// There is none.
     pub fn calm(self, index: u16) -> Result<LifeWord, LifeWord> {
         self.change(index, |word| Some(word.without(LifeWord::ATTENTION)))
+    }
+
+    /// It owes too much to be entered, or not any more.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn mark_debt(self, index: u16, indebted: bool) -> Result<LifeWord, LifeWord> {
+        self.change(index, |word| {
+            Some(match indebted {
+                true => word.with(LifeWord::DEBT),
+                false => word.without(LifeWord::DEBT),
+            })
+        })
+    }
+
+    /// What it owes, in ticks.
+    pub fn debt(self, index: u16) -> u64 {
+        self.get(index)
+            .map_or(0, |life| life.debt.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_debt(self, index: u16, debt: u64) {
+        if let Some(life) = self.get(index) {
+            life.debt.store(debt, Ordering::Relaxed);
+        }
+    }
+
+    /// It has run for so many ticks. For the core that has it.
+    pub fn spend(self, index: u16, ticks: u64) {
+        if let Some(life) = self.get(index) {
+            let before = life.ticks.load(Ordering::Relaxed);
+            life.ticks
+                .store(before.wrapping_add(ticks), Ordering::Relaxed);
+        }
     }
 
     /// Whoever had a core has left it, and all that is kept of it was put away before.

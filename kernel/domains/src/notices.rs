@@ -1,7 +1,7 @@
 //! Notices: bits that wait in a record until the kernel delivers them, and keepers, whom they tell.
 //!
 //! Whatever state an environment is in, a notice for it waits: it is delivered when it next has a core. One that
-//! runs is interrupted for it.
+//! runs is interrupted for it, and one that sleeps is woken.
 
 use exopi_abi::domain::{EnvironmentState, ObjectName};
 
@@ -15,11 +15,19 @@ impl Domains<'_> {
             return false;
         }
         self.update_environment(to.index, |record| record.notices |= bits);
-        if let Ok(word) = self.lives.attend(to.index)
-            && word.state() == EnvironmentState::Running
-            && let Some(core) = word.core()
-        {
-            self.interrupt(core);
+        let Ok(word) = self.lives.attend(to.index) else {
+            return false;
+        };
+        match (word.state(), word.core()) {
+            (EnvironmentState::Running, Some(core)) => self.interrupt(core),
+            (EnvironmentState::Asleep, core) => {
+                let _ = self.lives.wake(to.index);
+                // One that has still to leave its core is seen to by `left`.
+                if core.is_none() {
+                    self.tell_cores(to.index, u8::MAX);
+                }
+            }
+            _ => {}
         }
         true
     }

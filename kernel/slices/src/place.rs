@@ -132,7 +132,7 @@ impl Slices<'_> {
         Ok(self.take(place))
     }
 
-    /// Frees slices of an environment or account that is dying, and tells `freed` the last record of each. Looks at
+    /// Frees slices of an environment or account that is dying, and tells `freed` the place and last record of each. Looks at
     /// [`FREE_LOOKS`] slices at most, from the number `from` on, and gives the number to go on from, or `None`
     /// when all have been looked at.
     ///
@@ -141,13 +141,13 @@ impl Slices<'_> {
         &mut self,
         of: Of,
         from: u16,
-        mut freed: impl FnMut(SliceRecord),
+        mut freed: impl FnMut(Place, SliceRecord),
     ) -> Option<u16> {
         let mut from = from;
         for _ in 0..FREE_LOOKS {
             let place = self.next_used(from)?;
             if self.at(place).is_some_and(|record| of.is(record)) {
-                freed(self.take(place));
+                freed(place, self.take(place));
             }
             from = place.number() + 1;
         }

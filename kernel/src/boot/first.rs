@@ -16,12 +16,13 @@ use exopi_abi::exposed::File;
 use exopi_abi::layout::{self, PAGE_SIZE};
 use exopi_abi::page::Owner;
 use exopi_abi::{Access, Error, PageNumber, PageSelect, TableLevel, VirtAddr};
-use exopi_domains::{Domains, Subject, Target};
+use exopi_domains::{Domains, Subject, Tables, Target};
 use exopi_pages::{Right, Source};
+use exopi_slices::Lengths;
 
 use super::memory::Memory;
 use crate::arch::tables::Processor;
-use crate::arch::{context, mmu};
+use crate::arch::{context, mmu, timer};
 use crate::environment::Start;
 use crate::exposed;
 
@@ -197,12 +198,13 @@ pub(super) struct Made {
 }
 
 /// Makes the first environment out of `program`, with `arguments` for it, cut off at a page, on a machine with
-/// `cores` cores. All pages that the kernel does not keep are its account's to use, the archive's among them.
+/// `cores` cores, whose slices have these lengths. All pages that the kernel does not keep are its account's to use, the archive's among them.
 ///
 /// # Errors
 /// What is wrong with the program: the machine ends.
 pub(super) fn make(
     memory: Memory,
+    lengths: Lengths,
     cores: u8,
     program: &Program<'_>,
     arguments: &[u8],
@@ -210,14 +212,15 @@ pub(super) fn make(
     let file = parse(program)?;
     let segments = file.segments().ok_or(Refusal::BadSegment)?;
     let archive = memory.archive;
-    let mut domains = Domains::new(
-        memory.pages,
-        memory.accounts,
-        memory.spaces,
-        memory.environments,
-        memory.lives,
-        cores,
-    );
+    let tables = Tables {
+        pages: memory.pages,
+        accounts: memory.accounts,
+        spaces: memory.spaces,
+        environments: memory.environments,
+        lives: memory.lives,
+        slices: memory.slices,
+    };
+    let mut domains = Domains::new(tables, lengths, cores);
     let by = domains.make_first_space(&mut Processor, exposed::root_entry())?;
     let mut builder = Builder { domains, by };
     let entry = file.ehdr.e_entry;
@@ -258,7 +261,8 @@ fn furnish(builder: &mut Builder, arguments: &[u8]) -> Result<Subject, Refusal> 
     let uarea = builder.page()?;
     let at = address(layout::FIRST_UAREA)?;
     let (domains, by) = (&mut builder.domains, &builder.by);
-    let first = domains.make_first_environment(&mut Processor, by, uarea, at)?;
+    let now = timer::now();
+    let first = domains.make_first_environment(&mut Processor, by, uarea, at, now)?;
     context::fill(domains, first.name.index);
     Ok(first)
 }

@@ -8,10 +8,12 @@ mod random;
 mod selftest;
 
 use exopi_abi::boot::Archive;
+use exopi_abi::slice::DEFAULT_SLICE_US;
 use exopi_abi::{VERSION, exit};
 use exopi_bsp::boards::{self, Generator};
 use exopi_bsp::traits::{DeviceError, Random};
 use exopi_domains::Subject;
+use exopi_slices::Lengths;
 
 use crate::arch::cache::Geometry;
 use crate::arch::{mmu, smp, timer};
@@ -132,6 +134,24 @@ fn check_timer() {
     }
 }
 
+/// How long slices are: as the boot argument `slice=` says, in microseconds.
+fn slice_lengths(arguments: &str) -> Lengths {
+    let mut words = arguments.split_ascii_whitespace();
+    let asked = words.find_map(|word| word.strip_prefix("slice="));
+    let microseconds = asked.and_then(|word| word.parse().ok());
+    if asked.is_some() && microseconds.is_none() {
+        log!("warning: boot argument slice= takes microseconds");
+    }
+    let microseconds = microseconds.unwrap_or(DEFAULT_SLICE_US);
+    let lengths = Lengths::new(microseconds, timer::frequency());
+    exposed::describe(|machine| {
+        machine.slice_ticks = lengths.slice();
+        machine.epilogue_ticks = lengths.limit();
+    });
+    log!("slices: {} us", timer::microseconds(lengths.slice()));
+    lengths
+}
+
 /// Makes the page array and the first environment, and puts all in the kernel's state.
 fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
     let caches = Geometry::find();
@@ -148,7 +168,9 @@ fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
     }
     let memory = memory::describe(&found.memory, archive.length(), colours)?;
     let program = archive.first()?;
-    let made = first::make(memory, exposed::cores(), &program, found.arguments())?;
+    let lengths = slice_lengths(found.arguments_text());
+    let arguments = found.arguments();
+    let made = first::make(memory, lengths, exposed::cores(), &program, arguments)?;
     let pages = &made.domains.pages;
     let (free, frames) = (pages.free_pages(), pages.len());
     exposed::set_free_pages(free);

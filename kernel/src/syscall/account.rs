@@ -1,6 +1,6 @@
 //! Calls on accounts.
 
-use exopi_abi::domain::ObjectName;
+use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::{Error, Progress};
 use exopi_domains::{Subject, Target};
 
@@ -16,6 +16,15 @@ pub(super) fn create(
     accounts: u32,
 ) -> Result<ObjectName, Error> {
     lock().account_create(by, pages, environments, spaces, accounts)
+}
+
+pub(super) fn allow(
+    by: &Subject,
+    account: Target<'_>,
+    resource: Resource,
+    amount: u32,
+) -> Result<u64, Error> {
+    lock().account_allow(by, account, resource, amount)
 }
 
 pub(super) fn bind(by: &Subject, account: Target<'_>) -> Result<(), Error> {

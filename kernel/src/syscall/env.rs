@@ -5,7 +5,7 @@ use exopi_abi::{Error, PageNumber, Progress, UserBytes, UserBytesMut, VirtAddr};
 use exopi_domains::{STATE_BOUND, Subject, Target};
 
 use crate::arch::tables::Processor;
-use crate::arch::{context, uarea, user};
+use crate::arch::{context, timer, uarea, user};
 use crate::environment::{leave_if_dying, renew, settle, sweep};
 use crate::kernel::lock;
 
@@ -21,8 +21,8 @@ pub(super) fn create(
     Ok(name)
 }
 
-pub(super) fn run(by: &Subject, environment: Target<'_>, core: u64) -> Result<(), Error> {
-    lock().env_run(by, environment, core)
+pub(super) fn run(by: &Subject, environment: Target<'_>) -> Result<(), Error> {
+    lock().env_run(by, environment)
 }
 
 pub(super) fn stop(by: &Subject, environment: Target<'_>) -> Result<(), Error> {
@@ -34,7 +34,7 @@ pub(super) fn stop(by: &Subject, environment: Target<'_>) -> Result<(), Error> {
 
 pub(super) fn yield_to(by: &Subject, to: Target<'_>) -> Result<(), Error> {
     let mut kernel = lock();
-    kernel.env_yield(by, to)?;
+    kernel.env_yield(by, to, timer::now())?;
     settle(kernel);
     sweep();
     Ok(())

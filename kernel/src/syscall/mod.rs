@@ -16,12 +16,13 @@ mod env;
 mod mapping;
 mod page;
 mod presented;
+mod slice;
 mod space;
 mod upcall;
 
 use exopi_abi::calls::Ambient;
 use exopi_abi::capability::Kind;
-use exopi_abi::domain::ObjectName;
+use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::page::Owner;
 use exopi_abi::types::{
     Access, Allocation, Breaking, Note, Object, OnRefusal, PageNumber, PageRun, PageSelect,
@@ -279,11 +280,9 @@ impl Calls for Caller {
         with_object(by, space, |space| env::create(by, space, uarea, at))
     }
 
-    fn env_run(&mut self, environment: Object<'_>, core: u64) -> Result<(), Error> {
+    fn env_run(&mut self, environment: Object<'_>) -> Result<(), Error> {
         let by = &Core::caller();
-        with_object(by, environment, |environment| {
-            env::run(by, environment, core)
-        })
+        with_object(by, environment, |environment| env::run(by, environment))
     }
 
     fn env_stop(&mut self, environment: Object<'_>) -> Result<(), Error> {
@@ -341,5 +340,53 @@ impl Calls for Caller {
     fn console_give(&mut self, to: Object<'_>) -> Result<(), Error> {
         let by = &Core::caller();
         with_object(by, to, |to| console::give(by, to))
+    }
+
+    fn account_allow(
+        &mut self,
+        account: Object<'_>,
+        resource: Resource,
+        amount: u32,
+    ) -> Result<u64, Error> {
+        let by = &Core::caller();
+        with_object(by, account, |account| {
+            account::allow(by, account, resource, amount)
+        })
+    }
+
+    fn slice_alloc(
+        &mut self,
+        core: u64,
+        position: u64,
+        environment: Object<'_>,
+    ) -> Result<ObjectName, Error> {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| {
+            slice::alloc(by, core, position, environment)
+        })
+    }
+
+    fn slice_bind(&mut self, slice: Object<'_>, environment: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, slice, |slice| {
+            with_object(by, environment, |environment| {
+                slice::bind(by, slice, environment)
+            })
+        })
+    }
+
+    fn slice_move(
+        &mut self,
+        slice: Object<'_>,
+        core: u64,
+        position: u64,
+    ) -> Result<ObjectName, Error> {
+        let by = &Core::caller();
+        with_object(by, slice, |slice| slice::move_to(by, slice, core, position))
+    }
+
+    fn slice_free(&mut self, slice: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, slice, |slice| slice::free(by, slice))
     }
 }

@@ -27,22 +27,25 @@ pub struct Allowance {
     pub spaces: u32,
     /// Accounts.
     pub accounts: u32,
+    /// Slices of processor time.
+    pub slices: u32,
 }
 
 impl Allowance {
     /// The allowance in a record.
     pub const fn of(record: &AccountRecord) -> Self {
-        let [pages, environments, spaces, accounts] = record.allowance;
+        let [pages, environments, spaces, accounts, slices] = record.allowance;
         Self {
             pages,
             environments,
             spaces,
             accounts,
+            slices,
         }
     }
 }
 
-const _: () = assert!(Resource::COUNT == 4, "`Allowance` names all");
+const _: () = assert!(Resource::COUNT == 5, "`Allowance` names all");
 
 /// The account that the calling environment draws on now.
 pub fn drawn_on() -> Option<Owner> {
@@ -61,15 +64,24 @@ impl Account<'static> {
     /// Carves an account out of the one that the caller draws on.
     ///
     /// # Errors
-    /// Those of `account_create`.
+    /// Those of `account_create` and `account_allow`; there is no account then.
     pub fn create(allowance: Allowance) -> Result<Self, Error> {
         let Allowance {
             pages,
             environments,
             spaces,
             accounts,
+            slices,
         } = allowance;
-        stubs::account_create(pages, environments, spaces, accounts).map(Self::Owned)
+        let name = stubs::account_create(pages, environments, spaces, accounts)?;
+        let account = Self::Owned(name);
+        if slices != 0 {
+            account.allow(Resource::Slices, slices).inspect_err(|_| {
+                // It is new and empty: nothing can refuse to end it.
+                let _destroyed = account.destroy();
+            })?;
+        }
+        Ok(account)
     }
 }
 
@@ -82,6 +94,14 @@ impl Account<'_> {
     /// Its record, if it is there still.
     pub fn record(self) -> Option<AccountRecord> {
         exposed::account(self.name()?)
+    }
+
+    /// Sets how much of a resource it may use; gives how much that is now.
+    ///
+    /// # Errors
+    /// Those of `account_allow`.
+    pub fn allow(self, resource: Resource, amount: u32) -> Result<u64, Error> {
+        stubs::account_allow(self.object(), resource, amount)
     }
 
     /// From now on the caller draws on it, and what belongs to it is the caller's to use.

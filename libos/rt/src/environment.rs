@@ -15,7 +15,7 @@ use crate::capability::EnvironmentRights;
 use crate::domain::{EnvironmentRecord, EnvironmentState, LifeWord, ObjectName};
 use crate::handle::{Environment, Owns, Space};
 use crate::uarea::{Frame, UArea};
-use crate::{Error, PageNumber, VirtAddr, exposed, local, stubs, wait};
+use crate::{Error, PageNumber, VirtAddr, exposed, local, slice, stubs, wait};
 
 impl Owns for EnvironmentRights {
     fn own() -> Option<ObjectName> {
@@ -57,7 +57,7 @@ pub fn own_record() -> Option<EnvironmentRecord> {
     exposed::environment(own()?)
 }
 
-/// Gives the core to whoever waits for it, and comes back behind all who do; at once if nobody does.
+/// Gives the core to whoever is next, and comes back with the next turn; at once if nobody else could run.
 pub fn yield_now() {
     wait::yield_core();
 }
@@ -100,12 +100,22 @@ impl Environment<'_> {
         self.name().map_or(LifeWord::FREE, exposed::life)
     }
 
-    /// Lets it wait for its turn on `core`, with the state in its u-area's `saved`.
+    /// Lets it run on `core`, with the state in its u-area's `saved`: in a slice that it has there, or has elsewhere
+    /// and that is moved, or in a new one that is charged to the account that the caller draws on.
+    ///
+    /// # Errors
+    /// Those of `slice_alloc`, `slice_move` and `env_run`.
+    pub fn run(self, core: u64) -> Result<(), Error> {
+        slice::place(self, core)?;
+        self.run_in_slices()
+    }
+
+    /// Lets it run in the slices that it has, with the state in its u-area's `saved`.
     ///
     /// # Errors
     /// Those of `env_run`.
-    pub fn run(self, core: u64) -> Result<(), Error> {
-        stubs::env_run(self.object(), core)
+    pub fn run_in_slices(self) -> Result<(), Error> {
+        stubs::env_run(self.object())
     }
 
     /// Stops it, however long another core takes to let go of it. One's own goes on when somebody else lets it
@@ -119,7 +129,7 @@ impl Environment<'_> {
         wait::while_busy(|| unsafe { stubs::env_stop(self.object()) })
     }
 
-    /// Gives it the core at once; the caller waits behind all others that do.
+    /// Gives it the core at once, for the rest of the slice that runs.
     ///
     /// # Errors
     /// Those of `env_yield`.

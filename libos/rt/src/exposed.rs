@@ -6,6 +6,7 @@ pub use exopi_abi::exposed::{CoreCounters, Event, Header, MAGIC, Machine, Sectio
 
 use crate::domain::{AccountRecord, EnvironmentRecord, Life, LifeWord, ObjectName, SpaceRecord};
 use crate::page::PageRecord;
+use crate::slice::SliceRecord;
 use crate::{Call, PageNumber};
 
 /// Where the region begins.
@@ -135,6 +136,8 @@ objects! {
     space, spaces, space_at: SpaceRecord, spaces;
     /// The record of an environment.
     environment, environments, environment_at: EnvironmentRecord, environments;
+    /// The record of a slice.
+    slice, slices, slice_at: SliceRecord, slices;
 }
 
 /// What changes of the environment at an index as it runs, whoever it is; `None` if there can be none.

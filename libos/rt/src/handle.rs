@@ -1,18 +1,18 @@
-//! Accounts, spaces and environments by name, with the right by which they are named.
+//! Accounts, spaces, environments and slices by name, with the right by which they are named.
 //!
 //! A handle is what a call takes for an object ([`Object`]), with the kind in its type: one's own, one that
 //! belongs to the account one draws on, or one that a capability is for. It owns nothing and ends nothing
 //! when it is dropped: what objects there are the records tell.
 
 use crate::cap::{self, Cap};
-use crate::capability::{AccountRights, EnvironmentRights, KindRights, SpaceRights};
+use crate::capability::{AccountRights, EnvironmentRights, KindRights, SliceRights, SpaceRights};
 use crate::domain::ObjectName;
 use crate::{Error, Object};
 
 /// An object whose capabilities have rights of type `R`.
 #[derive(Debug)]
 pub enum Handle<'a, R> {
-    /// The caller itself, the space that it runs in, the account that it is charged to.
+    /// The caller itself, the space that it runs in, the account that it is charged to, the slice that runs.
     Own,
     /// One that is charged to the account that the caller draws on.
     Owned(ObjectName),
@@ -26,6 +26,8 @@ pub type Account<'a> = Handle<'a, AccountRights>;
 pub type Space<'a> = Handle<'a, SpaceRights>;
 /// An environment: see [`environment`](crate::environment).
 pub type Environment<'a> = Handle<'a, EnvironmentRights>;
+/// A slice of processor time: see [`slice`](crate::slice).
+pub type Slice<'a> = Handle<'a, SliceRights>;
 
 // By hand, since derived ones would ask the same of `R`.
 impl<R> Clone for Handle<'_, R> {
@@ -66,7 +68,7 @@ pub trait Owns: KindRights {
 }
 
 impl<R: Owns> Handle<'_, R> {
-    /// Index and epoch. `None` only if the records do not tell the caller's own, as off target.
+    /// Index and epoch. `None` only if the records do not tell the caller's own: its slice, or off target.
     pub fn name(self) -> Option<ObjectName> {
         match self {
             Self::Own => R::own(),

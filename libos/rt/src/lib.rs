@@ -45,6 +45,7 @@ pub mod heap;
 pub mod local;
 pub mod memory;
 pub mod pages;
+pub mod slice;
 pub mod space;
 pub mod start;
 pub mod tables;
@@ -54,7 +55,7 @@ mod wait;
 
 pub use args::{Args, args};
 pub use cap::Cap;
-pub use handle::{Account, Environment, Space};
+pub use handle::{Account, Environment, Slice, Space};
 pub use start::{ExitCode, exit};
 
 /// Makes a function `fn() -> ExitCode` the program's first.

@@ -9,13 +9,14 @@
 //! Dev- and build-dependencies are edges too: what tests of a libOS need from above lives in `tests/`.
 
 /// Logic crates that know another logic crate, downwards only.
-const LOGIC: [(&str, &str); 14] = [
+const LOGIC: [(&str, &str); 15] = [
     ("filter", "a64"),
     ("predicate", "a64"),
     ("bytecode", "a64"),
     ("pages", "cap"),
     ("domains", "cap"),
     ("domains", "pages"),
+    ("domains", "slices"),
     ("slices", "cap"),
     ("filter", "cap"),
     ("predicate", "cap"),

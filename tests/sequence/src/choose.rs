@@ -28,14 +28,11 @@ pub enum Purpose {
     Search,
     /// To be made on the target by the program that tells of it, and again on the simulated kernel:
     /// nothing that stops the program, takes its console or depends on what other cores do meanwhile.
-    Replay {
-        /// The core that the program runs on.
-        core: u64,
-    },
+    Replay,
 }
 
 /// How often each call is made, relative to the others.
-const WEIGHTS: [(Call, u64); 39] = [
+const WEIGHTS: [(Call, u64); 44] = [
     (Call::null, 1),
     (Call::page_alloc, 8),
     (Call::page_free, 5),
@@ -75,6 +72,11 @@ const WEIGHTS: [(Call, u64); 39] = [
     (Call::env_destroy, 2),
     (Call::upcall_deliver, 1),
     (Call::console_give, 1),
+    (Call::account_allow, 3),
+    (Call::slice_alloc, 4),
+    (Call::slice_bind, 3),
+    (Call::slice_move, 3),
+    (Call::slice_free, 2),
 ];
 
 const _: () = assert!(WEIGHTS.len() == Call::ALL.len());
@@ -141,8 +143,8 @@ impl Chooser {
     fn allowed_call<W: World>(&mut self, world: &W, names: &Names) -> Step {
         let step = self.call(world, names);
         match (self.purpose, step) {
-            (Purpose::Replay { core }, Step::Call { number, words, .. })
-                if !replayable(world, names, number, &words, core) =>
+            (Purpose::Replay, Step::Call { number, words, .. })
+                if !replayable(world, names, number, &words) =>
             {
                 Step::Call {
                     number: Call::null.number(),
@@ -187,11 +189,20 @@ impl Chooser {
         let value = match self.random.below(5) {
             0 => self.random.pick(&BORDERS),
             1 => self.random.pick(&BAD_PLACES),
-            2 => words[at] ^ 1 << self.random.below(64),
+            2 => words[at] ^ 1 << self.bit_of_word(),
             3 => self.any_page(names),
             _ => self.random.word(),
         };
         words[at] = value;
+    }
+
+    /// Where the sequence is made twice, not one that makes another page's number of a page's.
+    fn bit_of_word(&mut self) -> u64 {
+        let bit = self.random.below(64);
+        match self.purpose {
+            Purpose::Replay => bit | 32,
+            Purpose::Search => bit,
+        }
     }
 
     fn words<W: World>(&mut self, call: Call, world: &W, names: &Names) -> [u64; 6] {
@@ -383,7 +394,7 @@ impl Chooser {
     fn listed_count(&mut self) -> u64 {
         match self.purpose {
             Purpose::Search => self.count(),
-            Purpose::Replay { .. } => 1,
+            Purpose::Replay => 1,
         }
     }
 
@@ -495,6 +506,7 @@ pub fn learn<W: World>(
         Some(account_create) => made(Kind::Account),
         Some(space_create) => made(Kind::Space),
         Some(env_create) => made(Kind::Environment),
+        Some(slice_alloc | slice_move) => made(Kind::Slice),
         _ => return,
     };
     if reply.error().is_none() {

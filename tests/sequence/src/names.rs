@@ -1,4 +1,4 @@
-//! What a sequence can name: pages, accounts, spaces and environments, in the order in which they came up.
+//! What a sequence can name: pages, accounts, spaces, environments and slices, in the order in which they came up.
 //!
 //! Page numbers and epochs differ from machine to machine and from boot to boot. What is chosen by its place
 //! here, and told by it, is the same wherever the same calls were made.
@@ -13,7 +13,7 @@ use heapless::Vec;
 
 /// Most pages that have names.
 pub const MAX_PAGES: usize = 128;
-/// Most accounts, spaces and environments each that have names. Later ones have none, and are left alone.
+/// Most accounts, spaces, environments and slices each that have names. Later ones have none, and are left alone.
 pub const MAX_OBJECTS: usize = 64;
 /// Most epochs that have names.
 const MAX_EPOCHS: usize = 1024;
@@ -25,6 +25,7 @@ pub struct Names {
     accounts: Vec<ObjectName, MAX_OBJECTS>,
     spaces: Vec<ObjectName, MAX_OBJECTS>,
     environments: Vec<ObjectName, MAX_OBJECTS>,
+    slices: Vec<ObjectName, MAX_OBJECTS>,
     epochs: Vec<Epoch, MAX_EPOCHS>,
 }
 
@@ -36,6 +37,7 @@ impl Names {
             accounts: Vec::new(),
             spaces: Vec::new(),
             environments: Vec::new(),
+            slices: Vec::new(),
             epochs: Vec::new(),
         }
     }
@@ -47,12 +49,13 @@ impl Names {
         }
     }
 
-    /// Gives an account, space or environment a name, unless it has one or there are no more.
+    /// Gives an account, space, environment or slice a name, unless it has one or there are no more.
     pub fn add(&mut self, kind: Kind, name: ObjectName) {
         let list = match kind {
             Kind::Account => &mut self.accounts,
             Kind::Space => &mut self.spaces,
             Kind::Environment => &mut self.environments,
+            Kind::Slice => &mut self.slices,
             _ => return,
         };
         if !list.contains(&name) {
@@ -71,6 +74,7 @@ impl Names {
             Kind::Account => &self.accounts,
             Kind::Space => &self.spaces,
             Kind::Environment => &self.environments,
+            Kind::Slice => &self.slices,
             _ => &[],
         }
     }
@@ -86,6 +90,7 @@ impl Names {
         let (letter, list) = match kind {
             Kind::Account => ('a', &self.accounts),
             Kind::Space => ('s', &self.spaces),
+            Kind::Slice => ('c', &self.slices),
             _ => ('e', &self.environments),
         };
         Told(letter, list.iter().position(|known| *known == name))

@@ -23,6 +23,7 @@ use exopi_abi::capability::Kind;
 use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::FrameType;
+use exopi_abi::slice::MAX_SLICES;
 use exopi_abi::{Call, Operation, PageNumber, Reply};
 
 use crate::stage::{AREA, PLACES, STORE, operations_address, slot_address, slot_word};
@@ -121,10 +122,9 @@ impl<A: Actor> Replay<A> {
         &mut self,
         seed: u64,
         steps: u64,
-        core: u64,
         mut print: impl FnMut(&str),
     ) -> Result<(), Failure> {
-        let mut chooser = Chooser::new(seed, Purpose::Replay { core });
+        let mut chooser = Chooser::new(seed, Purpose::Replay);
         self.transcript
             .tell_changes(&self.actor, &mut self.names, &mut print);
         for _ in 0..steps {
@@ -146,7 +146,13 @@ impl<A: Actor> Replay<A> {
     pub fn close(mut self) -> Result<A, Failure> {
         self.call(Call::account_bind, [0; 6]);
         self.must("page_accept", Call::page_accept, [0; 6])?;
-        for kind in [Kind::Environment, Kind::Space, Kind::Account, Kind::Space] {
+        for kind in [
+            Kind::Environment,
+            Kind::Slice,
+            Kind::Space,
+            Kind::Account,
+            Kind::Space,
+        ] {
             self.destroy_all(kind)?;
         }
         for offset in 0..ARENA {
@@ -243,6 +249,14 @@ impl<A: Actor> Replay<A> {
         };
         self.names.add(Kind::Account, account);
         self.names.add(Kind::Environment, me);
+        for number in 0..MAX_SLICES as u16 {
+            let record = self.actor.slice(number);
+            if let Some(record) = record.filter(|record| record.environment == me.word()) {
+                let epoch = exopi_abi::capability::Epoch::from_low_bits(record.epoch);
+                let index = number;
+                self.names.add(Kind::Slice, ObjectName { index, epoch });
+            }
+        }
         let space = self
             .actor
             .environment(me.index)
@@ -379,6 +393,7 @@ impl<A: Actor> Replay<A> {
         let call = match kind {
             Kind::Environment => Call::env_destroy,
             Kind::Space => Call::space_destroy,
+            Kind::Slice => Call::slice_free,
             _ => Call::account_destroy,
         };
         // The first of each is the program's own.

@@ -15,6 +15,7 @@ use core::hash::Hasher;
 use exopi_abi::capability::{Epoch, Kind};
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_abi::page::{FrameType, NONE, PageRecord};
+use exopi_abi::slice::SliceRecord;
 use exopi_abi::{Call, Error, Reply};
 use heapless::Vec;
 
@@ -31,7 +32,7 @@ type Line = heapless::String<LINE>;
 /// What was told of records so far.
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
-    told: Vec<u64, { MAX_PAGES + 3 * MAX_OBJECTS }>,
+    told: Vec<u64, { MAX_PAGES + 4 * MAX_OBJECTS }>,
     steps: u64,
 }
 
@@ -69,7 +70,7 @@ impl Transcript {
         names: &mut Names,
         mut print: impl FnMut(&str),
     ) {
-        for place in 0..MAX_PAGES + 3 * MAX_OBJECTS {
+        for place in 0..MAX_PAGES + 4 * MAX_OBJECTS {
             let mut line = Line::new();
             let _ = tell_record(&mut line, place, world, names);
             if self.told.len() == place {
@@ -164,6 +165,7 @@ fn tell_reply(line: &mut Line, number: u16, reply: Reply, names: &Names) -> fmt:
         Some(Call::account_create) => write!(line, " {}", object(Kind::Account)),
         Some(Call::space_create) => write!(line, " {}", object(Kind::Space)),
         Some(Call::env_create) => write!(line, " {}", object(Kind::Environment)),
+        Some(Call::slice_alloc | Call::slice_move) => write!(line, " {}", object(Kind::Slice)),
         _ => write!(line, " {}", reply.value),
     }
 }
@@ -183,7 +185,8 @@ fn tell_record<W: World>(
     let (kind, place) = match (place - MAX_PAGES) / MAX_OBJECTS {
         0 => (Kind::Account, (place - MAX_PAGES) % MAX_OBJECTS),
         1 => (Kind::Space, (place - MAX_PAGES) % MAX_OBJECTS),
-        _ => (Kind::Environment, (place - MAX_PAGES) % MAX_OBJECTS),
+        2 => (Kind::Environment, (place - MAX_PAGES) % MAX_OBJECTS),
+        _ => (Kind::Slice, (place - MAX_PAGES) % MAX_OBJECTS),
     };
     let Some(name) = names.objects(kind).get(place).copied() else {
         return Ok(());
@@ -199,6 +202,10 @@ fn tell_record<W: World>(
         },
         Kind::Space => match world.space(name.index) {
             Some(record) => tell_space(line, &record, names),
+            None => Ok(()),
+        },
+        Kind::Slice => match world.slice(name.index) {
+            Some(record) => tell_slice(line, place, &record, names),
             None => Ok(()),
         },
         _ => match world.environment(name.index) {
@@ -277,6 +284,27 @@ fn tell_space(line: &mut Line, record: &SpaceRecord, names: &mut Names) -> fmt::
     )
 }
 
+/// What it has left depends on the clock.
+fn tell_slice(
+    line: &mut Line,
+    place: usize,
+    record: &SliceRecord,
+    names: &mut Names,
+) -> fmt::Result {
+    let epoch = names.tell_epoch(Epoch::from_low_bits(record.epoch));
+    let environment = ObjectName::from_word(record.environment);
+    let environment = names.tell(Kind::Environment, environment);
+    write!(
+        line,
+        "{epoch} {environment} {}",
+        names.tell_owner(record.account)
+    )?;
+    match place {
+        0 => Ok(()),
+        _ => write!(line, " {}", record.carry),
+    }
+}
+
 fn tell_environment(
     line: &mut Line,
     place: usize,
@@ -290,7 +318,7 @@ fn tell_environment(
     let notices = if place > 0 { record.notices } else { 0 };
     write!(
         line,
-        "{epoch} {} {} {} {:?} {:?} {} {keeper} {} {} {notices:x} {:#x}",
+        "{epoch} {} {} {} {:?} {:?} {} {keeper} {} {} {notices:x} {:#x} {:?}",
         names.tell_owner(record.account),
         names.tell_owner(record.bound),
         names.tell_index(Kind::Space, record.space),
@@ -299,6 +327,7 @@ fn tell_environment(
         record.debugged,
         record.keeper_bit,
         names.tell_page(record.uarea),
-        record.uarea_at
+        record.uarea_at,
+        record.slices
     )
 }

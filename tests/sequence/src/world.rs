@@ -5,6 +5,7 @@ use exopi_abi::PageNumber;
 use exopi_abi::capability::{CAPABILITY_WORDS, Capability, Kind};
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_abi::page::{Owner, PageRecord};
+use exopi_abi::slice::SliceRecord;
 
 use crate::stage::slot_word;
 
@@ -21,6 +22,8 @@ pub trait World {
     fn environment(&self, index: u16) -> Option<EnvironmentRecord>;
     /// The word of an environment; that of none if there is none.
     fn life(&self, index: u16) -> LifeWord;
+    /// The record of a slice; `None` if there is none.
+    fn slice(&self, number: u16) -> Option<SliceRecord>;
     /// The level-3 entry for `at` in the environment's own space; 0 if there is no table.
     fn entry(&self, at: u64) -> u64;
     /// A word of the environment's store.
@@ -56,6 +59,7 @@ pub trait World {
             Kind::Account => self.account(name.index).map(|record| record.epoch),
             Kind::Space => self.space(name.index).map(|record| record.epoch),
             Kind::Environment => self.environment(name.index).map(|record| record.epoch),
+            Kind::Slice => self.slice(name.index).map(|record| record.epoch),
             _ => None,
         };
         epoch == Some(name.epoch.bits())

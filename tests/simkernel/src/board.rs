@@ -2,6 +2,14 @@
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::page::PageRecord;
+use exopi_abi::slice::{SLICES_PER_CORE, SliceRecord};
+
+/// Ticks of its clock in a second.
+pub const TICKS_PER_SECOND: u64 = 1_000_000;
+/// Ticks of a slice.
+pub const SLICE_TICKS: u64 = 1_000;
+/// Ticks that an environment may keep its core after its slice's end.
+pub const EPILOGUE_TICKS: u64 = 50;
 
 /// A simulated machine, as it is at boot.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +69,7 @@ pub struct Storage {
     pub(crate) spaces: Vec<SpaceRecord>,
     pub(crate) environments: Vec<EnvironmentRecord>,
     pub(crate) lives: Vec<Life>,
+    pub(crate) slices: Vec<SliceRecord>,
 }
 
 impl Storage {
@@ -72,6 +81,7 @@ impl Storage {
             spaces: vec![SpaceRecord::FREE; board.spaces],
             environments: vec![EnvironmentRecord::FREE; board.environments],
             lives: vec![Life::default(); board.environments],
+            slices: vec![SliceRecord::FREE; usize::from(board.cores) * SLICES_PER_CORE],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The call table, served: decoding is done, and what follows is what the real kernel's `syscall` does.
 
 use exopi_abi::capability::{Capability, Kind};
-use exopi_abi::domain::ObjectName;
+use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::page::Owner;
 use exopi_abi::registers::Outcome;
 use exopi_abi::uarea::UpcallClass;
@@ -357,9 +357,9 @@ impl Calls for Kernel<'_> {
         })
     }
 
-    fn env_run(&mut self, environment: Object<'_>, core: u64) -> Result<(), Error> {
+    fn env_run(&mut self, environment: Object<'_>) -> Result<(), Error> {
         self.with_object(environment, |domains, _, by, environment| {
-            domains.env_run(by, environment, core)
+            domains.env_run(by, environment)
         })
     }
 
@@ -370,7 +370,8 @@ impl Calls for Kernel<'_> {
     }
 
     fn env_yield(&mut self, to: Object<'_>) -> Result<(), Error> {
-        self.with_object(to, |domains, _, by, to| domains.env_yield(by, to))
+        let now = self.now();
+        self.with_object(to, |domains, _, by, to| domains.env_yield(by, to, now))
     }
 
     fn env_keep(&mut self, environment: Object<'_>, bit: u64) -> Result<(), Error> {
@@ -411,5 +412,49 @@ impl Calls for Kernel<'_> {
 
     fn console_give(&mut self, to: Object<'_>) -> Result<(), Error> {
         self.give_console(to)
+    }
+
+    fn account_allow(
+        &mut self,
+        account: Object<'_>,
+        resource: Resource,
+        amount: u32,
+    ) -> Result<u64, Error> {
+        self.with_object(account, |domains, _, by, account| {
+            domains.account_allow(by, account, resource, amount)
+        })
+    }
+
+    fn slice_alloc(
+        &mut self,
+        core: u64,
+        position: u64,
+        environment: Object<'_>,
+    ) -> Result<ObjectName, Error> {
+        self.with_object(environment, |domains, _, by, environment| {
+            domains.slice_alloc(by, core, position, environment)
+        })
+    }
+
+    fn slice_bind(&mut self, slice: Object<'_>, environment: Object<'_>) -> Result<(), Error> {
+        let (mut one, mut other) = (None, None);
+        let slice = self.target(slice, &mut one)?;
+        let environment = self.target(environment, &mut other)?;
+        self.enter(|domains, _, by| domains.slice_bind(by, slice, environment))
+    }
+
+    fn slice_move(
+        &mut self,
+        slice: Object<'_>,
+        core: u64,
+        position: u64,
+    ) -> Result<ObjectName, Error> {
+        self.with_object(slice, |domains, _, by, slice| {
+            domains.slice_move(by, slice, core, position)
+        })
+    }
+
+    fn slice_free(&mut self, slice: Object<'_>) -> Result<(), Error> {
+        self.with_object(slice, |domains, _, by, slice| domains.slice_free(by, slice))
     }
 }

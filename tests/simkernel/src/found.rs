@@ -1,7 +1,7 @@
 //! One more environment, made by calls: with an account, a space and a store of its own.
 
 use exopi_abi::Call;
-use exopi_abi::domain::ObjectName;
+use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::layout::FIRST_UAREA;
 use exopi_sequence::stage::{AREA, STORE};
 
@@ -16,7 +16,7 @@ pub struct Founded {
     pub account: ObjectName,
     /// Its space.
     pub space: ObjectName,
-    /// The environment, which waits for its core.
+    /// The environment, which has a slice on its core.
     pub environment: ObjectName,
 }
 
@@ -25,7 +25,7 @@ pub const fn owned(name: ObjectName) -> u64 {
     1 << 56 | name.word() & ((1 << 56) - 1)
 }
 
-/// Makes an environment with room for `pages` more, that waits for `core`. The calls are made by `call`, and are the
+/// Makes an environment with room for `pages` more, with a slice on `core`. The calls are made by `call`, and are the
 /// first environment's, which draws on its own account in the end.
 ///
 /// # Errors
@@ -37,6 +37,8 @@ pub fn found<E>(
 ) -> Result<Founded, E> {
     let account = call(Call::account_create, [NEEDED + pages, 2, 2, 1, 0, 0])?;
     let account = ObjectName::from_word(account);
+    let slices = Resource::Slices as u64;
+    call(Call::account_allow, [owned(account), slices, 2, 0, 0, 0])?;
     call(Call::account_bind, [owned(account), 0, 0, 0, 0, 0])?;
     let mut page = || call(Call::page_alloc, [1 << 56, 1, 0, 0, 0, 0]);
     let [root, store, uarea] = [page()?, page()?, page()?];
@@ -60,7 +62,9 @@ pub fn found<E>(
         [owned(space), uarea, FIRST_UAREA, 0, 0, 0],
     )?;
     let environment = ObjectName::from_word(environment);
-    call(Call::env_run, [owned(environment), core.into(), 0, 0, 0, 0])?;
+    let slice = [core.into(), u64::MAX, owned(environment), 0, 0, 0];
+    call(Call::slice_alloc, slice)?;
+    call(Call::env_run, [owned(environment), 0, 0, 0, 0, 0])?;
     call(Call::account_bind, [0; 6])?;
     Ok(Founded {
         account,

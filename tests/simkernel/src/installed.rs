@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::page::PageRecord;
+use exopi_abi::slice::{MAX_SLICES, SLICES_PER_CORE, SliceRecord};
 use exopi_abi::{Calls, PageNumber, VERSION, host};
 
+use crate::board::{EPILOGUE_TICKS, SLICE_TICKS, TICKS_PER_SECOND};
 use crate::{Board, Kernel, MemoryMode, Storage};
 
 /// Most accounts, spaces and environments each that are shown.
@@ -30,6 +32,7 @@ struct Region {
     spaces: [SpaceRecord; OBJECTS],
     environments: [EnvironmentRecord; OBJECTS],
     lives: [Life; OBJECTS],
+    slices: [SliceRecord; MAX_SLICES],
     pages: [PageRecord; PAGES],
 }
 
@@ -113,9 +116,11 @@ impl Region {
                 cache_bytes: 1 << 19,
                 cache_line: 64,
                 boot_id: board.key[0],
-                ticks_per_second: 1_000_000,
+                ticks_per_second: TICKS_PER_SECOND,
                 entry_ticks: 0,
                 first_el0_ticks: 0,
+                slice_ticks: SLICE_TICKS,
+                epilogue_ticks: EPILOGUE_TICKS,
             },
             counters: section::<CoreCounters>(offset_of!(Self, counters), MAX_CORES),
             accounts: section::<AccountRecord>(
@@ -128,6 +133,10 @@ impl Region {
                 board.environments.min(OBJECTS),
             ),
             lives: section::<Life>(offset_of!(Self, lives), board.environments.min(OBJECTS)),
+            slices: section::<SliceRecord>(
+                offset_of!(Self, slices),
+                usize::from(board.cores) * SLICES_PER_CORE,
+            ),
             pages: section::<PageRecord>(
                 offset_of!(Self, pages),
                 (board.frames as usize).min(PAGES),
@@ -154,6 +163,7 @@ impl Region {
             spaces: [SpaceRecord::FREE; OBJECTS],
             environments: [EnvironmentRecord::FREE; OBJECTS],
             lives: [const { Life::FREE }; OBJECTS],
+            slices: [SliceRecord::FREE; MAX_SLICES],
             pages: [PageRecord::KERNEL; PAGES],
         })
     }
@@ -172,6 +182,9 @@ impl Region {
         }
         for (life, index) in self.lives.iter_mut().zip(0..) {
             *life = domains.words().get(index).cloned().unwrap_or_default();
+        }
+        for (to, from) in self.slices.iter_mut().zip(domains.slice_records()) {
+            *to = *from;
         }
         for (record, number) in self.pages.iter_mut().zip(0..) {
             let found = domains.pages.record(PageNumber::new(number)).copied();

@@ -7,7 +7,7 @@ use exopi_abi::layout::USER_END;
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{Error, PageNumber, Reply, calls, host};
 use exopi_cap::Key;
-use exopi_domains::{Domains, Subject};
+use exopi_domains::{Domains, Next, Subject};
 use exopi_pages::model::Machine;
 use exopi_pages::pte;
 
@@ -57,6 +57,10 @@ pub struct Kernel<'m> {
     key: Key,
     /// Whole seconds since boot: what capabilities end by.
     pub seconds: u64,
+    /// The time in ticks of which slices are made: it passes by [`Kernel::advance`] alone.
+    now: u64,
+    /// Since when each core runs whom it runs.
+    entered: Vec<u64>,
     mode: MemoryMode,
     /// Who runs on each core.
     subjects: Vec<Option<Subject>>,
@@ -273,11 +277,16 @@ impl<'m> Kernel<'m> {
     fn look_again(&mut self) {
         if let Some(subject) = self.subjects[usize::from(self.core)] {
             if self.domains.runs(&subject) {
-                return;
+                if !self.domains.is_over(&subject, self.now) {
+                    return;
+                }
+                self.domains.preempt(&subject);
             }
             self.save();
             self.subjects[usize::from(self.core)] = None;
-            self.domains.left(&mut self.machine, &subject);
+            let used = self.now - self.entered[usize::from(self.core)];
+            self.domains
+                .left(&mut self.machine, &subject, self.now, used);
             self.attach();
         }
         self.schedule_here();
@@ -286,13 +295,38 @@ impl<'m> Kernel<'m> {
     /// The next one gets the core, if nobody has it.
     fn schedule_here(&mut self) {
         let core = usize::from(self.core);
-        if self.subjects[core].is_none()
-            && let Some(next) = self.domains.next(self.core)
-        {
-            self.subjects[core] = Some(next);
-            self.restore();
-            self.deliver_notices();
+        if self.subjects[core].is_some() {
+            return;
         }
+        let next = loop {
+            match self.domains.next(self.core, self.now) {
+                Next::Run(next) => break next.subject,
+                Next::Again => {}
+                Next::Idle => return,
+            }
+        };
+        self.subjects[core] = Some(next);
+        self.entered[core] = self.now;
+        let _ = self.domains.deadline(&next, self.now);
+        self.restore();
+        self.deliver_notices();
+    }
+
+    /// The time in ticks.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// So many ticks go by: turns that have come to their end by then are over.
+    pub fn advance(&mut self, ticks: u64) {
+        self.now += ticks;
+        let here = self.core;
+        for core in 0..self.cores() {
+            self.core = core;
+            self.look_again();
+        }
+        self.core = here;
+        self.leave();
     }
 
     /// Every core that is idle takes the next one.

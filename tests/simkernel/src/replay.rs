@@ -3,6 +3,7 @@
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::page::PageRecord;
+use exopi_abi::slice::SliceRecord;
 use exopi_abi::uarea::UArea;
 use exopi_abi::{Call, PageNumber, Reply};
 use exopi_sequence::World;
@@ -37,6 +38,10 @@ impl World for Program<'_> {
 
     fn life(&self, index: u16) -> LifeWord {
         SimulatedWorld(&self.kernel).life(index)
+    }
+
+    fn slice(&self, number: u16) -> Option<SliceRecord> {
+        SimulatedWorld(&self.kernel).slice(number)
     }
 
     fn entry(&self, at: u64) -> u64 {
@@ -80,25 +85,19 @@ impl Actor for Program<'_> {
     }
 }
 
-/// The lines of a sequence on a machine with these colours, by a program on `core`.
+/// The lines of a sequence on a machine with these colours.
 ///
 /// # Errors
 /// The sequence cannot be made, or leaves something behind that cannot be given back.
-pub fn lines(seed: u64, steps: u64, core: u64, colours: u8) -> Result<Vec<String>, Failure> {
-    lines_with(4 * ARENA as u32, seed, steps, core, colours)
+pub fn lines(seed: u64, steps: u64, colours: u8) -> Result<Vec<String>, Failure> {
+    lines_with(4 * ARENA as u32, seed, steps, colours)
 }
 
 /// The same on a machine of so many frames.
 ///
 /// # Errors
 /// As of [`lines`].
-pub fn lines_with(
-    frames: u32,
-    seed: u64,
-    steps: u64,
-    core: u64,
-    colours: u8,
-) -> Result<Vec<String>, Failure> {
+pub fn lines_with(frames: u32, seed: u64, steps: u64, colours: u8) -> Result<Vec<String>, Failure> {
     let board = Board {
         frames,
         colours,
@@ -129,7 +128,7 @@ pub fn lines_with(
     };
     let mut replay = Replay::new(program)?;
     let mut lines = Vec::new();
-    replay.run(seed, steps, core, |line| lines.push(line.to_owned()))?;
+    replay.run(seed, steps, |line| lines.push(line.to_owned()))?;
     let program = replay.close()?;
     if program.kernel.domains().pages.free_pages() != free {
         return Err(Failure {

@@ -2,6 +2,7 @@
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_abi::page::PageRecord;
+use exopi_abi::slice::SliceRecord;
 use exopi_abi::{PageNumber, layout};
 use exopi_sequence::World;
 
@@ -30,6 +31,12 @@ impl World for SimulatedWorld<'_, '_> {
 
     fn life(&self, index: u16) -> LifeWord {
         self.0.domains().life(index)
+    }
+
+    fn slice(&self, number: u16) -> Option<SliceRecord> {
+        let records = self.0.domains().slice_records();
+        let record = records.get(usize::from(number)).copied()?;
+        (!record.is_free()).then_some(record)
     }
 
     fn entry(&self, at: u64) -> u64 {

@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use exopi_rt::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
 use exopi_rt::layout::PAGE_SIZE;
+use exopi_rt::registers::{Argument, Arguments};
 use exopi_rt::uarea::{UArea, Vectors};
 use exopi_rt::{
     Environment, Error, Object, PageNumber, Progress, UserBytes, UserBytesMut, exposed, memory,
@@ -105,6 +106,13 @@ impl Other {
         Object::Owned(self.name)
     }
 
+    /// As a call's argument names it.
+    pub(crate) fn argument(&self) -> u64 {
+        let mut words = Arguments::new([0; 6]);
+        self.object().encode(&mut words);
+        words.words()[0]
+    }
+
     /// Its u-area. It may change at any time if the environment runs.
     pub(crate) fn uarea(&self) -> UArea {
         // SAFETY: the page is mapped until `destroy`, and any bytes are a u-area.
@@ -164,9 +172,9 @@ impl Other {
         exposed::life(self.name).state()
     }
 
-    /// Lets it wait for its turn on `core`.
+    /// Lets it run on `core`.
     pub(crate) fn run(&self, core: u64) -> Outcome {
-        Ok(stubs::env_run(self.object(), core)?)
+        Ok(Environment::from(self.name).run(core)?)
     }
 
     /// Waits until it is in `state`, giving this core away meanwhile.

@@ -120,6 +120,7 @@ fn half() -> Option<Allowance> {
         environments: left(Resource::Environments),
         spaces: left(Resource::Spaces),
         accounts: left(Resource::Accounts),
+        slices: left(Resource::Slices),
     })
 }
 

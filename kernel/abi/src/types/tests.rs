@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::user::memory_end;
 use super::*;
 use crate::capability::{CAPABILITY_BYTES, Capability, Epoch, Kind};
-use crate::domain::ObjectName;
+use crate::domain::{ObjectName, Resource};
 use crate::layout::USER_END;
 use crate::page::MAX_COLOURS;
 use crate::page::Owner;
@@ -67,6 +67,7 @@ fn small_types_accept_their_values_alone() {
         assert_eq!(decode::<TableLevel>(word).is_ok(), word == 2 || word == 3);
         assert_eq!(decode::<OnRefusal>(word).is_ok(), word < 2);
         assert_eq!(decode::<UpcallClass>(word).is_ok(), word < 5);
+        assert_eq!(decode::<Resource>(word).is_ok(), word < 5);
         let kind = Kind::from_code(word as u8);
         assert_eq!(decode::<Kind>(word).ok(), kind);
         assert_eq!(decode::<Kind>(word | 0x100), Err(Error::Malformed));

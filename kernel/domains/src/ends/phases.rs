@@ -3,22 +3,23 @@
 use exopi_abi::domain::Resource;
 use exopi_abi::page::Owner;
 use exopi_pages::{Hardware, Step};
+use exopi_slices::Of;
 
 use super::End;
 use crate::Domains;
 use crate::cores::NOBODY;
 use crate::subject::epoch_of;
 
-/// What the end of an environment counts for, besides those that may have waited before it. With the end of a space
-/// a call ends.
+/// What the end of an environment counts for. With the end of a space a call ends.
 const ENVIRONMENT_COST: u32 = 128;
 /// What of an account is being taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Children = 0,
     Environments = 1,
-    Spaces = 2,
-    Pages = 3,
+    Slices = 2,
+    Spaces = 3,
+    Pages = 4,
 }
 
 /// Where the end of an account has come to: a phase, and a place in the table that it goes through.
@@ -44,7 +45,8 @@ impl Cursor {
         let phase = match word >> Self::PLACE_BITS {
             0 => Phase::Children,
             1 => Phase::Environments,
-            2 => Phase::Spaces,
+            2 => Phase::Slices,
+            3 => Phase::Spaces,
             _ => Phase::Pages,
         };
         Self {
@@ -93,9 +95,11 @@ impl Domains<'_> {
             Phase::Environments
                 if used(Resource::Environments) == 0 && used(Resource::Spaces) == 0 =>
             {
-                Next::Phase(Phase::Spaces)
+                Next::Phase(Phase::Slices)
             }
             Phase::Environments => self.end_environments(hw, owner, cursor.place, budget),
+            Phase::Slices if used(Resource::Slices) == 0 => Next::Phase(Phase::Spaces),
+            Phase::Slices => self.end_slices_of_account(owner, cursor.place),
             Phase::Spaces if used(Resource::Spaces) == 0 => Next::Phase(Phase::Pages),
             Phase::Spaces => self.end_spaces(hw, owner, cursor.place, budget),
             Phase::Pages if used(Resource::Pages) == 0 => Next::Gone,
@@ -184,19 +188,18 @@ impl Domains<'_> {
         let is_in = |domains: &Self, index: u16| domains.is_in(index, owner);
         loop {
             let account = owner.index();
-            match self.scan(account, cursor, budget, length, Phase::Spaces, is_in) {
+            match self.scan(account, cursor, budget, length, Phase::Slices, is_in) {
                 Ok(found) => {
                     if let Some(core) = self.doom(found) {
                         self.interrupt(core);
                         return Next::Later(End::Blocked);
                     }
-                    let passed = match self.waiting(found) {
-                        Some(_) => length as u32,
-                        None => 0,
-                    };
                     let space = self.end_environment(hw, found);
+                    if self.environment(found).is_some() {
+                        return Next::Later(End::More);
+                    }
                     *budget = match space {
-                        None => budget.saturating_sub(ENVIRONMENT_COST + passed),
+                        None => budget.saturating_sub(ENVIRONMENT_COST),
                         Some(_) => 0,
                     };
                     cursor.place = u32::from(found) + 1;
@@ -204,6 +207,16 @@ impl Domains<'_> {
                 Err(next) => return next,
             }
         }
+    }
+
+    fn end_slices_of_account(&mut self, owner: Owner, place: u32) -> Next {
+        let next = self.end_slices(Of::Account(owner), place as u16);
+        let cursor = Cursor {
+            phase: Phase::Slices,
+            place: next.unwrap_or(0).into(),
+        };
+        self.set_cursor(owner.index(), cursor);
+        Next::Later(End::More)
     }
 
     fn end_spaces<H: Hardware>(

@@ -8,8 +8,10 @@ use exopi_abi::{PageSelect, Reply};
 
 use super::{Call, Cap, NEVER, Named, Storage, World, done, page};
 
+/// Without slices.
 fn used(world: &World<'_>, account: u16) -> [u32; 4] {
-    world.domains.account(account).expect("it is there").used
+    let [used @ .., _] = world.domains.account(account).expect("it is there").used;
+    used
 }
 
 fn error(reply: Reply) -> Option<Error> {
@@ -21,9 +23,10 @@ fn the_first_account_has_everything() {
     let mut storage = Storage::new(32, 5, 4, 6);
     let world = World::new(&mut storage, 2);
     let first = world.domains.account(0).expect("it is there");
-    assert_eq!(first.allowance, [31, 6, 4, 4]);
+    // 128 slices for each of two cores.
+    assert_eq!(first.allowance, [31, 6, 4, 4, 256]);
     // A root, two tables with links, a u-area.
-    assert_eq!(first.used, [6, 1, 1, 0]);
+    assert_eq!(first.used, [6, 1, 1, 0, 1]);
     assert_eq!(world.on[0].map(|by| by.owner), Some(world.owner(0)));
 }
 
@@ -60,7 +63,7 @@ fn nobody_carves_more_than_there_is() {
             (most, None),
         ] {
             let before = world.counters();
-            let mut allowance = [0; Resource::COUNT];
+            let mut allowance = [0; 4];
             allowance[resource as usize] = wanted;
             let reply = world.call(0, Call::AccountCreate(allowance));
             assert_eq!(error(reply), outcome, "{resource:?} {wanted}");
@@ -194,7 +197,8 @@ fn a_bound_account_that_is_gone_gives_stale_and_home_can_be_bound_again() {
             Call::Mint(Kind::Page, mine.get().into(), 1, 1),
             Error::NotYours,
         ),
-        (Call::Run(Named::Name(environment), 0), Error::NotYours),
+        (Call::Run(Named::Name(environment)), Error::NotYours),
+        (Call::SliceAlloc(1, u64::MAX, Named::Own), Error::Stale),
         (
             Call::AccountDestroy(Named::Name(successor)),
             Error::NotYours,

@@ -52,7 +52,19 @@ impl World<'_> {
                 let (domains, hw) = (&mut self.domains, &mut self.hw);
                 domains.space_create(hw, by, root, EXPOSED).into_reply()
             }
-            Call::Run(named, _)
+            Call::Allow(named, resource, amount) => {
+                let (target, verified) = self.named(by, named, Kind::Account);
+                let target = verified.as_ref().map_or(target, Target::Verified);
+                let domains = &mut self.domains;
+                domains
+                    .account_allow(by, target, resource, amount)
+                    .into_reply()
+            }
+            Call::SliceAlloc(..)
+            | Call::SliceBind(..)
+            | Call::SliceMove(..)
+            | Call::SliceFree(_) => self.make_of_slice(by, call),
+            Call::Run(named)
             | Call::Stop(named)
             | Call::Yield(named)
             | Call::Keep(named, _)
@@ -122,13 +134,42 @@ impl World<'_> {
         }
     }
 
+    fn make_of_slice(&mut self, by: &Subject, call: Call) -> Reply {
+        let (mut slice, mut environment) = ((Target::Own, None), (Target::Own, None));
+        if let Call::SliceBind(named, _) | Call::SliceMove(named, ..) | Call::SliceFree(named) =
+            call
+        {
+            slice = self.named(by, named, Kind::Slice);
+        }
+        if let Call::SliceAlloc(.., named) | Call::SliceBind(_, named) = call {
+            environment = self.named(by, named, Kind::Environment);
+        }
+        let target = slice.1.as_ref().map_or(slice.0, Target::Verified);
+        let to = environment
+            .1
+            .as_ref()
+            .map_or(environment.0, Target::Verified);
+        let domains = &mut self.domains;
+        match call {
+            Call::SliceAlloc(core, position, _) => {
+                domains.slice_alloc(by, core, position, to).into_reply()
+            }
+            Call::SliceBind(..) => domains.slice_bind(by, target, to).into_reply(),
+            Call::SliceMove(_, core, position) => {
+                domains.slice_move(by, target, core, position).into_reply()
+            }
+            _ => domains.slice_free(by, target).into_reply(),
+        }
+    }
+
     fn make_of_environment(&mut self, by: &Subject, target: Target<'_>, call: Call) -> Reply {
+        let now = self.now;
         let (domains, hw) = (&mut self.domains, &mut self.hw);
         let length = |window: crate::Window| window.length;
         match call {
-            Call::Run(_, core) => domains.env_run(by, target, core).into_reply(),
+            Call::Run(_) => domains.env_run(by, target).into_reply(),
             Call::Stop(_) => domains.env_stop(by, target).into_reply(),
-            Call::Yield(_) => domains.env_yield(by, target).into_reply(),
+            Call::Yield(_) => domains.env_yield(by, target, now).into_reply(),
             Call::Keep(_, bit) => domains.env_keep(by, target, bit).into_reply(),
             Call::Debug(_, on) => domains.env_debug(by, target, on).into_reply(),
             Call::Read(_, offset) => {

@@ -82,7 +82,7 @@ fn nobody_mints_for_what_is_at_its_end_or_has_no_stamp() {
     let mut storage = Storage::new(64, 4, 4, 6);
     let mut world = World::new(&mut storage, 2);
     let name = world.environment(0, Named::Own, 1);
-    assert_eq!(world.call(0, Call::Run(Named::Name(name), 1)).error(), None);
+    assert_eq!(world.run(0, Named::Name(name), 1).error(), None);
     world.dispatch(1);
     assert_eq!(
         world.call(0, Call::Destroy(Named::Name(name))).error(),

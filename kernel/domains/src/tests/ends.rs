@@ -42,17 +42,20 @@ fn life() -> Vec<(u8, Call)> {
     life.push((1, Call::InsertNew(Named::Own, at(PLACE + 0x4000), 3, READ)));
     life.push((1, Call::EnvCreate(Named::Own, page(42), at(PLACE + 0x8000))));
     life.push((1, Call::Keep(mine(2), 4)));
-    life.push((1, Call::Run(mine(2), 2)));
+    life.push((1, Call::SliceAlloc(2, u64::MAX, mine(2))));
+    life.push((1, Call::Run(mine(2))));
     life.push((1, Call::SpaceCreate(page(43))));
-    life.push((1, Call::Run(mine(2), 2)));
+    life.push((1, Call::Run(mine(2))));
+    life.push((1, Call::SliceMove(mine(256), 2, 5)));
     life.push((1, Call::AccountCreate([9, 2, 1, 1])));
     life.push((1, Call::AccountBind(mine(2))));
     life.push((1, alloc(50, 8)));
     life.push((1, Call::SpaceCreate(page(50))));
     life.push((1, Call::EnvCreate(Named::Own, page(51), at(PLACE + 0x9000))));
-    life.push((1, Call::Run(mine(3), 1)));
+    life.push((1, Call::Run(mine(3))));
     life.push((1, Call::AccountCreate([2, 1, 0, 0])));
     life.push((1, Call::InsertNew(Named::Own, at(PLACE + 0xa000), 1, WRITE)));
+    life.push((1, Call::SliceAlloc(1, 9, mine(2))));
     life.push((1, Call::Yield(Named::Own)));
     life.push((1, Call::AccountBind(Named::Own)));
     life
@@ -83,7 +86,7 @@ fn a_tenants_life_is_what_it_says() {
         .account(account.index)
         .map(|record| record.used);
     // 3 environments are in one space; the grandchild has one of them and a space.
-    assert_eq!(used, Some([34 - 7, 4, 3, 2]));
+    assert_eq!(used, Some([34 - 7, 4, 3, 2, 2]));
     assert!(world.on[1].is_some() && world.on[2].is_some());
 }
 
@@ -148,10 +151,7 @@ fn what_others_have_of_an_account_ends_with_it() {
     };
     let map = Call::Insert(Named::Own, at(PLACE), Run::Cap(shared, cap), 1, WRITE);
     assert_eq!(world.call(2, map).error(), None);
-    assert_eq!(
-        world.call(2, Call::Run(Named::Name(visitor), 0)).error(),
-        None
-    );
+    assert_eq!(world.run(2, Named::Name(visitor), 0).error(), None);
     assert_eq!(world.check(), Ok(()));
     let used = |world: &World<'_>| world.domains.account(guest.index).expect("it lives").used;
     let guests = used(&world);
@@ -160,7 +160,13 @@ fn what_others_have_of_an_account_ends_with_it() {
     assert!(!world.domains.lives(visitor));
     assert_eq!(
         used(&world),
-        [guests[0], guests[1] - 1, guests[2], guests[3]]
+        [
+            guests[0],
+            guests[1] - 1,
+            guests[2],
+            guests[3],
+            guests[4] - 1
+        ]
     );
     assert_eq!(world.domains.pages.mappings(&world.hw, shared).count(), 0);
     assert_eq!(world.call(2, map).error(), Some(Error::Stale));
@@ -212,7 +218,7 @@ fn an_environment_dies_in_every_state_of_life() {
         );
         let state = round / 2 % 6;
         if state > 0 {
-            assert_eq!(world.call(0, Call::Run(Named::Name(name), 1)).error(), None);
+            assert_eq!(world.run(0, Named::Name(name), 1).error(), None);
         }
         if state > 1 {
             world.dispatch(1);
@@ -361,7 +367,7 @@ fn a_fork_bomb_ends_at_its_allowance() {
         let child = Call::EnvCreate(Named::Own, page(own.value as u32), place);
         let made = world.call(1, child);
         if let (None, name) = (made.error(), ObjectName::from_word(made.value)) {
-            assert_eq!(world.call(1, Call::Run(Named::Name(name), 1)).error(), None);
+            assert_eq!(world.run(1, Named::Name(name), 1).error(), None);
         }
         let _ = world.call(1, Call::Yield(Named::Own));
         world.dispatch(1);

@@ -56,8 +56,9 @@ fn steps(world: &World<'_>) -> Vec<Step> {
     let environments = names(world, Kind::Environment, 0..3);
     for named in environments {
         calls.extend([
-            Call::Run(named, 0),
-            Call::Run(named, 1),
+            Call::SliceAlloc(1, 1, named),
+            Call::SliceBind(Named::Index(128), named),
+            Call::Run(named),
             Call::Stop(named),
             Call::Yield(named),
             Call::Keep(named, 1),
@@ -84,6 +85,10 @@ fn steps(world: &World<'_>) -> Vec<Step> {
             .map(|index| world.owner(index))
             .filter(|to| to.epoch() != Epoch::NONE);
         calls.extend(to.map(|to| Call::Give(page(spare), 1, to)));
+    }
+    for number in [0, 128, 129] {
+        let named = Named::Index(number);
+        calls.extend([Call::SliceMove(named, 1, u64::MAX), Call::SliceFree(named)]);
     }
     calls.extend([Call::AccountCreate([1, 0, 0, 0]), Call::Accept(1)]);
     let mut steps = Vec::from([Step::Sweep]);
@@ -119,7 +124,7 @@ fn canonical(world: &World<'_>) -> u64 {
             let who = (owner(record.account), owner(record.bound), record.space);
             // The epoch is left out.
             let life = domains.life(index).bits() & 0xffff;
-            let place = (life, record.queue, record.notices);
+            let place = (life, record.slices, record.notices);
             (index, who, place, keeper, record.uarea).hash(&mut state);
         }
     }
@@ -140,10 +145,17 @@ fn canonical(world: &World<'_>) -> u64 {
     for core in 0..2 {
         let place = domains
             .core(core)
-            .map(|place| (place.running, place.head, place.tail));
+            .map(|place| (place.running, place.gift, place.alone));
         (place, world.on[usize::from(core)].map(|by| by.name.index)).hash(&mut state);
     }
-    world.told.hash(&mut state);
+    for (number, record) in (0u16..).zip(domains.slice_records()) {
+        if !record.is_free() {
+            let environment = ObjectName::from_word(record.environment).index;
+            (number, environment, owner(record.account)).hash(&mut state);
+        }
+    }
+    domains.slices.kept().hash_places(&mut state);
+    (world.told, world.left).hash(&mut state);
     state.finish()
 }
 

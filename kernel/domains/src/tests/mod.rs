@@ -18,6 +18,7 @@ mod random;
 mod snapshot;
 mod spaces;
 mod sweeps;
+mod time;
 mod world;
 
 use exopi_abi::capability::{Body, Epoch, Identity, Kind, KindRights, Restriction, Rights, Second};
@@ -119,13 +120,18 @@ pub(super) enum Call {
     Remove(Named, VirtAddr, u64),
     Protect(Named, VirtAddr, u64, Access),
     Mint(Kind, u64, u64, u64),
-    AccountCreate([u32; Resource::COUNT]),
+    AccountCreate([u32; 4]),
+    Allow(Named, Resource, u32),
     AccountBind(Named),
     AccountDestroy(Named),
     SpaceCreate(PageNumber),
     SpaceDestroy(Named),
     EnvCreate(Named, PageNumber, VirtAddr),
-    Run(Named, u64),
+    SliceAlloc(u64, u64, Named),
+    SliceBind(Named, Named),
+    SliceMove(Named, u64, u64),
+    SliceFree(Named),
+    Run(Named),
     Stop(Named),
     Yield(Named),
     Keep(Named, u64),

@@ -4,7 +4,7 @@
 //! What is being taken apart goes in whatever order and at whatever pace: the model says what may be gone, and
 //! [`Naive::sync`] takes note of what is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
@@ -20,8 +20,8 @@ use crate::Subject;
 #[derive(Clone, Debug)]
 pub(super) struct Account {
     pub(super) epoch: Epoch,
-    parent: Option<u16>,
-    allowance: [u32; Resource::COUNT],
+    pub(super) parent: Option<u16>,
+    pub(super) allowance: [u32; Resource::COUNT],
     pub(super) accepts: u32,
     pub(super) dying: bool,
 }
@@ -46,6 +46,13 @@ pub(super) struct Environment {
     pub(super) debugged: bool,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slice {
+    pub(super) epoch: Epoch,
+    pub(super) environment: ObjectName,
+    pub(super) account: Owner,
+}
+
 /// Everything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Naive {
@@ -54,7 +61,9 @@ pub(super) struct Naive {
     pub(super) environments: BTreeMap<u16, Environment>,
     /// Whom each frame is charged to; nobody for those that are free.
     pub(super) frames: Vec<Owner>,
-    pub(super) queues: Vec<VecDeque<u16>>,
+    pub(super) slices: BTreeMap<u16, Slice>,
+    /// In which slice each core runs, as the world says.
+    pub(super) turns: Vec<Option<ObjectName>>,
 }
 
 fn epoch(word: u64) -> Epoch {
@@ -65,12 +74,21 @@ impl Naive {
     /// What a new world is.
     pub(super) fn of(world: &World<'_>) -> Self {
         let mut naive = Self {
-            queues: (0..world.cores).map(|_| VecDeque::new()).collect(),
             frames: charged(world),
             ..Self::default()
         };
         let record = world.domains.account(0).expect("it is there");
         naive.put_account(0, epoch(record.epoch), None, record.allowance);
+        let slice = world.domains.slice_records()[0];
+        naive.slices.insert(
+            0,
+            Slice {
+                epoch: epoch(slice.epoch),
+                environment: world.domains.first(),
+                account: Owner::new(0, epoch(record.epoch)),
+            },
+        );
+        naive.look(world);
         let record = world.domains.space(0).expect("it is there");
         naive.put_space(0, epoch(record.epoch), record.owner);
         let name = world.domains.first();
@@ -122,9 +140,6 @@ impl Naive {
 
     /// Puts an environment into a state on a core.
     pub(super) fn set(&mut self, index: u16, state: EnvironmentState, core: Option<u8>) {
-        self.queues
-            .iter_mut()
-            .for_each(|queue| queue.retain(|waits| *waits != index));
         if let Some(environment) = self.environments.get_mut(&index) {
             environment.state = state;
             environment.core = core;
@@ -183,6 +198,10 @@ impl Naive {
                 .filter(|space| space.owner == owner)
                 .count(),
             children.len(),
+            self.slices
+                .values()
+                .filter(|slice| slice.account == owner)
+                .count(),
         ];
         Resource::ALL.map(|resource| carved(resource) + own[resource as usize] as u64)
     }
@@ -204,6 +223,7 @@ impl Naive {
         match kind {
             Kind::Account => self.accounts.get(&index).map(|one| one.epoch),
             Kind::Space => self.spaces.get(&index).map(|one| one.epoch),
+            Kind::Slice => self.slices.get(&index).map(|one| one.epoch),
             _ => self.environments.get(&index).map(|one| one.epoch),
         }
     }
@@ -215,6 +235,7 @@ impl Naive {
                     && self.accounts[&index].parent == Some(by.owner.index())
             }
             Kind::Space => self.spaces[&index].owner == by.owner,
+            Kind::Slice => self.slices[&index].account == by.owner,
             _ => self.environments[&index].account == by.owner,
         }
     }
@@ -235,6 +256,10 @@ impl Naive {
             Named::Own if kind == Kind::Space => {
                 return Ok(self.environments[&by.name.index].space);
             }
+            Named::Own if kind == Kind::Slice => match self.turns[usize::from(by.core)] {
+                Some(name) => (name.index, Some(name.epoch)),
+                None => return Err(Error::NotYours),
+            },
             Named::Own => return Ok(by.name.index),
             Named::Index(index) => (index, self.epoch_of(kind, index)),
             Named::Name(name) => (name.index, Some(name.epoch)),
@@ -278,23 +303,11 @@ impl Naive {
     /// What is not as it should be.
     pub(super) fn sync(&mut self, world: &World<'_>) -> Result<(), String> {
         self.sync_environments(world)?;
+        self.sync_slices(world)?;
         self.sync_spaces(world)?;
         self.sync_frames(world)?;
         self.sync_accounts(world)?;
-        for (core, queue) in (0..).zip(&self.queues) {
-            let mut names = Vec::new();
-            let mut at = world
-                .domains
-                .core(core)
-                .map_or(u16::MAX, |place| place.head);
-            while let Some(waiting) = world.domains.waiting(at) {
-                names.push(at);
-                at = waiting.next;
-            }
-            if !queue.iter().eq(&names) {
-                return Err(format!("core {core}: {names:?} wait, and {queue:?} should"));
-            }
-        }
+        self.look(world);
         Ok(())
     }
 
@@ -355,6 +368,39 @@ impl Naive {
             }
             if now != expected {
                 return Err(format!("environment {index}: {now:?}, not {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of who runs in which slice.
+    fn look(&mut self, world: &World<'_>) {
+        self.turns = (0..world.cores)
+            .map(|core| world.domains.slices.turn(core).map(|turn| turn.slice))
+            .collect();
+    }
+
+    fn sync_slices(&mut self, world: &World<'_>) -> Result<(), String> {
+        for (number, record) in (0..).zip(world.domains.slice_records()) {
+            let now = (!record.is_free()).then(|| Slice {
+                epoch: epoch(record.epoch),
+                environment: ObjectName::from_word(record.environment),
+                account: record.account,
+            });
+            let Some(slice) = self.slices.get(&number) else {
+                match now {
+                    None => continue,
+                    Some(now) => return Err(format!("slice {number}: {now:?}")),
+                }
+            };
+            let environment = self.environments.get(&slice.environment.index);
+            let bound = environment.filter(|one| one.epoch == slice.environment.epoch);
+            let going =
+                self.is_going(slice.account) || bound.is_none_or(|bound| self.may_go(bound));
+            match now {
+                None if going => drop(self.slices.remove(&number)),
+                Some(now) if now == *slice => {}
+                now => return Err(format!("slice {number}: {now:?}, not {slice:?}")),
             }
         }
         Ok(())

@@ -58,7 +58,7 @@ fn revive(world: &mut World<'_>, core: u8) {
             if world.domains.life(index).state() == EnvironmentState::Suspended {
                 let _ = world.call(0, Call::Stop(named));
             }
-            let _ = world.call(0, Call::Run(named, core.into()));
+            let _ = world.run(0, named, core.into());
         }
     }
     world.dispatch(core);

@@ -107,6 +107,7 @@ fn happen(
                 Call::AccountCreate(_) => Kind::Account,
                 Call::SpaceCreate(_) => Kind::Space,
                 Call::EnvCreate(..) => Kind::Environment,
+                Call::SliceAlloc(..) | Call::SliceMove(..) => Kind::Slice,
                 _ => return,
             };
             if reply.error().is_none() {
@@ -117,17 +118,24 @@ fn happen(
             let idle = world.on[usize::from(core)].is_none();
             world.dispatch(core);
             if let Some(by) = world.on[usize::from(core)].filter(|_| idle) {
-                assert_eq!(
-                    naive.queues[usize::from(core)].pop_front(),
-                    Some(by.name.index)
-                );
+                let next = &naive.environments[&by.name.index];
+                let given = next.core == Some(core);
+                assert!(next.state == EnvironmentState::Ready || given, "{next:?}");
+                let slices = world.domains.environment(by.name.index);
+                let has = slices.is_some_and(|one| one.slices[usize::from(core)] != 0);
+                assert!(given || has, "{by:?} has no slice there");
                 naive.set(by.name.index, EnvironmentState::Running, Some(core));
             }
         }
         Step::Interrupt(core) => {
+            world.now += 30;
             let before = world.on[usize::from(core)];
             world.interrupt(core);
             if let Some(by) = before.filter(|_| world.on[usize::from(core)].is_none()) {
+                let mine = &naive.environments[&by.name.index];
+                if mine.state == EnvironmentState::Running {
+                    naive.set(by.name.index, EnvironmentState::Ready, Some(core));
+                }
                 naive.leave(by.name.index);
             }
         }

@@ -7,32 +7,40 @@ use exopi_abi::capability::Epoch;
 use exopi_abi::domain::ObjectName;
 use exopi_abi::exposed::MAX_CORES;
 use exopi_abi::page::{FrameType, PageRecord};
+use exopi_abi::slice::{SLICES_PER_CORE, SliceRecord};
 use exopi_cap::Epochs;
 use exopi_pages::Pages;
 use exopi_pages::model::Machine;
+use exopi_slices::{Kept, Slices};
 
+use super::world::LENGTHS;
 use super::{Storage, World, page};
 use crate::bits::Bits;
 use crate::cores::Core;
-use crate::{Domains, Subject};
+use crate::{Domains, Subject, Tables};
 
 /// All state of a world, as data, but for the order of free frames and whose contents they hold.
 pub(super) struct Snapshot {
     storage: Storage,
     hw: Machine,
-    kept: Kept,
+    kept: Rest,
     on: [Option<Subject>; 4],
     told: u8,
     cores: u8,
     attached: BTreeMap<u16, u64>,
+    now: u64,
+    left: u8,
 }
 
 /// What [`Domains`] keeps besides the records.
-struct Kept {
+struct Rest {
     last: Epoch,
-    bits: [Bits; 5],
+    bits: [Bits; 6],
     turns: [u16; 2],
     cores: [Core; MAX_CORES],
+    slices: Kept,
+    /// Those that there are, by number.
+    records: Vec<(u16, SliceRecord)>,
     interrupts: u8,
     first: ObjectName,
 }
@@ -49,8 +57,9 @@ impl World<'_> {
             lives: (0..domains.lives.len() as u16)
                 .filter_map(|index| domains.lives.get(index).cloned())
                 .collect(),
+            slices: Vec::new(),
         };
-        let kept = Kept {
+        let kept = Rest {
             last: domains.epochs.last(),
             bits: [
                 domains.free_accounts.clone(),
@@ -58,9 +67,15 @@ impl World<'_> {
                 domains.free_environments.clone(),
                 domains.ending_accounts.clone(),
                 domains.ending_spaces.clone(),
+                domains.ending_environments.clone(),
             ],
             turns: [domains.turn_accounts, domains.turn_spaces],
             cores: domains.cores,
+            slices: domains.slices.kept(),
+            records: (0..)
+                .zip(domains.slices.records().iter().copied())
+                .filter(|(_, record)| !record.is_free())
+                .collect(),
             interrupts: domains.interrupts,
             first: domains.first,
         };
@@ -72,6 +87,8 @@ impl World<'_> {
             told: self.told,
             cores: self.cores,
             attached: self.attached.clone(),
+            now: self.now,
+            left: self.left,
         }
     }
 }
@@ -84,7 +101,13 @@ impl Snapshot {
 
     /// The world, in `storage`.
     pub(super) fn restore<'m>(&self, storage: &'m mut Storage) -> World<'m> {
+        let slices = core::mem::take(&mut storage.slices);
         storage.clone_from(&self.storage);
+        storage.slices = slices;
+        storage.slices.fill(SliceRecord::FREE);
+        for (number, record) in &self.kept.records {
+            storage.slices[usize::from(*number)] = *record;
+        }
         // Free frames go onto new lists; all others are already what they are.
         let free: Vec<u32> = (0..)
             .zip(&self.storage.pages)
@@ -94,10 +117,21 @@ impl Snapshot {
         for number in &free {
             storage.pages[*number as usize] = PageRecord::KERNEL;
         }
-        let mut pages = Pages::new(&mut storage.pages, 2);
-        for number in free {
-            assert_eq!(pages.add_free(page(number), 1).done, 1);
-        }
+        let Tables {
+            pages,
+            accounts,
+            spaces,
+            environments,
+            lives,
+            slices,
+        } = storage.tables(|records| {
+            let mut pages = Pages::new(records, 2);
+            for number in free {
+                assert_eq!(pages.add_free(page(number), 1).done, 1);
+            }
+            pages
+        });
+        let (slices, _) = slices.split_at_mut(usize::from(self.cores) * SLICES_PER_CORE);
         let kept = &self.kept;
         let [
             free_accounts,
@@ -105,6 +139,7 @@ impl Snapshot {
             free_environments,
             ending_accounts,
             ending_spaces,
+            ending_environments,
         ] = kept.bits.clone();
         let domains = Domains {
             epochs: Epochs::after(kept.last),
@@ -113,17 +148,23 @@ impl Snapshot {
             free_environments,
             ending_accounts,
             ending_spaces,
+            ending_environments,
             turn_accounts: kept.turns[0],
             turn_spaces: kept.turns[1],
             cores: kept.cores,
             interrupts: kept.interrupts,
             first: kept.first,
+            slices: Slices::restored(slices, LENGTHS, kept.slices),
             ..Domains::new(
-                pages,
-                &mut storage.accounts,
-                &mut storage.spaces,
-                &mut storage.environments,
-                &storage.lives,
+                Tables {
+                    pages,
+                    accounts,
+                    spaces,
+                    environments,
+                    lives,
+                    slices: &mut [],
+                },
+                LENGTHS,
                 self.cores,
             )
         };
@@ -135,6 +176,8 @@ impl Snapshot {
             cores: self.cores,
             attached: self.attached.clone(),
             frames: self.storage.pages.len() as u32,
+            now: self.now,
+            left: self.left,
         }
     }
 }

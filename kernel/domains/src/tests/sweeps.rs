@@ -51,7 +51,7 @@ fn who_was_to_die_dies_though_it_was_suspended_first() {
     let mut storage = Storage::new(64, 3, 4, 4);
     let mut world = World::new(&mut storage, 2);
     let name = world.environment(0, Named::Own, 1);
-    assert_eq!(world.call(0, Call::Run(Named::Name(name), 1)).error(), None);
+    assert_eq!(world.run(0, Named::Name(name), 1).error(), None);
     world.dispatch(1);
     assert_eq!(
         world.call(0, Call::Destroy(Named::Name(name))).error(),
@@ -67,7 +67,7 @@ fn who_was_to_stop_is_suspended_all_the_same() {
     let mut storage = Storage::new(64, 3, 4, 4);
     let mut world = World::new(&mut storage, 2);
     let name = world.environment(0, Named::Own, 1);
-    assert_eq!(world.call(0, Call::Run(Named::Name(name), 1)).error(), None);
+    assert_eq!(world.run(0, Named::Name(name), 1).error(), None);
     world.dispatch(1);
     assert_eq!(
         world.call(0, Call::Stop(Named::Name(name))).error(),
@@ -77,7 +77,7 @@ fn who_was_to_stop_is_suspended_all_the_same() {
     let state = world.domains.life(name.index).state();
     assert_eq!(state, EnvironmentState::Suspended);
     assert_eq!(world.call(0, Call::Stop(Named::Name(name))).error(), None);
-    assert_eq!(world.call(0, Call::Run(Named::Name(name), 1)).error(), None);
+    assert_eq!(world.run(0, Named::Name(name), 1).error(), None);
     assert_eq!(world.check(), Ok(()));
 }
 
@@ -120,12 +120,7 @@ fn what_waits_for_a_core_holds_up_nothing_else() {
         );
     }
     let environment = world.alone(0);
-    assert_eq!(
-        world
-            .call(0, Call::Run(Named::Name(environment), 1))
-            .error(),
-        None
-    );
+    assert_eq!(world.run(0, Named::Name(environment), 1).error(), None);
     assert_eq!(world.call(0, Call::AccountBind(Named::Own)).error(), None);
     world.dispatch(1);
     // Another one, behind it in the table, with a page that is found late.

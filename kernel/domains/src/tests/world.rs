@@ -10,13 +10,18 @@ use exopi_abi::domain::{
     AccountRecord, EnvironmentRecord, Life, ObjectName, Resource, SpaceRecord,
 };
 use exopi_abi::page::{FrameType, Owner, PageRecord};
+use exopi_abi::slice::{MAX_SLICES, SliceRecord};
 use exopi_abi::{PageNumber, PageSelect, Reply, TableLevel};
 use exopi_cap::Verified;
 use exopi_pages::Pages;
 use exopi_pages::model::Machine;
+use exopi_slices::Lengths;
 
 use super::{Call, EXPOSED, FIRST_AT, Named, at, page};
-use crate::{Domains, Subject, Target};
+use crate::{Domains, Next, Subject, Tables, Target};
+
+/// Slices of 100 ticks, and 5 to leave in.
+pub(super) const LENGTHS: Lengths = Lengths::of_ticks(100, 5);
 
 /// Memory of the tables.
 #[derive(Clone)]
@@ -26,9 +31,25 @@ pub(super) struct Storage {
     pub(super) spaces: Vec<SpaceRecord>,
     pub(super) environments: Vec<EnvironmentRecord>,
     pub(super) lives: Vec<Life>,
+    pub(super) slices: Vec<SliceRecord>,
 }
 
 impl Storage {
+    /// Tables over it, with the frames that `pages` has.
+    pub(super) fn tables<'m>(
+        &'m mut self,
+        pages: impl FnOnce(&'m mut [PageRecord]) -> Pages<'m>,
+    ) -> Tables<'m> {
+        Tables {
+            pages: pages(&mut self.pages),
+            accounts: &mut self.accounts,
+            spaces: &mut self.spaces,
+            environments: &mut self.environments,
+            lives: &self.lives,
+            slices: &mut self.slices,
+        }
+    }
+
     pub(super) fn new(frames: u32, accounts: usize, spaces: usize, environments: usize) -> Self {
         Self {
             pages: vec![PageRecord::KERNEL; frames as usize],
@@ -36,6 +57,7 @@ impl Storage {
             spaces: vec![SpaceRecord::FREE; spaces],
             environments: vec![EnvironmentRecord::FREE; environments],
             lives: vec![Life::default(); environments],
+            slices: vec![SliceRecord::FREE; MAX_SLICES],
         }
     }
 }
@@ -52,6 +74,10 @@ pub(super) struct World<'m> {
     /// Spaces that the machine walks: ASID and epoch.
     pub(super) attached: BTreeMap<u16, u64>,
     pub(super) frames: u32,
+    /// The time, in ticks.
+    pub(super) now: u64,
+    /// Cores that were left or interrupted, and have not looked who is next.
+    pub(super) left: u8,
 }
 
 impl<'m> World<'m> {
@@ -59,17 +85,13 @@ impl<'m> World<'m> {
     pub(super) fn new(storage: &'m mut Storage, cores: u8) -> Self {
         let frames = storage.pages.len() as u32;
         let mut hw = Machine::new(frames);
-        let mut pages = Pages::new(&mut storage.pages, 2);
-        let added = pages.add_free(page(1), u64::from(frames) - 1);
-        assert_eq!(added.unless_stopped(), Ok(u64::from(frames) - 1));
-        let mut domains = Domains::new(
-            pages,
-            &mut storage.accounts,
-            &mut storage.spaces,
-            &mut storage.environments,
-            &storage.lives,
-            cores,
-        );
+        let tables = storage.tables(|records| {
+            let mut pages = Pages::new(records, 2);
+            let added = pages.add_free(page(1), u64::from(frames) - 1);
+            assert_eq!(added.unless_stopped(), Ok(u64::from(frames) - 1));
+            pages
+        });
+        let mut domains = Domains::new(tables, LENGTHS, cores);
         let first = domains.make_first_space(&mut hw, EXPOSED);
         let first = first.expect("there is room");
         let mut world = Self {
@@ -80,13 +102,17 @@ impl<'m> World<'m> {
             cores,
             attached: BTreeMap::new(),
             frames,
+            now: 0,
+            left: 0,
         };
         world.attach();
         world.furnish(0, Named::Own, FIRST_AT);
         let uarea = world.alloc(0);
         let (domains, hw) = (&mut world.domains, &mut world.hw);
-        let first = domains.make_first_environment(hw, &first, uarea, at(FIRST_AT));
-        world.on[0] = Some(first.expect("the place is free"));
+        let first = domains.make_first_environment(hw, &first, uarea, at(FIRST_AT), 0);
+        let first = first.expect("the place is free");
+        world.on[0] = Some(first);
+        assert_eq!(world.domains.deadline(&first, 0), None);
         assert_eq!(world.check(), Ok(()));
         world
     }
@@ -111,10 +137,32 @@ impl<'m> World<'m> {
     }
 
     /// An account of the caller's with this allowance.
-    pub(super) fn account(&mut self, core: u8, allowance: [u32; Resource::COUNT]) -> ObjectName {
+    pub(super) fn account(&mut self, core: u8, allowance: [u32; 4]) -> ObjectName {
         let reply = self.call(core, Call::AccountCreate(allowance));
         assert_eq!(reply.error(), None);
-        ObjectName::from_word(reply.value)
+        let name = ObjectName::from_word(reply.value);
+        let allow = Call::Allow(Named::Name(name), Resource::Slices, 8);
+        assert_eq!(self.call(core, allow).error(), None);
+        name
+    }
+
+    /// Lets an environment run on core `on`, in a slice that it has there or in a new one.
+    pub(super) fn run(&mut self, core: u8, environment: Named, on: u64) -> Reply {
+        let by = self.on[usize::from(core)].expect("somebody runs");
+        let index = match environment {
+            Named::Own => by.name.index,
+            Named::Index(index) => index,
+            Named::Name(name) => name.index,
+            Named::Cap(cap) => cap.index as u16,
+        };
+        let record = self.domains.environment(index);
+        if record.is_none_or(|record| record.slices[on as usize % 4] == 0) {
+            let reply = self.call(core, Call::SliceAlloc(on, u64::MAX, environment));
+            if reply.error().is_some() {
+                return reply;
+            }
+        }
+        self.call(core, Call::Run(environment))
     }
 
     /// A space of the caller's, with tables around [`FIRST_AT`].
@@ -143,11 +191,7 @@ impl<'m> World<'m> {
     }
 
     /// A child account with an environment in a space of its own, which runs on `core`, where nobody does.
-    pub(super) fn tenant(
-        &mut self,
-        allowance: [u32; Resource::COUNT],
-        core: u8,
-    ) -> (ObjectName, ObjectName) {
+    pub(super) fn tenant(&mut self, allowance: [u32; 4], core: u8) -> (ObjectName, ObjectName) {
         let account = self.account(0, allowance);
         assert_eq!(
             self.call(0, Call::AccountBind(Named::Name(account)))
@@ -155,11 +199,8 @@ impl<'m> World<'m> {
             None
         );
         let environment = self.alone(0);
-        assert_eq!(
-            self.call(0, Call::Run(Named::Name(environment), core.into()))
-                .error(),
-            None
-        );
+        let reply = self.run(0, Named::Name(environment), core.into());
+        assert_eq!(reply.error(), None);
         assert_eq!(self.call(0, Call::AccountBind(Named::Own)).error(), None);
         self.dispatch(core);
         assert_eq!(
@@ -189,16 +230,23 @@ impl<'m> World<'m> {
     /// The kernel looks at `core` again.
     pub(super) fn interrupt(&mut self, core: u8) {
         self.told &= !(1 << core);
-        if let Some(by) = self.on[usize::from(core)]
-            && !self.domains.runs(&by)
-        {
-            self.leave(by);
+        let Some(by) = self.on[usize::from(core)] else {
+            self.left |= 1 << core;
+            return;
+        };
+        if self.domains.runs(&by) {
+            if !self.domains.is_over(&by, self.now) {
+                return;
+            }
+            self.domains.preempt(&by);
         }
+        self.leave(by);
     }
 
     fn leave(&mut self, by: Subject) {
         self.on[usize::from(by.core)] = None;
-        self.domains.left(&mut self.hw, &by);
+        self.left |= 1 << by.core;
+        self.domains.left(&mut self.hw, &by, self.now, 1);
         self.attach();
         self.told |= self.domains.take_interrupts();
     }
@@ -207,7 +255,19 @@ impl<'m> World<'m> {
     pub(super) fn dispatch(&mut self, core: u8) {
         if self.on[usize::from(core)].is_none() {
             self.told &= !(1 << core);
-            self.on[usize::from(core)] = self.domains.next(core);
+            self.left &= !(1 << core);
+            self.on[usize::from(core)] = loop {
+                match self.domains.next(core, self.now) {
+                    Next::Run(next) => break Some(next.subject),
+                    Next::Again => {}
+                    Next::Idle => break None,
+                }
+            };
+            if let Some(by) = self.on[usize::from(core)] {
+                // The rest of a turn may go to one that is to leave by now; the interrupt is under way.
+                self.told |= u8::from(!self.domains.runs(&by)) << core;
+                let _ = self.domains.deadline(&by, self.now);
+            }
         }
     }
 
@@ -251,6 +311,10 @@ impl<'m> World<'m> {
         let epoch = |index| match kind {
             Kind::Account => self.domains.account(index).map(|record| record.epoch),
             Kind::Space => self.domains.space(index).map(|record| record.epoch),
+            Kind::Slice => {
+                let record = self.domains.slice_records().get(usize::from(index));
+                record.map(|record| record.epoch)
+            }
             _ => self.domains.environment(index).map(|record| record.epoch),
         };
         match named {
@@ -312,6 +376,7 @@ impl<'m> World<'m> {
                 return Err(format!("core {core} keeps {by:?}"));
             }
         }
+        self.check_told()?;
         // Whatever some core remembers, EL0 writes plain memory and u-areas alone.
         for (asid, at, reached) in self.hw.translations() {
             let kind = self
@@ -327,6 +392,26 @@ impl<'m> World<'m> {
         Ok(())
     }
 
+    /// Who could run on a core that is idle, or has no timer, has had it told.
+    fn check_told(&self) -> Result<(), String> {
+        for core in 0..self.cores {
+            let place = self.domains.core(core).ok_or("no core")?;
+            let looks = self.told & 1 << core != 0;
+            let waits = place.alone || self.on[usize::from(core)].is_none();
+            let ready = (0..64).find(|index| {
+                let record = self.domains.environment(*index);
+                record.is_some_and(|record| record.slices[usize::from(core)] != 0)
+                    && self.domains.words().is_ready(*index)
+            });
+            // One that has just left is followed by the next without anybody's being told.
+            let left = self.left & 1 << core != 0;
+            if let Some(index) = ready.filter(|_| waits && !looks && !left) {
+                return Err(format!("core {core} was not told of {index}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The account at `index`, as an owner.
     pub(super) fn owner(&self, index: u16) -> Owner {
         let epoch = self.domains.account(index).map_or(0, |record| record.epoch);
@@ -334,7 +419,7 @@ impl<'m> World<'m> {
     }
 
     /// What each account has used, by index, and how many frames are free.
-    pub(super) fn counters(&self) -> (Vec<(u16, [u32; 4])>, u64) {
+    pub(super) fn counters(&self) -> (Vec<(u16, [u32; Resource::COUNT])>, u64) {
         let used = |index| Some((index, self.domains.account(index)?.used));
         (
             (0..1024).filter_map(used).collect(),

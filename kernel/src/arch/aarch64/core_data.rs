@@ -72,6 +72,8 @@ pub struct Core {
     uarea_user: AtomicU64,
     /// Who runs here; null if nobody does. What a fault needs of it is in the fields above, too.
     current: AtomicPtr<Context>,
+    /// When it was entered.
+    entered: Cell<u64>,
     number: u8,
     /// Whether another core has asked that the kernel look after who runs here.
     attention: Cell<bool>,
@@ -135,6 +137,7 @@ impl Core {
                 emergency_stack: (slot + EMERGENCY_TOP) as u64,
                 uarea_user: AtomicU64::new(0),
                 current: AtomicPtr::new(core::ptr::null_mut()),
+                entered: Cell::new(0),
                 number: number.index() as u8,
                 attention: Cell::new(false),
             });
@@ -173,6 +176,16 @@ impl Core {
         let context = core::ptr::from_ref(context).cast_mut();
         core.current.store(context, Ordering::Relaxed);
         Self::renew();
+    }
+
+    /// The one that runs here does so since `now`, in ticks.
+    pub fn set_entered(now: u64) {
+        Self::current().entered.set(now);
+    }
+
+    /// When the one that runs here was entered.
+    pub fn entered() -> u64 {
+        Self::current().entered.get()
     }
 
     /// Takes note that the one that runs here is debugged from now on, or not.

@@ -134,10 +134,11 @@ impl<'a> Builder<'a> {
         made
     }
 
-    /// Makes it and lets it run on `core`.
+    /// Makes it and lets it run on `core`, in a slice of its own that is charged to the account that the caller draws
+    /// on.
     ///
     /// # Errors
-    /// Those of [`Builder::build`] and of `env_run`; it is ended then.
+    /// Those of [`Builder::build`], `slice_alloc` and `env_run`; it is ended then.
     pub fn start(self, core: u64) -> Result<Made<'a>, Error> {
         let made = self.build()?;
         made.environment().run(core).inspect_err(|_| {

@@ -31,12 +31,12 @@ fn the_simulated_kernel_answers_as_the_real_one() {
             .split(' ')
             .filter_map(|word| word.parse().ok())
             .collect();
-        let [seed, steps, core, colours] = numbers[..] else {
+        let [seed, steps, colours] = numbers[..] else {
             panic!("{begin}: {run}");
         };
         let sequence = printed.by_ref().take_while(|line| *line != "Q end");
         let real: Vec<String> = sequence.map(str::to_owned).collect();
-        let simulated = lines(seed, steps, core, colours as u8).expect("the sequence is possible");
+        let simulated = lines(seed, steps, colours as u8).expect("the sequence is possible");
         if let Some(found) = difference(&simulated, &real) {
             panic!(
                 "seed {seed}: simulated and real differ {found}\nto see it again: EXOPI_SEED={seed} \

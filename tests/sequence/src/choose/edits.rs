@@ -2,7 +2,7 @@
 
 use exopi_abi::capability::{Badge, Identity, Kind, Restriction, Rights, Second};
 
-use super::Chooser;
+use super::{Chooser, Purpose};
 use crate::stage::SLOTS;
 use crate::{Edit, Names, World};
 
@@ -24,13 +24,22 @@ impl Chooser {
             7..9 => Edit::Flip {
                 from,
                 to,
-                bit: self.random.below(384) as u32,
+                bit: self.bit(),
             },
             _ => Edit::Splice {
                 from,
                 to,
                 mask: self.random.below(64) as u8,
             },
+        }
+    }
+
+    /// A bit of a capability; where the sequence is made twice, not one of the index, which would mean different
+    /// pages.
+    fn bit(&mut self) -> u32 {
+        match self.random.below(384) as u32 {
+            bit @ 0..32 if self.purpose == Purpose::Replay => bit + 64,
+            bit => bit,
         }
     }
 

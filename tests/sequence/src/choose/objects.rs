@@ -25,9 +25,9 @@ impl Chooser {
             }
             0..97 => slot_address(self.slot(kind, world)),
             _ => {
-                let other = self
-                    .random
-                    .pick(&[Kind::Account, Kind::Space, Kind::Environment]);
+                let other =
+                    self.random
+                        .pick(&[Kind::Account, Kind::Space, Kind::Environment, Kind::Slice]);
                 1 << 56 | self.named(other, world, names).word() & FORMLESS
             }
         }
@@ -67,6 +67,7 @@ impl Chooser {
             Kind::Space,
             Kind::Environment,
             Kind::Account,
+            Kind::Slice,
         ];
         let kind = self.random.pick(&kinds);
         let (index, count) = match kind {
@@ -95,6 +96,7 @@ impl Chooser {
             Kind::Space,
             Kind::Environment,
             Kind::Account,
+            Kind::Slice,
         ];
         let kind = self.random.pick(&kinds);
         let slot = self.slot(kind, world);
@@ -144,6 +146,15 @@ impl Chooser {
         [at, length]
     }
 
+    /// A core and a position: mostly ones that there are.
+    fn position(&mut self) -> [u64; 2] {
+        let core = self.random.pick(&[0, 0, 0, 1, 2, 3, 4, u64::MAX]);
+        let position = self
+            .random
+            .pick(&[u64::MAX, u64::MAX, u64::MAX, 0, 1, 2, 3, 127, 128]);
+        [core, position]
+    }
+
     pub(super) fn domain_words<W: World>(
         &mut self,
         call: Call,
@@ -167,7 +178,35 @@ impl Chooser {
                 let space = self.object(Kind::Space, world, names);
                 [space, self.spare_page(world, names), self.place(), 0, 0, 0]
             }
-            env_run | env_keep => {
+            account_allow => {
+                let object = self.object(Kind::Account, world, names);
+                let resource = self.random.pick(&[0, 0, 1, 2, 3, 4, 4, 4, 5]);
+                let amount = self.random.pick(&[0, 1, 2, 4, 16, 1 << 31, 1 << 32]);
+                [object, resource, amount, 0, 0, 0]
+            }
+            slice_alloc => {
+                let [core, position] = self.position();
+                let object = self.object(Kind::Environment, world, names);
+                [core, position, object, 0, 0, 0]
+            }
+            slice_bind => {
+                let slice = self.object(Kind::Slice, world, names);
+                [
+                    slice,
+                    self.object(Kind::Environment, world, names),
+                    0,
+                    0,
+                    0,
+                    0,
+                ]
+            }
+            slice_move => {
+                let slice = self.object(Kind::Slice, world, names);
+                let [core, position] = self.position();
+                [slice, core, position, 0, 0, 0]
+            }
+            slice_free => [self.object(Kind::Slice, world, names), 0, 0, 0, 0, 0],
+            env_keep => {
                 let object = self.object(Kind::Environment, world, names);
                 let few = self.random.pick(&[0, 0, 0, 1, 2, 31, 32, 255, 256]);
                 [object, few, 0, 0, 0, 0]
@@ -176,7 +215,7 @@ impl Chooser {
                 let object = self.object(Kind::Environment, world, names);
                 [object, self.random.pick(&[0, 1, 1, 2]), 0, 0, 0, 0]
             }
-            env_stop | env_yield | env_destroy | console_give => {
+            env_run | env_stop | env_yield | env_destroy | console_give => {
                 [self.object(Kind::Environment, world, names), 0, 0, 0, 0, 0]
             }
             env_read | env_write => {
@@ -191,7 +230,7 @@ impl Chooser {
                 let [at, length] = self.bytes();
                 [at, length, 0, 0, 0, 0]
             }
-            resume => [self.random.pick(&[0, 1, 2]), 0, 0, 0, 0, 0],
+            resume => [self.random.pick(&[0, 1, 4, 5]), 0, 0, 0, 0, 0],
             board_exit if self.purpose == Purpose::Search => {
                 [self.random.pick(&BORDERS), 0, 0, 0, 0, 0]
             }

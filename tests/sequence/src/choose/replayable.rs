@@ -2,7 +2,8 @@
 
 use exopi_abi::Call;
 use exopi_abi::capability::{Capability, Kind};
-use exopi_abi::domain::ObjectName;
+use exopi_abi::domain::{EnvironmentState, ObjectName};
+use exopi_abi::exposed::MAX_CORES;
 
 use crate::stage::{PLACES, slot_at};
 use crate::{Names, World};
@@ -14,7 +15,6 @@ pub(super) fn replayable<W: World>(
     names: &Names,
     number: u16,
     words: &[u64; 6],
-    core: u64,
 ) -> bool {
     use Call::*;
     let Some(call) = Call::from_number(number) else {
@@ -32,7 +32,13 @@ pub(super) fn replayable<W: World>(
             | resume,
         ) => false,
         Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
-        Some(env_run) => words[1] == core || words[1] > 16,
+        // Whoever could run would, when the clock says so.
+        Some(env_run) => target(world, words[0], Kind::Environment)
+            .and_then(|index| world.environment(index))
+            .is_none_or(|record| record.slices == [0; MAX_CORES]),
+        Some(slice_alloc) => rests(world, words[2]),
+        Some(slice_bind) => is_anothers(world, words[0]) && rests(world, words[1]),
+        Some(slice_move | slice_free) => is_anothers(world, words[0]),
         // Of several pages from free lists nobody tells the numbers, nor of one that is mapped elsewhere.
         Some(page_alloc) => words[0] >> 56 == 0 || words[1] <= 1,
         Some(insert_pte) => words[2] >> 56 <= 2 || (words[0] == 0 && words[4] <= 1),
@@ -70,6 +76,39 @@ fn is_anywhere(names: &Names, word: u64) -> bool {
 /// Whether memory that a call writes from an address on is some that the program loads from.
 fn is_in_area(address: u64) -> bool {
     (PLACES[0] - 4096..PLACES[0] + (2 << 30)).contains(&address)
+}
+
+/// The index of what an argument names, whatever the right; `None` for the caller's own and for nothing of the kind.
+fn target<W: World>(world: &W, word: u64, kind: Kind) -> Option<u16> {
+    match word >> 56 {
+        0 if word == 0 => None,
+        0 => {
+            let capability = slot_at(word).and_then(|slot| world.capability(slot))?;
+            let body = capability.body();
+            (body.kind() == kind).then_some(body.index() as u16)
+        }
+        _ => Some(ObjectName::from_word(word).index),
+    }
+}
+
+/// Whether an argument names an environment that does not run when it has a slice; or none.
+fn rests<W: World>(world: &W, word: u64) -> bool {
+    use EnvironmentState::{Free, Stopped, Suspended};
+    let state = |index| world.life(index).state();
+    match target(world, word, Kind::Environment) {
+        Some(index) => matches!(state(index), Free | Stopped | Suspended),
+        None => word != 0,
+    }
+}
+
+/// Whether an argument names a slice in which the caller does not run; or none.
+fn is_anothers<W: World>(world: &W, word: u64) -> bool {
+    match target(world, word, Kind::Slice) {
+        Some(number) => world
+            .slice(number)
+            .is_none_or(|record| record.environment != world.me().word()),
+        None => word != 0,
+    }
 }
 
 /// Whether an argument names the caller itself, whatever the right.

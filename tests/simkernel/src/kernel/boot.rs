@@ -6,12 +6,14 @@ use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::{Access, PageNumber, PageSelect, TableLevel, VirtAddr};
 use exopi_cap::Key;
-use exopi_domains::{Domains, Subject, Target};
+use exopi_domains::{Domains, Subject, Tables, Target};
 use exopi_pages::model::Machine;
 use exopi_pages::{Index, Pages, Right, Source};
 use exopi_sequence::stage::STORE;
+use exopi_slices::Lengths;
 
 use super::{EXPOSED, Kernel, MemoryMode};
+use crate::board::{EPILOGUE_TICKS, SLICE_TICKS};
 use crate::{Board, Storage};
 
 /// What was made at boot.
@@ -23,6 +25,8 @@ pub struct First {
     pub space: ObjectName,
     /// The first environment, on core 0.
     pub environment: ObjectName,
+    /// Its slice, the first of core 0.
+    pub slice: ObjectName,
     /// Root, and the tables of store and u-area with their links.
     pub tables: [PageNumber; 9],
     /// The page at [`STORE`], where it keeps its arguments.
@@ -51,14 +55,16 @@ impl<'m> Kernel<'m> {
         {
             machine.write(frame, Index::truncate(3), FIRMWARE);
         }
-        let mut domains = Domains::new(
+        let tables = Tables {
             pages,
-            &mut storage.accounts,
-            &mut storage.spaces,
-            &mut storage.environments,
-            &storage.lives,
-            board.cores,
-        );
+            accounts: &mut storage.accounts,
+            spaces: &mut storage.spaces,
+            environments: &mut storage.environments,
+            lives: &storage.lives,
+            slices: &mut storage.slices,
+        };
+        let lengths = Lengths::of_ticks(SLICE_TICKS, EPILOGUE_TICKS);
+        let mut domains = Domains::new(tables, lengths, board.cores);
         let by = domains
             .make_first_space(&mut machine, EXPOSED)
             .expect("a first space");
@@ -77,6 +83,8 @@ impl<'m> Kernel<'m> {
             machine,
             key: Key::new(board.key),
             seconds: board.seconds,
+            now: 0,
+            entered: vec![0; board.cores.into()],
             mode: MemoryMode::Translated,
             subjects: (0..board.cores)
                 .map(|core| (core == 0).then_some(subject))
@@ -135,7 +143,7 @@ impl Maker<'_, '_> {
         let uarea = self.page();
         let (domains, machine) = (&mut self.domains, &mut *self.machine);
         let subject = domains
-            .make_first_environment(machine, &self.by, uarea, uarea_at)
+            .make_first_environment(machine, &self.by, uarea, uarea_at, 0)
             .expect("an environment");
         let space = domains.space(0).map_or(0, |record| record.epoch);
         let name = |epoch| ObjectName { index: 0, epoch };
@@ -143,6 +151,7 @@ impl Maker<'_, '_> {
             account: name(subject.owner.epoch()),
             space: name(exopi_abi::capability::Epoch::from_low_bits(space)),
             environment: subject.name,
+            slice: domains.turn(0).expect("it runs in it"),
             tables,
             store,
             uarea,

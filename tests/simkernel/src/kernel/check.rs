@@ -2,6 +2,7 @@
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, LifeWord, SpaceRecord};
 use exopi_abi::page::{FrameType, PageRecord, SUPERPAGE_PAGES};
+use exopi_abi::slice::SliceRecord;
 use exopi_abi::{PageNumber, layout};
 
 use super::Kernel;
@@ -27,6 +28,7 @@ pub struct Snapshot {
     spaces: Vec<Option<SpaceRecord>>,
     environments: Vec<Option<EnvironmentRecord>>,
     lives: Vec<LifeWord>,
+    slices: Vec<SliceRecord>,
 }
 
 impl Snapshot {
@@ -40,6 +42,7 @@ impl Snapshot {
             .or_else(|| first(&self.spaces, &other.spaces))
             .or_else(|| first(&self.environments, &other.environments))
             .or_else(|| first(&self.lives, &other.lives))
+            .or_else(|| first(&self.slices, &other.slices))
     }
 
     /// The frames that were free and are not in another.
@@ -79,6 +82,7 @@ impl Kernel<'_> {
                 .map(|at| domains.environment(at).copied())
                 .collect(),
             lives: (0..self.environments).map(|at| domains.life(at)).collect(),
+            slices: domains.slice_records().to_vec(),
         }
     }
 

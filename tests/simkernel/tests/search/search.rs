@@ -195,7 +195,13 @@ impl<'m> Life<'m> {
         let mut names = Names::new();
         let first = kernel.first();
         let [root, tables @ ..] = first.tables.map(PageNumber::get);
-        oracle.boot(first.account, first.space, root, first.environment);
+        oracle.boot(
+            first.account,
+            first.space,
+            root,
+            first.environment,
+            first.slice,
+        );
         for [table, links] in tables.as_chunks().0 {
             oracle.boot_table(first.space, *table, *links);
         }
@@ -396,6 +402,7 @@ impl<'m> Life<'m> {
         let before = self.kernel.snapshot();
         let machine = closely.then(|| self.kernel.machine().clone());
         let core = self.kernel.core();
+        let turn = self.kernel.domains().turn(core);
         let reply = self.kernel.dispatch(number, words);
         let after = self.kernel.snapshot();
         let refused = reply.error().is_some() && reply.status >> 16 == 0;
@@ -440,6 +447,7 @@ impl<'m> Life<'m> {
             before: &|at| presented.get(&at).copied(),
             after: &|at| words_at(kernel, at),
             entry: &|space, at| kernel.frame_in(space, at),
+            turn,
             fresh,
         };
         self.oracle.call(&made)?;

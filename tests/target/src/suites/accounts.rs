@@ -22,6 +22,7 @@ pub(crate) const SUITE: Suite = Suite {
         ("ends_with_all_it_has", ends_with_all_it_has),
         ("ends_with_its_children", ends_with_its_children),
         ("names_end_with_accounts", names_end_with_accounts),
+        ("allowances_change", allowances_change),
         ("only_ones_own", only_ones_own),
         ("by_capability", by_capability),
     ],
@@ -83,13 +84,19 @@ fn carved_out_and_back() -> Outcome {
     let record = child.record()?;
     check_eq!(record.epoch, child.0.epoch.bits());
     check_eq!(record.parent, own_account()?.index());
-    check_eq!(record.allowance, [100, 3, 2, 1]);
+    check_eq!(record.allowance, [100, 3, 2, 1, 0]);
     check_eq!(record.used, [0; Resource::COUNT]);
-    let [pages, environments, spaces, accounts] = before;
+    let [pages, environments, spaces, accounts, slices] = before;
     // The account itself is one, too.
     check_eq!(
         used()?,
-        [pages + 100, environments + 3, spaces + 2, accounts + 2]
+        [
+            pages + 100,
+            environments + 3,
+            spaces + 2,
+            accounts + 2,
+            slices
+        ]
     );
     child.end()?;
     check_eq!(used()?, before);
@@ -100,8 +107,9 @@ fn carved_out_and_back() -> Outcome {
 fn no_more_than_there_is() -> Outcome {
     let before = used()?;
     let mine = account(own_account()?.index())?;
-    for resource in Resource::ALL {
-        let mut wanted = [0; Resource::COUNT];
+    // Slices come by `account_allow`.
+    for resource in Resource::ALL.into_iter().take(4) {
+        let mut wanted = [0; 4];
         let left = mine.allowance[resource as usize] - mine.used[resource as usize];
         for too_much in [left + 1, u32::MAX] {
             wanted[resource as usize] = too_much;
@@ -114,6 +122,39 @@ fn no_more_than_there_is() -> Outcome {
             );
         }
     }
+    check_eq!(used()?, before);
+    Ok(())
+}
+
+fn allowances_change() -> Outcome {
+    let before = used()?;
+    let child = Child::with_pages(2)?;
+    let object = Object::Owned(child.0);
+    let mine = account(own_account()?.index())?;
+    for resource in Resource::ALL {
+        let kind = resource as usize;
+        let allow = |amount| stubs::account_allow(object, resource, amount);
+        let had = child.record()?.allowance[kind];
+        check_eq!(allow(7), Ok(7));
+        check_eq!(child.record()?.allowance[kind], 7);
+        let room = mine.allowance[kind] - used()?[kind];
+        check_eq!(
+            allow(7 + room + 1),
+            Err(Error::OverAllowance),
+            "{resource:?}"
+        );
+        check_eq!(allow(u32::MAX), Err(Error::OverAllowance), "{resource:?}");
+        check_eq!(allow(had), Ok(had.into()));
+    }
+    let page = child.bound(|| {
+        let refused = stubs::account_allow(object, Resource::Pages, 9);
+        check_eq!(refused, Err(Error::NotYours), "by the account itself");
+        Ok(memory::take_page()?)
+    })?;
+    // What is in use stays.
+    check_eq!(stubs::account_allow(object, Resource::Pages, 0), Ok(1));
+    child.bound(|| Ok(memory::give_page(page)?))?;
+    child.end()?;
     check_eq!(used()?, before);
     Ok(())
 }

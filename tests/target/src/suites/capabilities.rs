@@ -360,10 +360,14 @@ fn minting_is_for_owners() -> Outcome {
     memory::give_page(other)?;
     check_eq!(mint_page(number(other), 1, all), Some(Error::NotYours));
     // Kinds of which there is nothing yet.
-    for kind in [Kind::Filter, Kind::Block, Kind::Slice] {
+    for kind in [Kind::Filter, Kind::Block] {
         let refused = mint(kind, 0, 1, 0);
         check!(refused.is_err(), "{kind:?} gives {refused:?}");
     }
+    // The slice in which this program runs, and one that there is not.
+    check!(mint(Kind::Slice, 0, 1, 0).is_ok());
+    check_eq!(mint(Kind::Slice, 127, 1, 0), Err(Error::NotYours));
+    check_eq!(mint(Kind::Slice, 512, 1, 0), Err(Error::OutOfRange));
     let space = own_space()?;
     check_eq!(
         mint(Kind::Space, space.index.into(), 2, 0),

@@ -39,7 +39,7 @@ pub(crate) const SUITE: Suite = Suite {
         cap_mint cap_narrow page_give page_accept page_retire page_break page_limit
         account_create account_bind account_destroy space_create space_destroy
         env_create env_run env_stop env_yield env_keep env_debug env_read env_write env_destroy
-        upcall_deliver console_give
+        upcall_deliver console_give account_allow slice_alloc slice_bind slice_move slice_free
     },
 };
 

@@ -71,7 +71,7 @@ fn a_fault_without_a_handler_suspends() -> Outcome {
         check_eq!(saved.sp, other.pad_address());
         check_eq!(saved.held, 1);
         check_eq!(other.uarea().frames[0].held, 0);
-        check_eq!(stubs::env_run(other.object(), core), Err(Error::NotReady));
+        check_eq!(stubs::env_run(other.object()), Err(Error::NotReady));
         other.destroy()?;
     }
     area.close()
@@ -160,7 +160,7 @@ fn state_of_one_that_runs_is_not_to_be_had() -> Outcome {
     let written = write_state(other.object(), 0, &bytes).unless_stopped();
     check_eq!(written, Err(Error::Busy));
     check_eq!(stubs::env_debug(other.object(), 1), Err(Error::Busy));
-    check_eq!(stubs::env_run(other.object(), 2), Err(Error::NotReady));
+    check_eq!(stubs::env_run(other.object()), Err(Error::NotReady));
     other.stop()?;
     check_eq!(
         read_state(other.object(), 0, &mut bytes).unless_stopped(),
@@ -213,16 +213,17 @@ fn cores_serve_others_afterwards() -> Outcome {
         counts.change_pad(|pad| pad.word = 10);
         spins.run(core)?;
         spins.wait_for(EnvironmentState::Running)?;
-        // It waits behind one that never gives the core away.
+        // It has its turns beside one that never gives the core away.
         counts.run(core)?;
-        check_eq!(counts.state(), EnvironmentState::Ready);
+        counts.wait_for(EnvironmentState::Stopped)?;
+        check_eq!(counts.count(), 10);
         if core % 2 == 0 {
             spins.destroy()?;
         } else {
             spins.stop()?;
         }
+        counts.run(core)?;
         counts.wait_for(EnvironmentState::Stopped)?;
-        check_eq!(counts.count(), 10);
         counts.destroy()?;
     }
     area.close()

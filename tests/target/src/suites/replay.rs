@@ -7,6 +7,7 @@
 
 use exopi_rt::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_rt::page::PageRecord;
+use exopi_rt::slice::SliceRecord;
 use exopi_rt::{PageNumber, Reply, args, exposed, println, tables, upcall};
 use exopi_sequence::World;
 use exopi_sequence::replay::{Actor, Replay};
@@ -51,6 +52,10 @@ impl World for Program {
 
     fn life(&self, index: u16) -> LifeWord {
         exposed::life_at(index)
+    }
+
+    fn slice(&self, number: u16) -> Option<SliceRecord> {
+        exposed::slice_at(number).filter(|record| !record.is_free())
     }
 
     fn entry(&self, at: u64) -> u64 {
@@ -126,18 +131,17 @@ fn sequences() -> Outcome {
 fn sequence(seed: u64, steps: u64, printed: bool) -> Outcome {
     let failed = |failure| Failure::new(alloc::format!("{failure}"));
     let me = crate::domain::own_name()?;
-    let core = exposed::life_at(me.index).core().unwrap_or(0);
     let mut replay = Replay::new(Program { me }).map_err(failed)?;
     if printed {
         let colours = exposed::machine().colours;
-        println!("Q {seed} {steps} {core} {colours}");
+        println!("Q {seed} {steps} {colours}");
     }
     let print = |line: &str| {
         if printed {
             println!("{line}");
         }
     };
-    let ran = replay.run(seed, steps, core.into(), print);
+    let ran = replay.run(seed, steps, print);
     if printed {
         println!("Q end");
     }

@@ -12,7 +12,10 @@ mod victim;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use exopi_rt::capability::{AccountRights, EnvironmentRights, PageRights, SpaceRights};
+use exopi_rt::capability::{
+    AccountRights, EnvironmentRights, PageRights, SliceRights, SpaceRights,
+};
+use exopi_rt::domain::Resource;
 use exopi_rt::registers::{Argument, Arguments};
 use exopi_rt::uarea::UpcallClass;
 use exopi_rt::{Access, Call, Error, Object, PageNumber, PageRun, PageSelect, PageSource};
@@ -210,10 +213,9 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
         Call::env_create => on(spaces(SpaceRights::JOIN)?, |space| {
             space.with(page).with(at)
         }),
-        Call::env_run => on(environments(EnvironmentRights::SCHEDULE)?, |it| {
-            it.with(0_u64)
-        }),
-        Call::env_stop | Call::env_yield => on(environments(EnvironmentRights::SCHEDULE)?, |it| it),
+        Call::env_run | Call::env_stop | Call::env_yield => {
+            on(environments(EnvironmentRights::SCHEDULE)?, |it| it)
+        }
         Call::env_keep => on(environments(EnvironmentRights::KEEP)?, |it| it.with(3_u64)),
         Call::env_debug => on(environments(EnvironmentRights::WRITE_STATE)?, |it| {
             it.with(1_u64)
@@ -227,6 +229,41 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
         Call::env_destroy => on(environments(EnvironmentRights::DESTROY)?, |it| it),
         // One's own upcalls, if any waits.
         Call::upcall_deliver => Vec::new(),
+        Call::account_allow => {
+            let mut all = on(victim.account(AccountRights::DESTROY)?, |account| {
+                account.with(Resource::Pages).with(0_u64)
+            });
+            let own = Words::new().with(Object::Own);
+            let own = own.with(Resource::Slices).with(1_u64);
+            all.extend(one(own, Error::MissingRight));
+            all
+        }
+        Call::slice_alloc => {
+            let any = || Words::new().with(0_u64).with(u64::MAX);
+            let mut all: Vec<_> = environments(EnvironmentRights::SCHEDULE)?
+                .into_iter()
+                .map(|refused| (any().with(refused.object).words(), refused.error))
+                .collect();
+            all.extend(one(any().with(Object::Own), Error::OverAllowance));
+            all
+        }
+        // A slice, and who is to run in it. The one that runs is somebody else's.
+        Call::slice_bind => {
+            let own = Words::new().with(Object::Own);
+            let mut all = on(victim.slice(SliceRights::USE)?, |slice| {
+                slice.with(Object::Own)
+            });
+            all.extend(one(own.with(Object::Own), Error::NotYours));
+            all
+        }
+        Call::slice_move => on(victim.slice(SliceRights::MOVE)?, |slice| {
+            slice.with(0_u64).with(u64::MAX)
+        }),
+        Call::slice_free => {
+            let mut all = on(victim.slice(SliceRights::FREE)?, |slice| slice);
+            all.extend(one(Words::new().with(Object::Own), Error::NotYours));
+            all
+        }
     })
 }
 

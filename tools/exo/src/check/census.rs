@@ -348,6 +348,7 @@ impl Search<'_> {
             Kind::Space => object(self.state.spaces.get(at).map(|space| space.epoch)),
             Kind::Environment => object(self.state.environments.get(at).map(|one| one.epoch)),
             Kind::Account => object(self.state.accounts.get(at).map(|account| account.epoch)),
+            Kind::Slice => object(self.state.slices.get(at).map(|slice| slice.epoch)),
             _ => true,
         }
     }

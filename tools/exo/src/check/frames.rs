@@ -173,6 +173,9 @@ fn charges(state: &State, report: &mut Report) {
     for (_, environment) in state.live_environments() {
         add(environment.account, Resource::Environments, 1);
     }
+    for (_, slice) in state.live_slices() {
+        add(slice.account, Resource::Slices, 1);
+    }
     let names: HashMap<u16, Owner> = state
         .live_accounts()
         .map(|(owner, _)| (owner.index(), owner))

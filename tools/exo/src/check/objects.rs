@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use exopi_abi::domain::{EnvironmentState, LifeWord, ObjectName};
+use exopi_abi::exposed::MAX_CORES;
 use exopi_abi::layout::{PAGE_SIZE, TABLES_BASE, USER_START};
 use exopi_abi::page::FrameType;
+use exopi_abi::slice::SLICES_PER_CORE;
 
 use super::frames::name;
 use super::report::{Law, Report};
@@ -20,6 +22,7 @@ pub(super) fn check(state: &State, report: &mut Report) {
         self::environment(state, index, environment, report);
     }
     lives(state, report);
+    slices(state, report);
 }
 
 /// What must be zero is: reserved fields, and all of a record of nothing.
@@ -28,11 +31,13 @@ fn tidiness(state: &State, report: &mut Report) {
     let spaces = state.spaces.iter().map(|record| record.tidy);
     let environments = state.environments.iter().map(|record| record.tidy);
     let lives = state.lives.iter().map(|life| life.tidy);
+    let slices = state.slices.iter().map(|slice| slice.tidy);
     let all = [
         ("account", accounts.collect::<Vec<_>>()),
         ("space", spaces.collect()),
         ("environment", environments.collect()),
         ("life", lives.collect()),
+        ("slice", slices.collect()),
     ];
     for (what, tidy) in all {
         for (index, _) in tidy.iter().enumerate().filter(|(_, tidy)| !**tidy) {
@@ -58,6 +63,7 @@ fn epochs(state: &State, report: &mut Report) {
             "environment",
             live(&state.environments, |record| record.epoch),
         ),
+        ("slice", live(&state.slices, |record| record.epoch)),
     ];
     for (what, epochs) in kinds {
         let mut seen = HashMap::new();
@@ -265,4 +271,44 @@ fn one_life(state: &State, index: u16, word: LifeWord, report: &mut Report) {
     report.require(fits, Law::Life, || {
         format!("environment {index}: {word:?} with {cores} cores")
     });
+}
+
+/// Each slice belongs to an account, is bound to an environment, and carries no more than a slice length over. Each
+/// environment has as many as it says.
+fn slices(state: &State, report: &mut Report) {
+    let mut bound: HashMap<u16, [u8; MAX_CORES]> = HashMap::new();
+    for (number, slice) in state.live_slices() {
+        let mut wrong = |what: String| {
+            report.add(Law::Slice, || format!("slice {number}: {what}"));
+        };
+        if state.account(slice.account).is_none() {
+            let account = name(slice.account);
+            wrong(format!("charged to {account}, which there is not"));
+        }
+        let environment = ObjectName::from_word(slice.environment);
+        let found = state.environments.get(usize::from(environment.index));
+        if found.is_none_or(|one| one.epoch != environment.epoch.bits()) {
+            wrong(format!("bound to {environment:?}, which there is not"));
+        }
+        if u64::from(slice.carry) > state.slice_ticks {
+            wrong(format!("carries {} ticks over", slice.carry));
+        }
+        let core = usize::from(number) / SLICES_PER_CORE;
+        if core as u64 >= state.cores {
+            wrong(format!("on core {core} of {}", state.cores));
+        }
+        let counts = bound.entry(environment.index).or_default();
+        if let Some(count) = counts.get_mut(core) {
+            *count = count.saturating_add(1);
+        }
+    }
+    for (index, environment) in state.live_environments() {
+        let real = bound.remove(&index).unwrap_or_default();
+        report.require(environment.slices == real, Law::Slice, || {
+            format!(
+                "environment {index} says that it has {:?} slices, but it is {real:?}",
+                environment.slices
+            )
+        });
+    }
 }

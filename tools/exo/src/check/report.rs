@@ -60,6 +60,8 @@ laws! {
     Environment = "environment",
     /// The word of each environment is that of its record, and no core has two.
     Life = "life",
+    /// A slice is charged to an account and bound to an environment, which counts its slices.
+    Slice = "slice",
     /// A keeper is an environment, and told by one of 32 bits.
     Keeper = "keeper",
     /// The root's entry 510 names the root, readable and no more.

@@ -15,6 +15,7 @@ use exopi_abi::domain::{
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::{FrameType, MAX_COLOURS, Owner, PageRecord, Stamp};
+use exopi_abi::slice::{MAX_SLICES, SliceRecord};
 
 use super::descriptor::{self, Shape};
 use super::kernel::{Kernel, Located};
@@ -119,7 +120,8 @@ impl Account {
             allowance: four(offset_of!(AccountRecord, allowance)),
             used: four(offset_of!(AccountRecord, used)),
             tidy: padding
-                && from.u64(offset_of!(AccountRecord, reserved_more)) == 0
+                && (offset_of!(AccountRecord, guaranteed)..size_of::<AccountRecord>())
+                    .all(|at| from.u8(at) == 0)
                 && (epoch != 0 || is_zero(from)),
         }
     }
@@ -182,6 +184,8 @@ pub struct Environment {
     pub uarea: u32,
     /// Where it sees its u-area.
     pub uarea_at: u64,
+    /// Slices that are bound to it, by core.
+    pub slices: [u8; MAX_CORES],
     /// Whether all that must be zero is.
     pub tidy: bool,
 }
@@ -199,8 +203,38 @@ impl Environment {
             keeper: from.u64(offset_of!(EnvironmentRecord, keeper)),
             uarea: from.u32(offset_of!(EnvironmentRecord, uarea)),
             uarea_at: from.u64(offset_of!(EnvironmentRecord, uarea_at)),
-            tidy: from.u64(offset_of!(EnvironmentRecord, reserved)) == 0
-                && (epoch != 0 || is_zero(from)),
+            slices: core::array::from_fn(|core| {
+                from.u8(offset_of!(EnvironmentRecord, slices) + core)
+            }),
+            tidy: epoch != 0 || is_zero(from),
+        }
+    }
+}
+
+/// The record of a slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice {
+    /// 0 if there is none.
+    pub epoch: u64,
+    /// The name of the environment that runs in it.
+    pub environment: u64,
+    /// Whom it is charged to.
+    pub account: Owner,
+    /// Ticks that were carried over.
+    pub carry: u32,
+    /// Whether all that must be zero is.
+    pub tidy: bool,
+}
+
+impl Slice {
+    fn read(from: Fields<'_>) -> Self {
+        let epoch = from.u64(offset_of!(SliceRecord, epoch));
+        Self {
+            epoch,
+            environment: from.u64(offset_of!(SliceRecord, environment)),
+            account: Owner::from_word(from.u64(offset_of!(SliceRecord, account))),
+            carry: from.u32(offset_of!(SliceRecord, carry)),
+            tidy: from.u32(offset_of!(SliceRecord, reserved)) == 0 && (epoch != 0 || is_zero(from)),
         }
     }
 }
@@ -253,6 +287,10 @@ pub struct State {
     pub environments: Vec<Environment>,
     /// What changes of them, likewise.
     pub lives: Vec<Living>,
+    /// Slices, by number.
+    pub slices: Vec<Slice>,
+    /// Ticks of a slice.
+    pub slice_ticks: u64,
 }
 
 impl State {
@@ -294,6 +332,13 @@ impl State {
         (0..)
             .zip(&self.spaces)
             .filter(|(_, space)| space.epoch != 0)
+    }
+
+    /// Slices that there are, by number.
+    pub fn live_slices(&self) -> impl Iterator<Item = (u16, &Slice)> {
+        (0..)
+            .zip(&self.slices)
+            .filter(|(_, slice)| slice.epoch != 0)
     }
 
     /// Environments that there are, by index.
@@ -377,6 +422,8 @@ impl Region {
         )?;
         let lives =
             self.section::<Life>("lives", offset_of!(Header, lives), MAX_ENVIRONMENTS as u64)?;
+        let slices =
+            self.section::<SliceRecord>("slices", offset_of!(Header, slices), MAX_SLICES as u64)?;
         let pages = self.section::<PageRecord>("pages", offset_of!(Header, pages), MAX_FRAMES)?;
         let first = Place {
             offset: 0,
@@ -392,6 +439,8 @@ impl Region {
             spaces: self.records(memory, spaces, Space::read)?,
             environments: self.records(memory, environments, Environment::read)?,
             lives: self.records(memory, lives, Living::read)?,
+            slices: self.records(memory, slices, Slice::read)?,
+            slice_ticks: header.u64(machine + offset_of!(Machine, slice_ticks)),
             places: vec![
                 first,
                 counters,
@@ -399,6 +448,7 @@ impl Region {
                 spaces,
                 environments,
                 lives,
+                slices,
                 pages,
             ],
             exposed: self.table,

@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use exopi_abi::capability::Kind;
-use exopi_abi::domain::ObjectName;
+use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::page::Owner;
 use exopi_abi::{PageNumber, PageSelect, TableLevel, VirtAddr};
 
@@ -87,7 +87,8 @@ impl Choices<'_> {
             4..12 => Step::Dispatch(core),
             12 => Step::Suspend(core),
             13..16 => Step::Sweep,
-            16..36 => Step::Call(core, self.of_environments()),
+            16..30 => Step::Call(core, self.of_environments()),
+            30..36 => Step::Call(core, self.of_slices()),
             36..50 => Step::Call(core, self.of_accounts_and_spaces()),
             _ => Step::Call(core, self.of_pages()),
         }
@@ -98,7 +99,7 @@ impl Choices<'_> {
         let number = u64::from(self.bytes[5]);
         match self.bytes[2] % 18 {
             0..5 => Call::EnvCreate(self.named(Kind::Space), self.page(3), self.place()),
-            5..9 => Call::Run(named, number % u64::from(CORES + 1)),
+            5..9 => Call::Run(named),
             9 => Call::Stop(named),
             10..12 => Call::Yield(named),
             12 => Call::Keep(named, number % 33),
@@ -110,10 +111,32 @@ impl Choices<'_> {
         }
     }
 
+    fn of_slices(&self) -> Call {
+        let slice = self.named(Kind::Slice);
+        let environment = self.named(Kind::Environment);
+        let core = u64::from(self.bytes[5] % (CORES + 1));
+        let position = match self.bytes[4] % 8 {
+            0..5 => u64::MAX,
+            5 => 128,
+            position => position.into(),
+        };
+        match self.bytes[2] % 12 {
+            0..6 => Call::SliceAlloc(core, position, environment),
+            6..8 => Call::SliceBind(slice, environment),
+            8..10 => Call::SliceMove(slice, core, position),
+            10 => Call::SliceFree(slice),
+            _ => Call::Yield(environment),
+        }
+    }
+
     fn of_accounts_and_spaces(&self) -> Call {
         let account = self.named(Kind::Account);
         let few = self.few();
-        match self.bytes[2] % 14 {
+        match self.bytes[2] % 16 {
+            14.. => {
+                let resource = Resource::ALL[usize::from(self.bytes[3]) % Resource::COUNT];
+                Call::Allow(account, resource, few)
+            }
             0..3 => Call::AccountCreate([few * 3, few % 4, few % 3, few % 3]),
             3..5 => Call::AccountBind(account),
             5..7 => Call::AccountBind(Named::Own),
@@ -122,8 +145,14 @@ impl Choices<'_> {
             11 => Call::SpaceDestroy(self.named(Kind::Space)),
             12 => Call::Accept(few),
             _ => {
-                let kinds = [Kind::Page, Kind::Space, Kind::Environment, Kind::Account];
-                let kind = kinds[usize::from(self.bytes[4] % 4)];
+                let kinds = [
+                    Kind::Page,
+                    Kind::Space,
+                    Kind::Environment,
+                    Kind::Account,
+                    Kind::Slice,
+                ];
+                let kind = kinds[usize::from(self.bytes[4] % 5)];
                 Call::Mint(kind, u64::from(self.bytes[3] % PLACES), few.into(), 1)
             }
         }

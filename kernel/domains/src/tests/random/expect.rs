@@ -1,11 +1,11 @@
 //! The model's side of each call: what it must give, and what it has done then.
 
-use exopi_abi::capability::{AccountRights, EnvironmentRights, Kind, SpaceRights};
+use exopi_abi::capability::{AccountRights, EnvironmentRights, Kind, SliceRights, SpaceRights};
 use exopi_abi::domain::{EnvironmentState, ObjectName, Resource};
 use exopi_abi::page::{FREE_BOUND, Owner, RECORD_BOUND};
 use exopi_abi::{Error, Reply};
 
-use super::super::naive::{Naive, charged};
+use super::super::naive::{Environment, Naive, Slice, charged};
 use super::super::{Call, Named, Run, World};
 use super::CORES;
 use crate::Subject;
@@ -178,6 +178,7 @@ impl Naive {
                 let dying = match kind {
                     Kind::Account => self.accounts[&index].dying,
                     Kind::Space => self.spaces[&index].dying,
+                    Kind::Slice => false,
                     _ => self.environments[&index].state == EnvironmentState::Dying,
                 };
                 if dying {
@@ -185,8 +186,78 @@ impl Naive {
                 }
                 Expected::Done
             }
+            Call::Allow(named, resource, amount) => {
+                let right = AccountRights::DESTROY.bits();
+                let index = self.named(by, named, Kind::Account, right)?;
+                let account = &self.accounts[&index];
+                if self.account(by.owner).is_none() || account.parent != Some(by.owner.index()) {
+                    return Err(Error::NotYours);
+                }
+                if account.dying {
+                    return Err(Error::Stale);
+                }
+                let more = amount.saturating_sub(account.allowance[resource as usize]);
+                if u64::from(more) > self.room(by.owner, resource)? {
+                    return Err(Error::OverAllowance);
+                }
+                Expected::Done
+            }
+            Call::SliceAlloc(..)
+            | Call::SliceBind(..)
+            | Call::SliceMove(..)
+            | Call::SliceFree(_) => self.expect_of_slice(by, call)?,
             _ => self.expect_of_environment(by, call)?,
         })
+    }
+
+    fn expect_of_slice(&self, by: &Subject, call: Call) -> Result<Expected, Error> {
+        let place = |core: u64, position: u64| {
+            if core >= CORES.into() || position != u64::MAX && position > 127 {
+                return Err(Error::OutOfRange);
+            }
+            let taken = self
+                .slices
+                .contains_key(&((core * 128 + position % 128) as u16));
+            match position != u64::MAX && taken {
+                true => Err(Error::Taken),
+                false => Ok(Expected::Done),
+            }
+        };
+        match call {
+            Call::SliceAlloc(core, position, named) => {
+                lasting(named)?;
+                self.environment(by, named, EnvironmentRights::SCHEDULE)?;
+                if self.room(by.owner, Resource::Slices)? == 0 {
+                    return Err(Error::OverAllowance);
+                }
+                place(core, position)
+            }
+            Call::SliceBind(slice, environment) => {
+                lasting(slice)?;
+                self.named(by, slice, Kind::Slice, SliceRights::USE.bits())?;
+                lasting(environment)?;
+                self.environment(by, environment, EnvironmentRights::SCHEDULE)?;
+                Ok(Expected::Done)
+            }
+            Call::SliceMove(slice, core, position) => {
+                let slice = self.named(by, slice, Kind::Slice, SliceRights::MOVE.bits())?;
+                let slice = &self.slices[&slice];
+                self.room(slice.account, Resource::Slices)?;
+                let environment = self.environments.get(&slice.environment.index);
+                let lives = |one: &Environment| {
+                    one.epoch == slice.environment.epoch && one.state != EnvironmentState::Dying
+                };
+                if !environment.is_some_and(lives) {
+                    return Err(Error::Stale);
+                }
+                place(core, position)
+            }
+            Call::SliceFree(slice) => {
+                self.named(by, slice, Kind::Slice, SliceRights::FREE.bits())?;
+                Ok(Expected::Done)
+            }
+            _ => unreachable!("{call:?} is not about a slice"),
+        }
     }
 
     fn expect_of_environment(&self, by: &Subject, call: Call) -> Result<Expected, Error> {
@@ -196,11 +267,8 @@ impl Naive {
             false => Ok(Expected::Done),
         };
         match call {
-            Call::Run(named, core) => {
+            Call::Run(named) => {
                 let index = self.environment(by, named, Right::SCHEDULE)?;
-                if core >= CORES.into() {
-                    return Err(Error::OutOfRange);
-                }
                 let stopped = self.environments[&index].state == EnvironmentState::Stopped;
                 refused_if(!stopped || self.has_core(index), Error::NotReady)
             }
@@ -215,9 +283,12 @@ impl Naive {
             Call::Yield(named) => {
                 let index = self.environment(by, named, Right::SCHEDULE)?;
                 let to = &self.environments[&index];
-                let queue = &self.queues[usize::from(by.core)];
-                let waits = to.state == EnvironmentState::Ready && queue.contains(&index);
-                refused_if(!waits, Error::NotReady)
+                let waits = to.state == EnvironmentState::Ready && to.core.is_none();
+                match waits {
+                    // It can owe too much for that.
+                    true => Ok(Expected::Perhaps),
+                    false => Err(Error::NotReady),
+                }
             }
             Call::Keep(named, bit) => {
                 lasting(named)?;
@@ -290,6 +361,8 @@ impl Naive {
                     .accepts = count;
             }
             Call::AccountCreate(allowance) => {
+                let [pages, environments, spaces, accounts] = allowance;
+                let allowance = [pages, environments, spaces, accounts, 0];
                 self.put_account(name.index, name.epoch, Some(by.owner.index()), allowance);
             }
             Call::AccountBind(to) => {
@@ -312,11 +385,59 @@ impl Naive {
                 let space = named(self, space, Kind::Space);
                 self.put_environment(name, by.owner, space);
             }
-            _ => self.commit_of_environment(by, call),
+            Call::Allow(account, resource, amount) => {
+                let index = named(self, account, Kind::Account);
+                let used = self.used(index)[resource as usize] as u32;
+                let account = self.accounts.get_mut(&index).expect("it was found");
+                account.allowance[resource as usize] = amount.max(used);
+            }
+            Call::SliceAlloc(..)
+            | Call::SliceBind(..)
+            | Call::SliceMove(..)
+            | Call::SliceFree(_) => self.commit_of_slice(by, call, name),
+            _ => self.commit_of_environment(by, call, world),
         }
     }
 
-    fn commit_of_environment(&mut self, by: &Subject, call: Call) {
+    fn commit_of_slice(&mut self, by: &Subject, call: Call, name: ObjectName) {
+        let find =
+            |naive: &Self, named, kind| naive.named(by, named, kind, 0).expect("it was found");
+        match call {
+            Call::SliceAlloc(.., environment) => {
+                let index = find(self, environment, Kind::Environment);
+                let environment = ObjectName {
+                    index,
+                    epoch: self.environments[&index].epoch,
+                };
+                let slice = Slice {
+                    epoch: name.epoch,
+                    environment,
+                    account: by.owner,
+                };
+                assert!(self.slices.insert(name.index, slice).is_none());
+            }
+            Call::SliceBind(slice, environment) => {
+                let slice = find(self, slice, Kind::Slice);
+                let index = find(self, environment, Kind::Environment);
+                let epoch = self.environments[&index].epoch;
+                let slice = self.slices.get_mut(&slice).expect("it was found");
+                slice.environment = ObjectName { index, epoch };
+            }
+            Call::SliceMove(slice, ..) => {
+                let from = find(self, slice, Kind::Slice);
+                let mut slice = self.slices.remove(&from).expect("it was found");
+                slice.epoch = name.epoch;
+                assert!(self.slices.insert(name.index, slice).is_none());
+            }
+            Call::SliceFree(slice) => {
+                let slice = find(self, slice, Kind::Slice);
+                self.slices.remove(&slice);
+            }
+            _ => unreachable!("{call:?} is not about a slice"),
+        }
+    }
+
+    fn commit_of_environment(&mut self, by: &Subject, call: Call, world: &World<'_>) {
         let me = by.name.index;
         let find = |naive: &Self, named| {
             naive
@@ -324,10 +445,9 @@ impl Naive {
                 .expect("it was found")
         };
         match call {
-            Call::Run(named, core) => {
+            Call::Run(named) => {
                 let index = find(self, named);
                 self.set(index, EnvironmentState::Ready, None);
-                self.queues[core as usize].push_back(index);
             }
             Call::Stop(named) => {
                 let index = find(self, named);
@@ -335,18 +455,16 @@ impl Naive {
                 self.set(index, EnvironmentState::Stopped, core);
             }
             Call::Yield(named) => {
-                let queue = usize::from(by.core);
-                if named == Named::Own && self.queues[queue].is_empty() {
-                    return;
+                // Who was given the rest of the turn has the core by now, if the turn was not over.
+                let gift = (named != Named::Own).then(|| find(self, named));
+                let gift = gift.filter(|index| world.domains.life(*index).core().is_some());
+                if let Some(index) = gift {
+                    self.set(index, EnvironmentState::Running, Some(by.core));
                 }
-                if named != Named::Own {
-                    let to = find(self, named);
-                    self.set(to, EnvironmentState::Ready, None);
-                    self.queues[queue].push_front(to);
-                }
-                if self.environments[&me].state == EnvironmentState::Running {
+                // Nobody else could run, or it is to stop.
+                let left = world.on[usize::from(by.core)].is_none();
+                if left && self.environments[&me].state == EnvironmentState::Running {
                     self.set(me, EnvironmentState::Ready, Some(by.core));
-                    self.queues[queue].push_back(me);
                 }
             }
             Call::Keep(named, bit) => {

@@ -18,11 +18,11 @@ const FORMLESS: u64 = (1 << FORM) - 1;
 
 impl Oracle {
     /// What a caller presents at `address`, as far as it may present it.
-    fn presented(&self, caller: &Caller<'_>, address: u64) -> Verdict<&Token> {
+    fn presented(&self, caller: &Caller<'_>, address: u64) -> Verdict<Token> {
         let words = (caller.words)(address).ok_or("a capability that cannot be read was used")?;
-        let token = self.tokens.get(&words);
-        let token =
-            token.ok_or_else(|| format!("a capability nobody made was used: {words:x?}"))?;
+        let token = self
+            .known(&words)
+            .ok_or_else(|| format!("a capability nobody made was used: {words:x?}"))?;
         let me = caller.name.identity();
         if token.holders.iter().any(|holder| *holder != me) {
             return Err(format!("{me:?} used what only {:?} may", token.holders));
@@ -36,7 +36,7 @@ impl Oracle {
     }
 
     /// The same for what must be of a kind, with rights.
-    fn token(&self, caller: &Caller<'_>, address: u64, kind: Kind, rights: u16) -> Verdict<&Token> {
+    fn token(&self, caller: &Caller<'_>, address: u64, kind: Kind, rights: u16) -> Verdict<Token> {
         let token = self.presented(caller, address)?;
         if token.kind != kind || token.rights & rights != rights {
             return Err(format!(
@@ -48,7 +48,7 @@ impl Oracle {
 
     /// What may be narrowed: the token, whatever it is for.
     pub(super) fn to_narrow(&self, caller: &Caller<'_>, address: u64) -> Verdict<Token> {
-        self.presented(caller, address).cloned()
+        self.presented(caller, address)
     }
 
     /// The pages from the one in the first word on, by the right in both words: whether each of `done` may be
@@ -147,8 +147,8 @@ impl Oracle {
         )
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what the three kinds differ in")]
-    fn object<'a>(
+    #[expect(clippy::too_many_arguments, reason = "what the kinds differ in")]
+    pub(super) fn object<'a>(
         &self,
         caller: &Caller<'_>,
         word: u64,

@@ -34,6 +34,20 @@ impl Oracle {
                 self.accounts.insert(new, account);
                 Ok(())
             }
+            Call::account_allow => {
+                let account = self.account_of(caller, word, AccountRights::DESTROY)?;
+                let facts = self.accounts[&account];
+                if word == 0 || facts.parent != Some(caller.facts.bound) || facts.dying {
+                    return Err(format!(
+                        "{account:?} was allowed something by {:?}",
+                        made.by
+                    ));
+                }
+                Ok(())
+            }
+            Call::slice_alloc | Call::slice_bind | Call::slice_move | Call::slice_free => {
+                self.time(caller, call, made)
+            }
             Call::account_bind => {
                 let to = self.account_of(caller, word, AccountRights::DRAW)?;
                 if self.is_ending(to) {
@@ -201,6 +215,7 @@ impl Oracle {
         }
         if over {
             self.environments.remove(&name);
+            self.slices.retain(|_, slice| slice.environment != name);
             self.back(uarea);
         }
     }
@@ -250,6 +265,7 @@ impl Oracle {
             return;
         }
         self.accounts.remove(&name);
+        self.slices.retain(|_, slice| slice.account != name);
         let owned = |(_, page): &(usize, &Page)| page.owner == Some(name);
         let pages = self.pages.iter().enumerate().filter(owned);
         let pages: Vec<u32> = pages.map(|(page, _)| page as u32).collect();

@@ -26,6 +26,8 @@ pub(crate) struct Made<'a> {
     pub(crate) after: &'a dyn Fn(u64) -> Option<Words>,
     /// The page that the entry at an address in a space names, after the call: index of the space, address.
     pub(crate) entry: &'a dyn Fn(u16, u64) -> Option<u32>,
+    /// The slice that ran on the caller's core before the call.
+    pub(crate) turn: Option<ObjectName>,
     /// Pages that the page array has shown as free before the call, and does not any more.
     pub(crate) fresh: Vec<u32>,
 }

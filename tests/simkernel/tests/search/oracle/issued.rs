@@ -72,6 +72,10 @@ impl Oracle {
                 let owned = |name: &&ObjectName| self.accounts[name].parent == Some(who);
                 self.accounts.keys().filter(at).find(owned)
             }
+            Kind::Slice => {
+                let owned = |name: &&ObjectName| self.slices[name].account == who;
+                self.slices.keys().filter(at).find(owned)
+            }
             _ => None,
         };
         let name = found.copied();

@@ -7,14 +7,14 @@
 //! environment do beyond that is the finding that a search looks for.
 //!
 //! * `authority`: whether the caller may do what a call names, by what it is and by what it presents.
-//! * `effects`: what follows from a call that was carried out; `domains` and `issued` of those on accounts, spaces and
-//!   environments, and on capabilities.
+//! * `effects`: what follows from a call that was carried out; `domains`, `times` and `issued` of those on accounts,
+//!   spaces and environments, on slices, and on capabilities.
 //! * `reach`: what every core could reach now, against what was given.
 
 use std::collections::{BTreeMap, HashMap};
 
 use exopi_abi::Access;
-use exopi_abi::capability::{CAPABILITY_WORDS, Identity, Kind};
+use exopi_abi::capability::{CAPABILITY_WORDS, Identity, Kind, Restriction};
 use exopi_abi::domain::ObjectName;
 
 mod authority;
@@ -22,6 +22,7 @@ mod domains;
 mod effects;
 mod issued;
 mod reach;
+mod times;
 
 pub(crate) use effects::Made;
 pub(crate) use reach::Reach;
@@ -111,6 +112,13 @@ pub(crate) struct Environment {
     dying: bool,
 }
 
+/// What is known of a slice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    account: ObjectName,
+    environment: ObjectName,
+}
+
 /// All that is known.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Oracle {
@@ -118,7 +126,11 @@ pub(crate) struct Oracle {
     accounts: HashMap<ObjectName, Account>,
     spaces: HashMap<ObjectName, Space>,
     pub(crate) environments: HashMap<ObjectName, Environment>,
+    slices: HashMap<ObjectName, Slice>,
     tokens: HashMap<Words, Token>,
+    /// Where seals come from that were made without the kernel, by their two words. What they belong to may have been
+    /// damaged then and whole again later.
+    chain: HashMap<[u64; 2], ([u64; 2], Restriction)>,
     /// Seconds since boot.
     pub(crate) seconds: u64,
     /// Who owns the console.
@@ -136,13 +148,14 @@ impl Oracle {
         }
     }
 
-    /// Boot: an account without a parent, its space and its environment, which has console and board.
+    /// Boot: an account without a parent, its space, its environment, which has console and board, and its slice.
     pub(crate) fn boot(
         &mut self,
         account: ObjectName,
         space: ObjectName,
         root: u32,
         environment: ObjectName,
+        slice: ObjectName,
     ) {
         let first = Account {
             parent: None,
@@ -161,6 +174,11 @@ impl Oracle {
             dying: false,
         };
         self.environments.insert(environment, environment_facts);
+        let facts = Slice {
+            account,
+            environment,
+        };
+        self.slices.insert(slice, facts);
         (self.console, self.board) = (Some(environment), Some(environment));
     }
 
@@ -199,30 +217,56 @@ impl Oracle {
 
     /// Somebody hands bytes of a capability over by other means than calls: nothing changes, since what
     /// counts is who presents them. What was made of a genuine one without the kernel is genuine, too.
-    pub(crate) fn attenuated(
-        &mut self,
-        from: &Words,
-        to: Words,
-        restriction: exopi_abi::capability::Restriction,
-    ) {
-        use exopi_abi::capability::Restriction;
-        let Some(mut token) = self.tokens.get(from).cloned() else {
-            return;
-        };
-        match restriction {
-            Restriction::Rights(mask) => token.rights &= mask.bits(),
-            Restriction::Holder(identity) => token.holders.push(identity),
-            Restriction::Badge(_) => {}
-            Restriction::Until(second) => {
-                token.until = Some(token.until.map_or(second.get(), |at| at.min(second.get())));
+    pub(crate) fn attenuated(&mut self, from: &Words, to: Words, restriction: Restriction) {
+        self.chain.insert(seal(&to), (seal(from), restriction));
+        if let Some(token) = self.tokens.get(from).cloned() {
+            self.tokens.insert(to, token.narrowed(restriction));
+        }
+    }
+
+    /// What is known of a capability: by its words, or by the chain of its seals, which leads to one for the same.
+    fn known(&self, words: &Words) -> Option<Token> {
+        if let Some(token) = self.tokens.get(words) {
+            return Some(token.clone());
+        }
+        let mut at = seal(words);
+        let mut restrictions = Vec::new();
+        loop {
+            let (before, restriction) = self.chain.get(&at)?;
+            restrictions.push(*restriction);
+            at = *before;
+            let is_whole = |one: &&Words| seal(one) == at && one[..2] == words[..2];
+            if let Some(whole) = self.tokens.keys().find(is_whole) {
+                let token = self.tokens[whole].clone();
+                let all = restrictions.into_iter().rev();
+                return Some(all.fold(token, Token::narrowed));
             }
         }
-        self.tokens.insert(to, token);
     }
 
     fn space_mut(&mut self, name: ObjectName) -> &mut Space {
         self.spaces.get_mut(&name).expect("a space that is known")
     }
+}
+
+impl Token {
+    /// What a holder's restriction leaves.
+    fn narrowed(mut self, restriction: Restriction) -> Self {
+        match restriction {
+            Restriction::Rights(mask) => self.rights &= mask.bits(),
+            Restriction::Holder(identity) => self.holders.push(identity),
+            Restriction::Badge(_) => {}
+            Restriction::Until(second) => {
+                self.until = Some(self.until.map_or(second.get(), |at| at.min(second.get())));
+            }
+        }
+        self
+    }
+}
+
+/// The seal in a capability's words.
+fn seal(words: &Words) -> [u64; 2] {
+    [words[4], words[5]]
 }
 
 impl Page {

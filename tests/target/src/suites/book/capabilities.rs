@@ -52,10 +52,11 @@ pub(super) fn a_page_is_lent() -> Outcome {
     let account = Account::create(Allowance {
         pages: builder.pages() as u32,
         environments: 1,
+        slices: 1,
         ..Allowance::default()
     })?;
     account.bind()?;
-    let reader = builder.start(0);
+    let reader = builder.build();
     Account::Own.bind()?;
     let reader = reader?;
 
@@ -65,6 +66,11 @@ pub(super) fn a_page_is_lent() -> Outcome {
     for (place, word) in LETTER.iter().zip(lent.capability().words()) {
         place.store(word, Ordering::Release);
     }
+    // Now it may run, in a slice that its account pays for.
+    account.bind()?;
+    let running = reader.environment().run(0);
+    Account::Own.bind()?;
+    running?;
     reader.environment().wait();
     check_eq!(FOUND.load(Ordering::Acquire), 42);
 

@@ -9,7 +9,7 @@ use exopi_rt::page::{DEFAULT_LIMIT, FrameType, Owner, PageRecord, SUPERPAGE_PAGE
 use exopi_rt::pages::Run;
 use exopi_rt::registers::{Argument, Arguments};
 use exopi_rt::{
-    Account, Call, Environment, Error, Note, PageNumber, PageSelect, Space, TableLevel,
+    Account, Call, Environment, Error, Note, PageNumber, PageSelect, Slice, Space, TableLevel,
     environment, exposed, memory, stubs,
 };
 
@@ -282,6 +282,9 @@ impl Fixture {
             Call::env_create => [0, page(4), third, 0, 0, 0],
             Call::env_read | Call::env_write => [0, 0, AREA + 1024, 8, 0, 0],
             Call::console_write | Call::console_read => [AREA, 0, 0, 0, 0, 0],
+            Call::slice_alloc => [0, 5, 0, 0, 0, 0],
+            Call::slice_move => [0, 0, 9, 0, 0, 0],
+            Call::slice_free => [1 << 56, 0, 0, 0, 0, 0],
             // No environment: of its own it would not come back.
             Call::env_stop | Call::env_destroy => [1 << 56, 0, 0, 0, 0, 0],
             _ => [0; 6],
@@ -330,6 +333,8 @@ impl Fixture {
             Call::space_create => Ok(Space::Owned(ObjectName::from_word(value)).destroy()?),
             Call::env_create => Ok(Environment::Owned(ObjectName::from_word(value)).destroy()?),
             Call::env_debug => Ok(Environment::Own.debug(false)?),
+            Call::slice_alloc => Ok(Slice::Owned(ObjectName::from_word(value)).free()?),
+            Call::slice_move => Ok(Slice::Own.move_to(0, Some(0)).map(drop)?),
             _ => Ok(()),
         }
     }
@@ -374,6 +379,9 @@ impl Fixture {
             Call::cap_mint | Call::cap_narrow => own(words[4]),
             // Nobody would let it run again.
             Call::env_stop | Call::env_destroy => myself,
+            // Without a slice it would not go on once it gives the core away, nor on this core.
+            Call::slice_free => words[0] == 0,
+            Call::slice_move => words[0] == 0 && (1..4).contains(&words[1]),
             Call::page_break => self.breaks_own(words),
             _ => false,
         }

@@ -15,7 +15,8 @@ use core::cell::{Cell, RefCell};
 use exopi_rt::account::Allowance;
 use exopi_rt::cap::{Cap, PageCap};
 use exopi_rt::capability::{
-    AccountRights, EnvironmentRights, Kind, KindRights, PageRights, Second as Time, SpaceRights,
+    AccountRights, EnvironmentRights, Kind, KindRights, PageRights, Second as Time, SliceRights,
+    SpaceRights,
 };
 use exopi_rt::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_rt::handle::{Handle, Owns};
@@ -23,11 +24,12 @@ use exopi_rt::layout::TABLES_BASE;
 use exopi_rt::page::{Owner, PageRecord};
 use exopi_rt::pages::Run;
 use exopi_rt::registers::{Argument, Arguments};
+use exopi_rt::slice::SliceRecord;
 use exopi_rt::tables::{self, Mapping};
 use exopi_rt::uarea::UArea;
 use exopi_rt::{
-    Account, Call, Capability, Environment, Error, Operation, PageNumber, PageSelect, Reply, Space,
-    TableLevel, UserCapability, VirtAddr, environment, exposed, memory, pages,
+    Account, Call, Capability, Environment, Error, Operation, PageNumber, PageSelect, Reply, Slice,
+    Space, TableLevel, UserCapability, VirtAddr, environment, exposed, memory, pages,
 };
 
 use crate::area::place;
@@ -124,6 +126,8 @@ pub(crate) struct Victim {
     space_caps: Caps<SpaceRights>,
     environment_caps: Caps<EnvironmentRights>,
     account_caps: Caps<AccountRights>,
+    slice: ObjectName,
+    slice_caps: Caps<SliceRights>,
     /// Capabilities that attempts name by address.
     #[expect(clippy::vec_box, reason = "their addresses stay while the list grows")]
     kept: RefCell<Vec<Box<Capability>>>,
@@ -141,6 +145,7 @@ pub(crate) struct Snapshot {
     accounts: Vec<(ObjectName, AccountRecord)>,
     spaces: Vec<(ObjectName, SpaceRecord)>,
     environments: Vec<(ObjectName, EnvironmentRecord, LifeWord)>,
+    slices: Vec<(ObjectName, SliceRecord)>,
     mappings: u64,
     uarea: Vec<u8>,
     buffer: [u64; 8],
@@ -161,6 +166,7 @@ impl Snapshot {
                 "an environment's record",
                 self.environments == now.environments,
             ),
+            ("a slice's record", self.slices == now.slices),
             ("a mapping", self.mappings == now.mappings),
             ("a u-area", self.uarea == now.uarea),
             ("memory", self.buffer == now.buffer),
@@ -179,12 +185,18 @@ impl Victim {
         let stale_space = Space::Owned(gone.space).mint(SpaceRights::all())?;
         let stale_environment =
             Environment::Owned(gone.environment).mint(EnvironmentRights::all())?;
+        let slice = Slice::alloc(0, None, Environment::Owned(gone.environment))?;
+        let stale_slice = slice.mint(SliceRights::all())?;
+        slice.free()?;
         gone.close()?;
         let gone = Account::create(Allowance::default())?;
         let stale_account = gone.mint(AccountRights::all())?;
         gone.destroy()?;
 
         let household = Household::new()?;
+        let slice = Slice::alloc(0, None, Environment::Owned(household.environment))?;
+        let slice_name = slice.name();
+        let slice_name = slice_name.ok_or_else(|| Failure::new("it has no name"))?;
         let account = Account::create(Allowance::default())?;
         let second = Second::new()?;
         let page = run.mint(PageRights::all())?;
@@ -206,6 +218,11 @@ impl Victim {
             account_caps: Caps {
                 all: account.mint(AccountRights::all())?,
                 stale: stale_account,
+            },
+            slice: slice_name,
+            slice_caps: Caps {
+                all: slice.mint(SliceRights::all())?,
+                stale: stale_slice,
             },
             second,
             closed: false,
@@ -317,8 +334,13 @@ impl Victim {
         self.object(self.account, &self.account_caps, needed)
     }
 
+    /// The slice without `needed`.
+    pub(crate) fn slice(&self, needed: SliceRights) -> Result<Vec<Refused>, Failure> {
+        self.object(Slice::Owned(self.slice), &self.slice_caps, needed)
+    }
+
     /// What the second environment can mint nothing for: kind and index.
-    pub(crate) fn not_mintable(&self) -> Result<[(Kind, u64); 5], Failure> {
+    pub(crate) fn not_mintable(&self) -> Result<[(Kind, u64); 6], Failure> {
         let index = |name: Option<ObjectName>| {
             let name = name.ok_or_else(|| Failure::new("it has no name"))?;
             Ok::<u64, Failure>(name.index.into())
@@ -328,6 +350,7 @@ impl Victim {
             (Kind::Space, self.household.space.index.into()),
             (Kind::Environment, self.household.environment.index.into()),
             (Kind::Account, index(self.account.name())?),
+            (Kind::Slice, self.slice.index.into()),
             // What one draws on is not one's child.
             (Kind::Account, index(self.second.account().name())?),
         ])
@@ -368,7 +391,10 @@ impl Victim {
         let environments = exposed::environments().map(|(name, record)| {
             let word = exposed::life(name);
             // These two take turns.
-            let quiet = EnvironmentRecord { queue: 0, ..record };
+            let quiet = EnvironmentRecord {
+                owed_since: 0,
+                ..record
+            };
             match running.contains(&Some(name)) {
                 true => (name, quiet, LifeWord::FREE),
                 false => (name, record, word),
@@ -379,6 +405,10 @@ impl Victim {
             pages: exposed::pages().fold(0, |sum, (_, record)| digest(sum, &record)),
             environments: environments.collect(),
             accounts: exposed::accounts().collect(),
+            // What is left of the turns that they take.
+            slices: exposed::slices()
+                .map(|(name, record)| (name, SliceRecord { carry: 0, ..record }))
+                .collect(),
             spaces: exposed::spaces().collect(),
             mappings: tables::mappings(0, TABLES_BASE)
                 .fold(0, |sum, mapping| digest(sum, &mapping)),

@@ -5,6 +5,7 @@ use core::mem::offset_of;
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
 use exopi_abi::exposed::{Header, Machine};
 use exopi_abi::page::{NONE, PageRecord};
+use exopi_abi::slice::SliceRecord;
 
 use super::super::Law;
 use super::world::{EXPOSED_3, KERNEL_ROOT, OWNERS, ROOTS, SHARED, SPARE, World};
@@ -169,9 +170,37 @@ pub(super) const OBJECTS: &[Damage] = &[
         );
     }),
     (Law::Record, |w| {
+        byte(w, World::slice(1, offset_of!(SliceRecord, reserved)), 1);
+    }),
+    (Law::Record, |w| {
+        byte(w, World::slice(70, offset_of!(SliceRecord, carry)), 1);
+    }),
+    (Law::Charge, |w| {
         byte(
             w,
-            World::environment(1, offset_of!(EnvironmentRecord, reserved)),
+            World::account(1, offset_of!(AccountRecord, used) + 16),
+            1,
+        );
+    }),
+    (Law::Epoch, |w| {
+        w.set(World::slice(1, offset_of!(SliceRecord, epoch)), 42);
+    }),
+    (Law::Slice, |w| {
+        w.set(World::slice(0, offset_of!(SliceRecord, account)), 77 << 16);
+    }),
+    (Law::Slice, |w| {
+        w.set(
+            World::slice(0, offset_of!(SliceRecord, environment)),
+            31 << 16,
+        );
+    }),
+    (Law::Slice, |w| {
+        byte(w, World::slice(2, offset_of!(SliceRecord, carry)), 101);
+    }),
+    (Law::Slice, |w| {
+        byte(
+            w,
+            World::environment(1, offset_of!(EnvironmentRecord, slices) + 1),
             1,
         );
     }),

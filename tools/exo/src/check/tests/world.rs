@@ -17,9 +17,10 @@ use std::ops::Range;
 use exopi_abi::VERSION;
 use exopi_abi::boot::KERNEL_MAGIC;
 use exopi_abi::capability::{Capability, Epoch};
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, Resource, SpaceRecord};
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, Machine};
 use exopi_abi::page::{NONE, Owner, PageRecord};
+use exopi_abi::slice::SliceRecord;
 
 use super::super::kernel::Kernel;
 use super::super::memory::Memory;
@@ -45,14 +46,15 @@ pub(crate) const LINEAR_3: u64 = 0x88;
 pub(crate) const DEVICE_2: u64 = 0x89;
 pub(crate) const EXPOSED_2: u64 = 0x8a;
 pub(crate) const EXPOSED_3: u64 = 0x8b;
-/// The header's frame, and those behind it: counters, accounts, spaces, environments, lives.
+/// The header's frame, and those behind it: counters, accounts, spaces, environments, lives, slices.
 pub(crate) const HEADER: u64 = 0x8c;
 const COUNTERS: u64 = 0x8d;
 const ACCOUNTS: u64 = 0x8e;
 const SPACES: u64 = 0x8f;
 const ENVIRONMENTS: u64 = 0x90;
 const LIVES: u64 = 0x91;
-const KEY_PAGE: u64 = 0x92;
+const SLICES: u64 = 0x92;
+const KEY_PAGE: u64 = 0x93;
 const ARRAY: u64 = 0x200;
 
 /// Accounts, by index: the first, and its child.
@@ -190,6 +192,11 @@ impl World {
         LIVES * 4096 + index * size_of::<Life>() as u64 + byte
     }
 
+    /// Where a field of a slice's record is.
+    pub(crate) fn slice(number: u64, field: usize) -> u64 {
+        SLICES * 4096 + number * size_of::<SliceRecord>() as u64 + field as u64
+    }
+
     /// Where a field of an environment's record is.
     pub(crate) fn environment(index: u64, field: usize) -> u64 {
         ENVIRONMENTS * 4096 + index * size_of::<EnvironmentRecord>() as u64 + field as u64
@@ -231,7 +238,7 @@ impl World {
         self.entry(DEVICE_2, 0x1f8, 0x3f00_0000 | DEVICE);
         self.entry(EXPOSED_2, 0, EXPOSED_3 << 12 | 3);
         self.entry(EXPOSED_2, 1, ARRAY << 12 | (EXPOSED & !2));
-        for (index, page) in (HEADER..=LIVES).enumerate() {
+        for (index, page) in (HEADER..=SLICES).enumerate() {
             self.entry(EXPOSED_3, index as u64, page << 12 | EXPOSED);
         }
     }
@@ -243,19 +250,22 @@ impl World {
         self.set(Self::header_field(machine + offset_of!(Machine, cores)), 2);
         let colours = machine + offset_of!(Machine, colours);
         self.set(Self::header_field(colours), COLOURS);
+        let slice = machine + offset_of!(Machine, slice_ticks);
+        self.set(Self::header_field(slice), 100);
         let page = |frame: u64| (frame - HEADER) * 4096;
         for (field, section) in [
             (
                 offset_of!(Header, counters),
                 [page(COUNTERS), 4, size_of::<CoreCounters>() as u64],
             ),
-            (offset_of!(Header, accounts), [page(ACCOUNTS), 8, 64]),
+            (offset_of!(Header, accounts), [page(ACCOUNTS), 8, 128]),
             (offset_of!(Header, spaces), [page(SPACES), 8, 32]),
             (
                 offset_of!(Header, environments),
                 [page(ENVIRONMENTS), 8, 64],
             ),
             (offset_of!(Header, lives), [page(LIVES), 8, 32]),
+            (offset_of!(Header, slices), [page(SLICES), 128, 32]),
             (offset_of!(Header, pages), [0x20_0000, FRAMES, 32]),
         ] {
             for (at, word) in section.into_iter().enumerate() {
@@ -386,6 +396,13 @@ impl World {
                 &uarea.to_le_bytes(),
             );
             self.set(at(offset_of!(EnvironmentRecord, uarea_at)), UAREA_AT[index]);
+            // One slice each, on core 0.
+            self.write(at(offset_of!(EnvironmentRecord, slices)), &[1]);
+            let at = |field| Self::slice(index as u64, field);
+            self.set(at(offset_of!(SliceRecord, epoch)), 40 + index as u64);
+            let name = (30 + index as u64) << 16 | index as u64;
+            self.set(at(offset_of!(SliceRecord, environment)), name);
+            self.set(at(offset_of!(SliceRecord, account)), owner.word());
         }
     }
 
@@ -419,20 +436,20 @@ impl World {
     }
 
     /// Account 0 has 517 plain pages, a u-area, a root and two tables with links, and gave account 1 20 pages of
-    /// which it uses 8.
+    /// which it uses 8. Each environment has a slice on core 0.
     fn accounts(&mut self) {
         for (index, allowance, used) in [
             (
                 0_u64,
-                [2000, 8, 8, 8],
-                [512 + 3 + 1 + 5 + 20, 1 + 3, 1 + 2, 1 + 1],
+                [2000, 8, 8, 8, 256],
+                [512 + 3 + 1 + 5 + 20, 1 + 3, 1 + 2, 1 + 1, 1 + 4],
             ),
-            (1, [20, 3, 2, 1], [1 + 2 + 5, 2, 1, 0_u32]),
+            (1, [20, 3, 2, 1, 4], [1 + 2 + 5, 2, 1, 0_u32, 2]),
         ] {
             let at = |field| Self::account(index, field);
             let epoch = OWNERS[index as usize].epoch().bits();
             self.set(at(offset_of!(AccountRecord, epoch)), epoch);
-            let words = |words: [u32; 4]| words.map(u32::to_le_bytes).concat();
+            let words = |words: [u32; Resource::COUNT]| words.map(u32::to_le_bytes).concat();
             self.write(at(offset_of!(AccountRecord, allowance)), &words(allowance));
             self.write(at(offset_of!(AccountRecord, used)), &words(used));
         }
