@@ -43,10 +43,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 mod debt;
 mod marks;
 mod pass;
 mod place;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use exopi_abi::capability::Epoch;
@@ -63,7 +68,7 @@ use marks::Marks;
 use turn::Open;
 
 /// What is kept of a core besides its records.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Core {
     /// Where there are slices.
     used: Marks,

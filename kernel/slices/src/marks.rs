@@ -3,7 +3,7 @@
 use exopi_abi::slice::SLICES_PER_CORE;
 
 /// Positions of one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Marks(u128);
 
 const _: () = assert!(SLICES_PER_CORE == u128::BITS as usize);
