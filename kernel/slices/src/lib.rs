@@ -75,7 +75,7 @@ struct Core {
     /// Of these, the last ones of runs: the next slice is another environment's. Empty if there is only one
     /// environment.
     borders: Marks,
-    /// Those that came while the cursor was on its present way through: they wait for the next.
+    /// Where slices came while the cursor was on its present way through: they wait for the next.
     fresh: Marks,
     /// Where the next pass begins to look.
     cursor: u8,
@@ -196,7 +196,6 @@ impl<'m> Slices<'m> {
         core.used.set(position, used);
         if !used {
             core.borders.set(position, false);
-            core.fresh.set(position, false);
         }
         let before = core.used.before(position);
         if let Some(before) = before {

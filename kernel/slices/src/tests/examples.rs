@@ -379,27 +379,59 @@ fn slices_are_found_again_in_their_records() {
     assert!(board.deadline(environment(A)).is_none());
 }
 
+/// A full vector of environments that sleep, on the way that is the last before the core is idle; all but its end
+/// has been looked at.
+fn about_to_be_idle(board: &mut Board<'_>) {
+    for position in 0..SLICES_PER_CORE as u64 {
+        board.place(position, position as u16);
+    }
+    let none = |_| Runnable::NO;
+    while board.slices.pass(0, none) != Pass::Idle {}
+    for _ in 0..SLICES_PER_CORE / LOOKS {
+        assert_eq!(board.slices.pass(0, none), Pass::Continue);
+    }
+}
+
+fn only(index: u16) -> impl Fn(u64) -> Runnable {
+    move |word| Runnable {
+        ready: word == environment(index).word(),
+        debt: 0,
+    }
+}
+
 #[test]
 fn a_wake_up_between_two_passes_is_seen() {
     let mut records = records(1);
     let mut board = Board::new(&mut records);
-    for position in 0..SLICES_PER_CORE as u64 {
-        board.place(position, position as u16);
-    }
-    let (slices, none) = (&mut board.slices, |_| Runnable::NO);
-    // A whole way, after which one more step would say that there is nobody.
-    while slices.pass(0, none) != Pass::Idle {}
-    for _ in 0..SLICES_PER_CORE / LOOKS {
-        assert_eq!(slices.pass(0, none), Pass::Continue);
-    }
-    let first = environment(0).word();
-    let woken = |word| Runnable {
-        ready: word == first,
-        debt: 0,
-    };
-    slices.look_again(0);
-    let pass = slices.pass(0, woken);
-    assert!(matches!(pass, Pass::Run { environment, .. } if environment == first));
+    about_to_be_idle(&mut board);
+    board.slices.look_again(0);
+    let pass = board.slices.pass(0, only(0));
+    assert!(matches!(pass, Pass::Run { slice, .. } if slice.index == 0));
+}
+
+#[test]
+fn a_binding_between_two_passes_is_seen() {
+    let mut records = records(1);
+    let mut board = Board::new(&mut records);
+    about_to_be_idle(&mut board);
+    let slice = board.slices.name_at(Place::new(0, 3).unwrap()).unwrap();
+    board.slices.bind(slice, environment(300)).unwrap();
+    let pass = board.slices.pass(0, only(300));
+    assert!(matches!(pass, Pass::Run { slice, .. } if slice.index == 3));
+}
+
+#[test]
+fn a_slice_that_sleeps_elsewhere_keeps_that_when_its_turn_here_ends() {
+    let mut records = records(2);
+    let mut board = Board::new(&mut records);
+    let slice = board.place(0, A);
+    board.next();
+    let moved = board.slices.move_to(&mut board.epochs, slice, 1, None);
+    // It cannot run there while it runs here, so the turn there is for later.
+    assert_eq!(board.slices.pass(1, |_| Runnable::NO), Pass::Idle);
+    board.run(SLICE);
+    let carry = board.slices.get(moved.unwrap()).unwrap().carry;
+    assert_eq!(u64::from(carry), SLICE);
 }
 
 #[test]

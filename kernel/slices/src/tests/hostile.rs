@@ -9,7 +9,7 @@ use exopi_cap::Epochs;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::records;
+use super::{records, steps};
 use crate::{Lengths, Of, Pass, Runnable, Slices};
 
 fn word() -> impl Strategy<Value = u64> {
@@ -75,7 +75,7 @@ proptest! {
     fn nothing_panics(
         cores in 0..=MAX_CORES,
         lengths in (word(), word()),
-        calls in vec((0..20_u8, (word(), word(), word(), word())), 1..200),
+        calls in vec((0..20_u8, (word(), word(), word(), word())), 1..steps(200)),
     ) {
         let mut records = records(cores);
         let lengths = Lengths::of_ticks(lengths.0, lengths.1);

@@ -27,6 +27,11 @@ pub(super) const SLICE: u64 = 100;
 pub(super) const LIMIT: u64 = 5;
 pub(super) const LENGTHS: Lengths = Lengths::of_ticks(SLICE, LIMIT);
 
+/// So many steps of a random test; under Miri, where each takes long, a few.
+pub(super) const fn steps(usual: usize) -> usize {
+    if cfg!(miri) { usual / 20 } else { usual }
+}
+
 pub(super) fn environment(index: u16) -> ObjectName {
     ObjectName {
         index,

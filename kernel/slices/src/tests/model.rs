@@ -50,14 +50,14 @@ fn follow(steps: &[Step]) {
 
 proptest! {
     #[test]
-    fn few_places_follow_the_model(steps in vec(step(false), 1..400)) {
+    fn few_places_follow_the_model(steps in vec(step(false), 1..super::steps(400))) {
         follow(&steps);
     }
 
     #[test]
     fn full_vectors_follow_the_model(
-        fill in vec((0..2_u8, 1..6_u16), 0..256),
-        steps in vec(step(true), 1..200),
+        fill in vec((0..2_u8, 1..6_u16), 0..super::steps(256)),
+        steps in vec(step(true), 1..super::steps(200)),
     ) {
         let fill = fill.into_iter().map(|(core, who)| Step::AllocAny(core, who));
         let steps: Vec<Step> = fill.chain(steps).collect();

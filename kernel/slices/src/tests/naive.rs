@@ -274,7 +274,7 @@ impl Naive {
     }
 
     /// The same state with ways counted from now on: what happens next does not depend on how many there were.
-    pub(super) fn from_now_on(mut self) -> Self {
+    pub(super) fn count_ways_anew(mut self) -> Self {
         for core in &mut self.cores {
             for slice in core.vector.values_mut() {
                 slice.due = (slice.due - core.way).max(0);

@@ -8,7 +8,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Board, LIMIT, SLICE, environment, records};
+use super::{Board, LIMIT, SLICE, environment, records, steps};
 
 /// How an environment uses its turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ proptest! {
             }
         }
         let slices: usize = all.iter().map(|(_, positions)| positions.len()).sum();
-        let ways = if cfg!(miri) { 4 } else { 60 };
+        let ways = steps(60);
         let mut used: BTreeMap<u16, u64> = BTreeMap::new();
         // When the turn before was over, by slice.
         let mut over: BTreeMap<u16, u64> = BTreeMap::new();
@@ -121,7 +121,7 @@ proptest! {
     #[test]
     fn two_with_a_slice_each_have_the_same(
         conducts in select(&[Conduct::Overruns, Conduct::Saves, Conduct::Greedy][..]),
-        turns in 1..400_usize,
+        turns in 1..steps(400),
         mut seed: u64,
     ) {
         let mut records = records(1);
@@ -143,7 +143,7 @@ proptest! {
 
     /// One that moves its slice in each of its turns against one that stays where it is.
     #[test]
-    fn moving_about_gains_nothing(moves in vec((0..2_u64, 0..127_u64), 1..200), stay in 0..128_u64) {
+    fn moving_about_gains_nothing(moves in vec((0..2_u64, 0..127_u64), 1..steps(200)), stay in 0..128_u64) {
         let mut records = records(2);
         let mut board = Board::new(&mut records);
         board.place(stay, 0);

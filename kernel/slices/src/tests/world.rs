@@ -300,7 +300,7 @@ impl World {
             };
         }
         self.last = Epoch::from_low_bits(1 << 20);
-        self.naive = self.naive.from_now_on();
+        self.naive = self.naive.count_ways_anew();
         self
     }
 }
