@@ -20,8 +20,9 @@
 //!   are forfeited only beyond a carry of one slice length.
 //! * A slice has one turn at most each time that the vector is gone through from its first position to
 //!   its last, wherever it was moved meanwhile, and however often. So nobody takes turns from others by moving about.
-//! * A turn is at most two slice lengths. Who is always ready and owes nothing waits for no more than a turn and a
-//!   limit of each other slice on its core.
+//! * A turn is at most two slice lengths, but for those that follow each other while nobody else could run. Between
+//!   two turns of a slice there is at most one of each other position: who is always ready and owes nothing waits
+//!   for a turn and a limit of each other slice on its core, or of each position if slices are moved meanwhile.
 //! * A refused call has changed nothing.
 //!
 //! # What the kernel owes
