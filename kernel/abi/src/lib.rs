@@ -6,7 +6,7 @@
 //! * [`uarea`]: the page in which the kernel leaves upcalls for an environment.
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
-//! * [`slice`]: the record of a slice of processor time.
+//! * [`mod@slice`]: the record of a slice of processor time.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
 //! * [`boot`]: the form of the boot image behind the kernel.

@@ -20,8 +20,9 @@
 //!   are forfeited only beyond a carry of one slice length.
 //! * A slice has one turn at most each time that the vector is gone through from its first position to
 //!   its last, wherever it was moved meanwhile, and however often. So nobody takes turns from others by moving about.
-//! * A turn is at most two slice lengths. Who is always ready and owes nothing waits for no more than a turn and a
-//!   limit of each other slice on its core.
+//! * A turn is at most two slice lengths, but for those that follow each other while nobody else could run. Between
+//!   two turns of a slice there is at most one of each other position: who is always ready and owes nothing waits
+//!   for a turn and a limit of each other slice on its core, or of each position if slices are moved meanwhile.
 //! * A refused call has changed nothing.
 //!
 //! # What the kernel owes
@@ -43,10 +44,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 mod debt;
 mod marks;
 mod pass;
 mod place;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use exopi_abi::capability::Epoch;
@@ -63,14 +69,14 @@ use marks::Marks;
 use turn::Open;
 
 /// What is kept of a core besides its records.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Core {
     /// Where there are slices.
     used: Marks,
     /// Of these, the last ones of runs: the next slice is another environment's. Empty if there is only one
     /// environment.
     borders: Marks,
-    /// Those that came while the cursor was on its present way through: they wait for the next.
+    /// Where slices came while the cursor was on its present way through: they wait for the next.
     fresh: Marks,
     /// Where the next pass begins to look.
     cursor: u8,
@@ -232,7 +238,6 @@ impl<'m> Slices<'m> {
         core.used.set(position, used);
         if !used {
             core.borders.set(position, false);
-            core.fresh.set(position, false);
         }
         let before = core.used.before(position);
         if let Some(before) = before {

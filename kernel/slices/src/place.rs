@@ -36,7 +36,7 @@ pub enum Of {
 }
 
 impl Of {
-    fn is(self, record: &SliceRecord) -> bool {
+    pub(crate) fn is(self, record: &SliceRecord) -> bool {
         match self {
             Self::Environment(name) => record.environment == name.word(),
             Self::Account(owner) => record.account == owner,

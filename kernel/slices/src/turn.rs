@@ -15,7 +15,7 @@ use exopi_abi::domain::ObjectName;
 use crate::{Runnable, Slices};
 
 /// A turn that was given and has not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Open {
     /// The slice, by the name it has now.
     pub(crate) slice: ObjectName,
