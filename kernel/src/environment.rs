@@ -25,15 +25,16 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
-use exopi_abi::domain::{EnvironmentRecord, ObjectName};
+use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, LifeWord, ObjectName};
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{exit, layout};
-use exopi_domains::{Entering, Next, Subject};
+use exopi_domains::{Entering, Left, Next, Subject};
 
 use crate::arch::core_data::{Core, CoreNumber};
 use crate::arch::exception::Cause;
 use crate::arch::tables::Processor;
 use crate::arch::uarea::OwnUArea;
+use crate::arch::upcall::SliceEnd;
 use crate::arch::{context, mmu, smp, switch, timer, upcall};
 use crate::kernel::{self, Guard};
 use crate::{console, exposed, interrupts, power};
@@ -79,6 +80,23 @@ pub fn settle(kernel: Guard) {
     }
 }
 
+/// The same for a yield: a caller with a prologue has saved for itself what it wants to keep. Its registers are in no
+/// frame, and it begins there.
+pub fn settle_yield(kernel: Guard) {
+    let caller = Core::caller();
+    if kernel.runs(&caller) {
+        return;
+    }
+    let [prologue, _] = Core::uarea().entry(UpcallClass::SliceBegin);
+    // One that is to stop or to die has its state saved: others may want to see it.
+    if prologue == 0 || kernel.life(caller.name.index).state() != EnvironmentState::Ready {
+        leave(kernel, caller, [0; 2])
+    }
+    switch::stop_stepping();
+    switch::put_registers_away();
+    go(kernel, caller, LifeWord::LIGHT)
+}
+
 /// For the calls that may be the caller's own end: comes back if it is not. Whoever was stopped from elsewhere
 /// meanwhile comes back, too, to take the call's result along; the interrupt for that is under way.
 pub fn leave_if_dying(kernel: Guard) {
@@ -113,12 +131,19 @@ pub fn renew(kernel: &Guard, name: ObjectName) {
 /// saved as that after success; comes back if there is none, or it must go on waiting.
 pub fn deliver(mut kernel: Guard) {
     let caller = Core::caller();
-    if let Some(bits) = notices_for(&mut kernel, &caller) {
+    let limit = Core::leaving();
+    if limit != 0 && upcall::takes_slice_end() {
+        switch::stop_stepping();
+        // Notices that wait, too, come when it goes on.
+        let _ = upcall::deliver_slice_end(limit.saturating_sub(timer::now()));
+    } else if let Some(bits) = notices_for(&mut kernel, &caller) {
         switch::stop_stepping();
         upcall::deliver_notice(bits);
-        drop(kernel);
-        switch::enter()
+    } else {
+        return;
     }
+    drop(kernel);
+    switch::enter()
 }
 
 /// What this core does without an environment: waits for one, and takes apart what is dying.
@@ -191,12 +216,22 @@ fn enter(mut kernel: Guard, next: Entering) -> ! {
     let now = timer::now();
     Core::set_entered(now);
     set_timer(&mut kernel, &subject, now);
+    if !upcall::begin_slice(next.light, next.length, next.slice) {
+        // It gave its core away as one that has a prologue, and has none any more.
+        let _ = kernel.suspended(&subject);
+        leave(kernel, subject, [0; 2])
+    }
     go_on(kernel, subject)
 }
 
 /// Lets the timer take this core from `subject` at the end of its turn, if somebody else could run.
 fn set_timer(kernel: &mut Guard, subject: &Subject, now: u64) {
-    match kernel.deadline(subject, now) {
+    Core::set_leaving(0);
+    set_timer_to(kernel.deadline(subject, now));
+}
+
+fn set_timer_to(deadline: Option<u64>) {
+    match deadline {
         Some(end) => timer::set_deadline(end),
         None => timer::cancel(),
     }
@@ -211,11 +246,32 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
         switch::drop_state();
         mmu::empty_lower_half();
     }
+    go(kernel, subject, 0)
+}
+
+/// The same for one whose registers are where they belong. Its word has `flags` from now on.
+fn go(mut kernel: Guard, subject: Subject, flags: u64) -> ! {
     Core::vacate();
     let now = timer::now();
     let used = now.saturating_sub(Core::entered());
-    kernel.left(&mut Processor, &subject, now, used);
+    kernel.left(&mut Processor, &subject, Left { now, used, flags });
     dispatch(kernel)
+}
+
+/// The turn of `subject`, whose state is in `saved`, has come to its end at `end`, and somebody else could run. Whether it
+/// goes on for a while: it is told, or has been, and the limit has not been reached.
+fn stays(kernel: &Guard, end: u64, now: u64) -> bool {
+    let mut limit = Core::leaving();
+    if limit == 0 {
+        limit = end.saturating_add(kernel.leaving_ticks());
+        let left = limit.saturating_sub(now);
+        if left == 0 || upcall::deliver_slice_end(left) == SliceEnd::Nothing {
+            return false;
+        }
+        Core::set_leaving(limit);
+    }
+    timer::set_deadline(limit);
+    now < limit
 }
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
@@ -243,12 +299,20 @@ extern "C" fn __environment_interrupted() -> ! {
     let subject = Core::caller();
     if kernel.runs(&subject) {
         let now = timer::now();
-        if !kernel.is_over(&subject, now) {
-            set_timer(&mut kernel, &subject, now);
-            switch::stop_stepping();
-            go_on(kernel, subject)
+        switch::stop_stepping();
+        match kernel.deadline(&subject, now) {
+            Some(end) if end <= now => {
+                if stays(&kernel, end, now) {
+                    go_on(kernel, subject)
+                }
+                kernel.preempt(&subject);
+            }
+            deadline => {
+                Core::set_leaving(0);
+                set_timer_to(deadline);
+                go_on(kernel, subject)
+            }
         }
-        kernel.preempt(&subject);
     }
     leave(kernel, subject, [0; 2])
 }

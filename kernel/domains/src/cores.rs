@@ -58,6 +58,17 @@ pub enum Next {
     Idle,
 }
 
+/// How an environment leaves its core.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Left {
+    /// The time, in ticks.
+    pub now: u64,
+    /// How long it has run since it was entered, in ticks.
+    pub used: u64,
+    /// Flags that its word has from now on: [`LifeWord::LIGHT`], or none.
+    pub flags: u64,
+}
+
 /// An environment that is given a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entering {
@@ -153,7 +164,13 @@ impl Domains<'_> {
         deadline
     }
 
+    /// How long an environment may keep its core after its turn's end, in ticks.
+    pub const fn leaving_ticks(&self) -> u64 {
+        self.slices.lengths().limit()
+    }
+
     /// The turn in which `by` runs is at its end. Whether it is to leave its core for that: somebody else could run.
+    #[cfg(any(test, feature = "model"))]
     pub fn is_over(&mut self, by: &Subject, now: u64) -> bool {
         self.deadline(by, now).is_some_and(|end| end <= now)
     }
@@ -163,18 +180,18 @@ impl Domains<'_> {
         let _ = self.lives.give_up(by.name.index, EnvironmentState::Ready);
     }
 
-    /// `by`, which had its core, has come out of user mode, its registers are in its u-area, and the core
-    /// is in no space any more or goes to the next one at once. It is `now` by the clock, and `by` has run for
-    /// `used` ticks since it was entered.
+    /// `by`, which had its core, has come out of user mode, its registers are in its u-area or are not kept, and the
+    /// core is in no space any more or goes to the next one at once.
     ///
     /// One that was to stop is stopped from now on; one that was to die is gone, and if it was the last in its
     /// space, a first step is made to take that apart.
-    pub fn left<H: Hardware>(&mut self, hw: &mut H, by: &Subject, now: u64, used: u64) {
+    pub fn left<H: Hardware>(&mut self, hw: &mut H, by: &Subject, how: Left) {
+        let Left { now, used, flags } = how;
         let index = by.name.index;
         self.lives.spend(index, used);
         self.end_turn(by, now);
         self.update_core(by.core, |place| place.running = NOBODY);
-        match self.lives.left(index).map(LifeWord::state) {
+        match self.lives.left(index, flags).map(LifeWord::state) {
             Ok(EnvironmentState::Dying) => {}
             Ok(EnvironmentState::Ready) => return self.tell_cores(index, by.core),
             _ => return,

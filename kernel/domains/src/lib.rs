@@ -83,7 +83,7 @@ use bits::Bits;
 use cores::Core;
 
 pub use capabilities::cap_narrow;
-pub use cores::{Entering, Next};
+pub use cores::{Entering, Left, Next};
 pub use environments::{STATE_BOUND, Window};
 pub use life::Lives;
 pub use subject::{Subject, Target};

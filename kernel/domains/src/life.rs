@@ -303,12 +303,12 @@ impl<'m> Lives<'m> {
         }
     }
 
-    /// Whoever had a core has left it, and all that is kept of it was put away before.
+    /// Whoever had a core has left it, with `flags`, and all that is kept of it was put away before.
     ///
     /// # Errors
     /// There is none.
-    pub fn left(self, index: u16) -> Result<LifeWord, LifeWord> {
-        self.change(index, |word| Some(word.on(LifeWord::NOWHERE)))
+    pub fn left(self, index: u16, flags: u64) -> Result<LifeWord, LifeWord> {
+        self.change(index, |word| Some(word.on(LifeWord::NOWHERE).with(flags)))
     }
 
     /// Whether there is an environment of this name, and it is not at its end.

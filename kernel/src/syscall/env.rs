@@ -6,7 +6,7 @@ use exopi_domains::{STATE_BOUND, Subject, Target};
 
 use crate::arch::tables::Processor;
 use crate::arch::{context, timer, uarea, user};
-use crate::environment::{leave_if_dying, renew, settle, sweep};
+use crate::environment::{leave_if_dying, renew, settle, settle_yield, sweep};
 use crate::kernel::lock;
 
 pub(super) fn create(
@@ -35,7 +35,7 @@ pub(super) fn stop(by: &Subject, environment: Target<'_>) -> Result<(), Error> {
 pub(super) fn yield_to(by: &Subject, to: Target<'_>) -> Result<(), Error> {
     let mut kernel = lock();
     kernel.env_yield(by, to, timer::now())?;
-    settle(kernel);
+    settle_yield(kernel);
     sweep();
     Ok(())
 }

@@ -7,7 +7,7 @@ use exopi_abi::layout::USER_END;
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{Error, PageNumber, Reply, calls, host};
 use exopi_cap::Key;
-use exopi_domains::{Domains, Next, Subject};
+use exopi_domains::{Domains, Left, Next, Subject};
 use exopi_pages::model::Machine;
 use exopi_pages::pte;
 
@@ -284,9 +284,12 @@ impl<'m> Kernel<'m> {
             }
             self.save();
             self.subjects[usize::from(self.core)] = None;
-            let used = self.now - self.entered[usize::from(self.core)];
-            self.domains
-                .left(&mut self.machine, &subject, self.now, used);
+            let how = Left {
+                now: self.now,
+                used: self.now - self.entered[usize::from(self.core)],
+                flags: 0,
+            };
+            self.domains.left(&mut self.machine, &subject, how);
             self.attach();
         }
         self.schedule_here();

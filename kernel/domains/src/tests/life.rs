@@ -121,7 +121,7 @@ const CHANGES: [(&str, Change, Expected); 13] = [
         |l| l.calm(0),
         |w| Some(w.without(LifeWord::ATTENTION)),
     ),
-    ("left", |l| l.left(0), |w| Some(w.on(NOWHERE))),
+    ("left", |l| l.left(0, 0), |w| Some(w.on(NOWHERE))),
 ];
 
 #[test]
@@ -285,7 +285,7 @@ fn step(state: &State, core: usize) -> Option<State> {
 
 /// `left`, and the end of who was doomed.
 fn leave(words: Lives<'_>, index: u16, next: &mut State) {
-    let _ = words.left(index);
+    let _ = words.left(index, 0);
     if words.word(index).state() == Dying {
         next.taken_apart[usize::from(index)] = true;
         words.end(index);
@@ -433,7 +433,7 @@ fn many_threads_claim_one() {
                     turns.fetch_add(1, Relaxed);
                     assert_eq!(inside.fetch_sub(1, Relaxed), 1);
                     if words.part(name(0), core, Ready).is_err() {
-                        let _ = words.left(0);
+                        let _ = words.left(0, 0);
                         let _ = words.run(0);
                     }
                 }

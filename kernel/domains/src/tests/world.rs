@@ -18,7 +18,7 @@ use exopi_pages::model::Machine;
 use exopi_slices::Lengths;
 
 use super::{Call, EXPOSED, FIRST_AT, Named, at, page};
-use crate::{Domains, Next, Subject, Tables, Target};
+use crate::{Domains, Left, Next, Subject, Tables, Target};
 
 /// Slices of 100 ticks, and 5 to leave in.
 pub(super) const LENGTHS: Lengths = Lengths::of_ticks(100, 5);
@@ -246,7 +246,12 @@ impl<'m> World<'m> {
     fn leave(&mut self, by: Subject) {
         self.on[usize::from(by.core)] = None;
         self.left |= 1 << by.core;
-        self.domains.left(&mut self.hw, &by, self.now, 1);
+        let how = Left {
+            now: self.now,
+            used: 1,
+            flags: 0,
+        };
+        self.domains.left(&mut self.hw, &by, how);
         self.attach();
         self.told |= self.domains.take_interrupts();
     }

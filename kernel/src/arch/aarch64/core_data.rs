@@ -74,6 +74,8 @@ pub struct Core {
     current: AtomicPtr<Context>,
     /// When it was entered.
     entered: Cell<u64>,
+    /// Until when it may keep this core although its slice is at its end, which it was told; 0 before that.
+    leaving: Cell<u64>,
     number: u8,
     /// Whether another core has asked that the kernel look after who runs here.
     attention: Cell<bool>,
@@ -138,6 +140,7 @@ impl Core {
                 uarea_user: AtomicU64::new(0),
                 current: AtomicPtr::new(core::ptr::null_mut()),
                 entered: Cell::new(0),
+                leaving: Cell::new(0),
                 number: number.index() as u8,
                 attention: Cell::new(false),
             });
@@ -186,6 +189,17 @@ impl Core {
     /// When the one that runs here was entered.
     pub fn entered() -> u64 {
         Self::current().entered.get()
+    }
+
+    /// The one that runs here has been told that its slice is at its end, and may stay until `limit`, in ticks; 0: it
+    /// has not, or need not go.
+    pub fn set_leaving(limit: u64) {
+        Self::current().leaving.set(limit);
+    }
+
+    /// Until when the one that runs here may stay, having been told to go; 0 if it has not been.
+    pub fn leaving() -> u64 {
+        Self::current().leaving.get()
     }
 
     /// Takes note that the one that runs here is debugged from now on, or not.

@@ -372,6 +372,12 @@ pub fn put_away(why: [u64; 2]) {
     area.write(OwnUArea::SAVED_ESR, why[0]);
     area.write(OwnUArea::SAVED_FAR, why[1]);
     area.write(OwnUArea::SAVED_HELD, 1);
+    put_registers_away();
+}
+
+/// Stores what an environment that leaves this core has in registers that are in no frame.
+pub fn put_registers_away() {
+    let area = Core::uarea();
     area.write(OwnUArea::THREAD, TPIDR_EL0.get());
     // What EL0 has begun of cache maintenance is complete before it goes on elsewhere, where its own barrier would
     // not wait for this core.

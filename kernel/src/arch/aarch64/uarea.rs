@@ -24,7 +24,6 @@ pub struct Word(usize);
 const FRAME_WORDS: usize = size_of::<Frame>() / size_of::<u64>();
 
 const SAVED: usize = offset_of!(UArea, saved);
-const NOTICE: usize = offset_of!(UArea, frames) + UpcallClass::Notice as usize * size_of::<Frame>();
 
 impl OwnUArea {
     /// Not zero while asynchronous upcalls must wait.
@@ -33,16 +32,6 @@ impl OwnUArea {
     pub const WAITING: Word = Word(offset_of!(UArea, waiting));
     /// `TPIDR_EL0`.
     pub const THREAD: Word = Word(offset_of!(UArea, thread));
-    /// Where notices enter; 0 for nowhere.
-    pub const NOTICE_PC: Word = Word(entry(UpcallClass::Notice));
-    /// The stack pointer there.
-    pub const NOTICE_SP: Word = Word(entry(UpcallClass::Notice) + 8);
-    /// Whether the frame of notices waits to be resumed.
-    pub const NOTICE_HELD: Word = Word(NOTICE + offset_of!(Frame, held));
-    /// The bits in it.
-    pub const NOTICE_ESR: Word = Word(NOTICE + offset_of!(Frame, esr));
-    /// The address in it, which a notice has none of.
-    pub const NOTICE_FAR: Word = Word(NOTICE + offset_of!(Frame, far));
     /// Stack pointer to go on with.
     pub const SAVED_SP: Word = Word(SAVED + offset_of!(Frame, sp));
     /// Where to go on.
@@ -105,8 +94,7 @@ impl OwnUArea {
     /// Whether the frame of `class` waits to be resumed.
     #[inline(always)]
     pub fn holds(self, class: UpcallClass) -> bool {
-        let frame = offset_of!(UArea, frames) + class as usize * size_of::<Frame>();
-        self.read(Word(frame + offset_of!(Frame, held))) != 0
+        self.read(Word(frame(class) + offset_of!(Frame, held))) != 0
     }
 
     /// The state to go on with.
@@ -121,13 +109,38 @@ impl OwnUArea {
         self.0.wrapping_byte_add(offset_of!(UArea, vectors)).cast()
     }
 
-    /// Copies the state to go on with to the frame of notices.
-    pub fn copy_saved_to_notice(self) {
+    /// Where upcalls of `class` enter: first instruction, 0 for none, and stack pointer.
+    #[inline(always)]
+    pub fn entry(self, class: UpcallClass) -> [u64; 2] {
+        let at = entry(class);
+        [self.read(Word(at)), self.read(Word(at + 8))]
+    }
+
+    /// Moves the state to go on with to the frame of `class`, which is held from now on and tells of `bits`.
+    pub fn hold_saved(self, class: UpcallClass, bits: u64) {
+        let frame = frame(class);
         for word in 0..FRAME_WORDS {
             let offset = word * size_of::<u64>();
-            self.write(Word(NOTICE + offset), self.read(Word(SAVED + offset)));
+            self.write(Word(frame + offset), self.read(Word(SAVED + offset)));
         }
+        self.write(Word(frame + offset_of!(Frame, esr)), bits);
+        self.write(Word(frame + offset_of!(Frame, far)), 0);
+        self.write(Word(frame + offset_of!(Frame, held)), 1);
     }
+
+    /// Lets it go on at an entry, with these words in x0..x2; the other registers stay what they are in `saved`.
+    pub fn go_on_at(self, [pc, sp]: [u64; 2], arguments: [u64; 3]) {
+        for (n, word) in arguments.into_iter().enumerate() {
+            self.write(Self::saved_x(n), word);
+        }
+        self.write(Self::SAVED_SP, sp);
+        self.write(Self::SAVED_PC, pc);
+        self.write(Self::SAVED_PSTATE, 0);
+    }
+}
+
+const fn frame(class: UpcallClass) -> usize {
+    offset_of!(UArea, frames) + class as usize * size_of::<Frame>()
 }
 
 const fn entry(class: UpcallClass) -> usize {

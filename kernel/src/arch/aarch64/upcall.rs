@@ -1,4 +1,8 @@
-//! Upcalls: the delivery of notices, and the way back. That of faults is in [`super::vectors`].
+//! Upcalls: the delivery of those that come between two instructions, and the way back. That of faults is in
+//! [`super::vectors`].
+//!
+//! Each takes the environment's state, which is in `saved`, into the frame of its class, and leaves in `saved` how the
+//! handler begins.
 #![expect(unsafe_code, reason = "leaves for EL0")]
 
 use exopi_abi::uarea::UpcallClass;
@@ -21,34 +25,84 @@ pub fn resume(class: UpcallClass) {
     }
 }
 
+/// Where the environment that runs here takes an upcall of `class` now, if it does.
+fn takes(area: OwnUArea, class: UpcallClass) -> Option<[u64; 2]> {
+    let entry = area.entry(class);
+    let free = area.read(OwnUArea::MASKED) == 0 && !area.holds(class);
+    (free && entry[0] != 0).then_some(entry)
+}
+
 /// Whether the environment that runs here takes a notice now. If not, its u-area says from now on that one
 /// waits.
 pub fn takes_notice() -> bool {
     let area = Core::uarea();
-    let takes = area.read(OwnUArea::MASKED) == 0
-        && !area.holds(UpcallClass::Notice)
-        && area.read(OwnUArea::NOTICE_PC) != 0;
+    let takes = takes(area, UpcallClass::Notice).is_some();
     if !takes {
         area.write(OwnUArea::WAITING, 1);
     }
     takes
 }
 
-/// Delivers `bits` to the environment that runs here: its state, which is in `saved`, goes to the frame of
-/// notices, and `saved` says how the handler begins.
+/// Delivers `bits` to the environment that runs here, which takes a notice now.
 pub fn deliver_notice(bits: u64) {
     let area = Core::uarea();
     let pc = area.read(OwnUArea::SAVED_PC);
-    area.copy_saved_to_notice();
-    area.write(OwnUArea::NOTICE_ESR, bits);
-    area.write(OwnUArea::NOTICE_FAR, 0);
-    area.write(OwnUArea::NOTICE_HELD, 1);
+    area.hold_saved(UpcallClass::Notice, bits);
     area.write(OwnUArea::WAITING, 0);
-    area.write(OwnUArea::saved_x(0), bits);
-    area.write(OwnUArea::saved_x(1), 0);
-    area.write(OwnUArea::saved_x(2), pc);
-    area.write(OwnUArea::SAVED_SP, area.read(OwnUArea::NOTICE_SP));
-    area.write(OwnUArea::SAVED_PC, area.read(OwnUArea::NOTICE_PC));
-    area.write(OwnUArea::SAVED_PSTATE, 0);
+    area.go_on_at(area.entry(UpcallClass::Notice), [bits, 0, pc]);
     count(&Core::counters().upcalls);
+}
+
+/// What an environment makes of the end of its slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SliceEnd {
+    /// Its epilogue was delivered.
+    Delivered,
+    /// It has one, and masks upcalls: its u-area says that one waits.
+    Waits,
+    /// It has none, or is in it.
+    Nothing,
+}
+
+/// Whether the environment that runs here takes its epilogue now.
+pub fn takes_slice_end() -> bool {
+    takes(Core::uarea(), UpcallClass::SliceEnd).is_some()
+}
+
+/// Tells the environment that runs here that its slice is at its end, and that it has so many ticks to leave.
+pub fn deliver_slice_end(ticks: u64) -> SliceEnd {
+    let area = Core::uarea();
+    if let Some(entry) = takes(area, UpcallClass::SliceEnd) {
+        let pc = area.read(OwnUArea::SAVED_PC);
+        area.hold_saved(UpcallClass::SliceEnd, 0);
+        area.go_on_at(entry, [ticks, 0, pc]);
+        count(&Core::counters().upcalls);
+        return SliceEnd::Delivered;
+    }
+    let [pc, _] = area.entry(UpcallClass::SliceEnd);
+    if pc == 0 || area.holds(UpcallClass::SliceEnd) {
+        return SliceEnd::Nothing;
+    }
+    area.write(OwnUArea::WAITING, 1);
+    SliceEnd::Waits
+}
+
+/// Lets the environment that was given this core begin its slice, of so many ticks and this number, at its prologue, if
+/// it has one and takes it. `light`: its registers are in no frame. Not if that leaves it nowhere to go on: `false`.
+pub fn begin_slice(light: bool, ticks: u64, slice: u16) -> bool {
+    let area = Core::uarea();
+    let entry = area.entry(UpcallClass::SliceBegin);
+    if light {
+        area.go_on_at(entry, [0, ticks, slice.into()]);
+        if entry[0] != 0 {
+            count(&Core::counters().upcalls);
+        }
+        return entry[0] != 0;
+    }
+    if takes(area, UpcallClass::SliceBegin).is_some() {
+        area.hold_saved(UpcallClass::SliceBegin, 0);
+        area.go_on_at(entry, [1, ticks, slice.into()]);
+        count(&Core::counters().upcalls);
+    }
+    true
 }
