@@ -239,7 +239,7 @@ fn set_timer_to(deadline: Option<u64>) {
 
 /// Takes this core from `subject`, which does not run any more by the records and whose registers are in
 /// `saved`, and gives it to the next one. `why` is its syndrome and address if it was suspended.
-fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
+fn leave(kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
     if kernel.lives(subject.name) {
         switch::put_away(why);
     } else {

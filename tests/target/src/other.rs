@@ -9,6 +9,7 @@
 //! ```
 
 pub(crate) mod code;
+pub(crate) mod turns;
 
 use alloc::format;
 use core::mem::offset_of;

@@ -65,6 +65,9 @@ pub struct Args {
     /// More boot arguments.
     #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
     append: Option<String>,
+    /// Count instructions, and let time be their number: for the suite `timed`, which is about moments.
+    #[arg(long, conflicts_with = "port")]
+    timed: bool,
     /// Do not check the kernel's invariants after each suite; nor is it done for an image that was made before.
     #[arg(long)]
     unchecked: bool,
@@ -93,6 +96,7 @@ impl Args {
             program: SUITE.to_owned(),
             features,
             append: None,
+            timed: false,
             unchecked: false,
             tell: true,
             save,
@@ -131,6 +135,7 @@ fn emulated(args: &Args, limits: Limits, out: &mut dyn Write) -> anyhow::Result<
         append: Some(boot_arguments(args)),
         extra: dirty_memory(),
         talk: true,
+        icount: args.timed,
         ..Boot::new(&bootable.image)
     };
     let mut checks = None;
@@ -165,7 +170,8 @@ fn dirty_memory() -> Vec<OsString> {
 /// Boot arguments for the suite: what to run, and which page is dirty.
 fn boot_arguments(args: &Args) -> String {
     let filter = args.filter.as_ref().map(|filter| format!("case={filter}"));
-    let words = filter.into_iter().chain(args.append.clone());
+    let timed = args.timed.then(|| "timed=1".to_owned());
+    let words = filter.into_iter().chain(timed).chain(args.append.clone());
     let words: Vec<_> = words.chain([format!("dirty={DIRTY_PAGE}")]).collect();
     words.join(" ")
 }

@@ -19,10 +19,12 @@ mod pages;
 mod replay;
 mod rights;
 mod runtime;
+mod slices;
 mod spaces;
 mod superpages;
 mod switching;
 mod tables;
+mod timed;
 mod upcalls;
 mod vm;
 mod window;
@@ -57,6 +59,8 @@ pub(crate) const SUITES: &[Suite] = &[
     switching::SUITE,
     notices::SUITE,
     keeping::SUITE,
+    slices::SUITE,
+    timed::SUITE,
     spaces::SUITE,
     vm::SUITE,
     replay::SUITE,

@@ -27,8 +27,12 @@ pub(super) fn steps(stage: Stage, port: Option<&Path>) -> anyhow::Result<Vec<Ste
             let mut test = workspace.exo("test", Form::Summary)?;
             if let Some(port) = port {
                 test.command.arg("--port").arg(port);
+                return Ok(vec![test]);
             }
-            vec![test]
+            // The emulator counts instructions there, and interrupts come exactly in time.
+            let mut timed = workspace.exo("test", Form::Summary)?;
+            timed.command.args(["--timed", "timed:"]);
+            vec![test, timed]
         }
         Stage::E2e => vec![
             workspace.exo("image", Form::Silent)?,
