@@ -20,6 +20,7 @@ mod measure;
 mod report;
 #[cfg(target_os = "none")]
 mod rows;
+mod slices;
 #[cfg(target_os = "none")]
 mod vm;
 

@@ -12,7 +12,7 @@ use exopi_rt::{
 
 use crate::authority;
 use crate::measure::{self, Sample};
-use crate::vm;
+use crate::{slices, vm};
 
 /// Rounds of a row.
 pub(crate) const ROUNDS: u64 = 1000;
@@ -69,6 +69,8 @@ pub(crate) const ROWS: &[Measured] = &[
     ("svc0_reflect", |name| {
         Row::measured(name, || Ok(measure::svc0().entry))
     }),
+    ("irq_upcall", slices::irq_upcall),
+    ("slice_switch", slices::slice_switch),
     ("map_own", map_own),
     ("map_one", authority::map_one),
     ("cap_caveat", authority::cap_caveat),
