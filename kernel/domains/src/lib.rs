@@ -49,6 +49,7 @@
 extern crate std;
 
 mod accounts;
+mod alarms;
 #[cfg(any(test, feature = "model"))]
 pub mod audit;
 mod bits;
@@ -77,6 +78,7 @@ use exopi_pages::Pages;
 use bits::Bits;
 use cores::Core;
 
+pub use alarms::{Alarm, Alarms};
 pub use capabilities::cap_narrow;
 pub use environments::{STATE_BOUND, Window};
 pub use life::Lives;

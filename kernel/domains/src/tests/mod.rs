@@ -1,6 +1,7 @@
 //! What the tests share: calls as data, a machine whose cores run environments, and what must hold after each call.
 
 mod accounts;
+mod alarms;
 mod calls;
 mod capabilities;
 mod cores;
