@@ -34,6 +34,8 @@ pub struct Row {
     pub call: Call,
     /// What it does, in Markdown.
     pub doc: &'static str,
+    /// The register that its first argument is in: 0, or 8 if x0..x7 are a message.
+    pub first_register: usize,
     /// Its arguments, in the order of the registers.
     pub arguments: &'static [Parameter],
     /// Type of its result.
@@ -410,6 +412,45 @@ calls! {
     /// owns it again. For an environment that is presented: the right to write its state.
     #[errors(MissingRight, NotYours)]
     39 => fn console_give(to: Object<'_>) -> Result<(), Error>;
+
+    /// Binds the caller's `gate`, 0 to 15, to an environment, instead of what it was bound to: from now on the
+    /// number suffices to call it or to give the core to it. For one that is presented: the right to call, or
+    /// the right to schedule; the gate is good for those that there are, and has the capability's badge.
+    #[errors(NoGate, NotYours, TimeLimited)]
+    40 => fn gate_bind(gate: u64, environment: Object<'_>) -> Result<(), Error>;
+
+    /// Unbinds the caller's `gate`.
+    #[errors(NoGate)]
+    41 => fn gate_unbind(gate: u64) -> Result<(), Error>;
+
+    /// Gives the rest of the slice to the environment behind `gate`, which is ready to run. A caller with a
+    /// prologue is entered there when it next has a core; another one goes on behind the call.
+    #[errors(NoGate, MissingRight, Stale, NotReady, Busy, Indebted)]
+    #[moves_message]
+    42 => fn gate_yield(gate: u64) -> Result<(), Error>;
+
+    /// Enters the environment behind `gate` with the message, in the rest of the caller's slice, and waits for
+    /// its answer. While the caller waits, its slices run the callee. At `deadline`, in ticks of the counter, the
+    /// call has failed and an answer is refused; 0 means no deadline.
+    ///
+    /// A callee is entered if it has an entry for calls and has given its core away itself; not while it serves a
+    /// call, has been interrupted, or had masked asynchronous upcalls when it left.
+    #[errors(NoGate, MissingRight, Stale, NotReady, Busy, NotAccepting, Indebted, TimedOut)]
+    #[moves_message]
+    43 => fn pct_call(gate: u64, deadline: u64) -> Result<(), Error>;
+
+    /// Enters the environment behind `gate` with the message, as `pct_call` does, and waits for nothing: the caller
+    /// goes on when it next has a core, and the callee's reply goes to nobody.
+    #[errors(NoGate, MissingRight, Stale, NotReady, Busy, NotAccepting, Indebted)]
+    #[moves_message]
+    44 => fn pct_send(gate: u64) -> Result<(), Error>;
+
+    /// Answers the call that the caller serves: who waits for it goes on with the message, in the rest of the
+    /// slice, and the caller is again what it was before. If nobody was to be answered, the core goes to
+    /// whoever is next.
+    #[errors(NotWaiting, TimedOut)]
+    #[moves_message]
+    45 => fn pct_reply() -> Result<(), Error>;
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //!   EL0 stub, trace name and reference page.
 //! * [`error`], [`registers`], [`types`]: what the rows are made of, and how it travels in registers.
 //! * [`uarea`]: the page in which the kernel leaves upcalls for an environment.
+//! * [`transfer`]: how messages travel in registers from one environment to another.
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
@@ -31,6 +32,7 @@ pub mod page;
 pub mod registers;
 #[cfg(target_os = "none")]
 mod svc;
+pub mod transfer;
 pub mod types;
 pub mod uarea;
 

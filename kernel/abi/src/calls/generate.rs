@@ -42,6 +42,7 @@ macro_rules! calls {
         pub const ROWS: &[Row] = &[$( Row {
             call: Call::$name,
             doc: concat!($($doc, "\n"),+),
+            first_register: first_register!($($safety)?),
             arguments: &[$( Parameter {
                 name: stringify!($arg),
                 type_name: stringify!($ty),
@@ -154,7 +155,19 @@ macro_rules! calls {
     };
 }
 
+/// The register of a row's first argument: those of a row that moves a message come behind it.
+macro_rules! first_register {
+    (moves_message) => {
+        crate::transfer::MESSAGE_WORDS
+    };
+    ($($other:ident)?) => {
+        0
+    };
+}
+
 macro_rules! stub {
+    // A message is in the registers of the arguments: `transfer` has these.
+    ($(#[doc = $doc:literal])+ [moves_message] $number:literal $name:ident($($arg:ident: $ty:ty),*) -> $result:ty) => {};
     ($(#[doc = $doc:literal])+ $number:literal $name:ident($($arg:ident: $ty:ty),*) -> $result:ty) => {
         $(#[doc = $doc])+
         #[inline(always)]
