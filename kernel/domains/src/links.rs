@@ -1,0 +1,172 @@
+//! Links: the gates of an environment, and what a control transfer leaves between a caller and its callee.
+//!
+//! ```text
+//!   caller                                 callee
+//!     gates[n]: whom, badge, rights          caller   who waits for its answer, or nobody
+//!     callee    whom it waits for            rest     its life word before the call, which it has again afterwards
+//!                                            pc, sp   where the caller goes on
+//! ```
+//!
+//! A core makes and takes a link apart without the kernel lock as long as caller and callee stay on it: such a link
+//! is **fast**, and the caller's life word still says "running here". As soon as the callee leaves the core in any
+//! other way than by answering, the link becomes **slow**: the caller's word says that it waits, and
+//! what follows happens under the lock. An environment that serves a fast call makes slow ones only, so that there
+//! is never more than one fast link for a core.
+//!
+//! All is atomic for the sake of the compiler: a link has one writer at a time, who has claimed one of its ends by
+//! that one's life word. What a link's word means is the kernel's: an address for assembly.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use exopi_abi::transfer::GATES;
+
+/// A gate: whom it leads to, in the form that is compared when it is used.
+///
+/// ```text
+///   life   the life word that the callee has when it takes calls; 0: not bound
+///   tail   63      32 31  30      24 23        0
+///          | place   |  0 | rights  | badge     |
+/// ```
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Gate {
+    /// The callee's life word when it takes calls.
+    pub life: AtomicU64,
+    /// Place, rights and badge.
+    pub tail: AtomicU64,
+}
+
+impl Gate {
+    /// Bit of the tail: the gate may call.
+    pub const CALL_BIT: u32 = 24;
+    /// Bit of the tail: the gate may give the core away.
+    pub const SCHEDULE_BIT: u32 = 25;
+    /// From here on the callee's place: the offset of its links from those of environment 0.
+    pub const PLACE_SHIFT: u32 = 32;
+    /// The badge.
+    pub const BADGE: u64 = (1 << Self::CALL_BIT) - 1;
+}
+
+/// The links of one environment.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Links {
+    /// A [`Link`]: who waits for this one's answer.
+    pub caller: AtomicU64,
+    /// This one's life word before the call that it serves.
+    pub rest: AtomicU64,
+    /// Where the caller goes on.
+    pub caller_pc: AtomicU64,
+    /// The caller's stack pointer.
+    pub caller_sp: AtomicU64,
+    /// A [`Link`]: whose answer this one waits for.
+    pub callee: AtomicU64,
+    reserved: [u64; 3],
+    /// The gates.
+    pub gates: [Gate; GATES],
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Links {
+    /// Of an environment that neither calls nor serves, and has bound no gate.
+    pub const fn new() -> Self {
+        const UNBOUND: Gate = Gate {
+            life: AtomicU64::new(0),
+            tail: AtomicU64::new(0),
+        };
+        Self {
+            caller: AtomicU64::new(Link::NOBODY.0),
+            rest: AtomicU64::new(0),
+            caller_pc: AtomicU64::new(0),
+            caller_sp: AtomicU64::new(0),
+            callee: AtomicU64::new(Link::NOBODY.0),
+            reserved: [0; 3],
+            gates: [UNBOUND; GATES],
+        }
+    }
+
+    /// Makes them what [`Links::new`] gives, for an environment that begins.
+    pub(crate) fn clear(&self) {
+        self.caller.store(Link::NOBODY.0, Ordering::Relaxed);
+        self.callee.store(Link::NOBODY.0, Ordering::Relaxed);
+        for gate in &self.gates {
+            gate.life.store(0, Ordering::Relaxed);
+            gate.tail.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Who waits for this one's answer.
+    pub fn caller(&self) -> Link {
+        Link(self.caller.load(Ordering::Relaxed))
+    }
+
+    /// Whose answer this one waits for.
+    pub fn callee(&self) -> Link {
+        Link(self.callee.load(Ordering::Relaxed))
+    }
+
+    /// Whether it waits for an answer.
+    pub fn waits(&self) -> bool {
+        self.callee() != Link::NOBODY
+    }
+
+    /// Whether it serves a call.
+    pub fn serves(&self) -> bool {
+        self.caller() != Link::NOBODY
+    }
+}
+
+/// One end of a link as a word: the place of the other end, in whose lowest bits there is room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link(u64);
+
+impl Link {
+    /// Set unless the link is fast.
+    pub const SLOW: u64 = 1;
+    const WAY_ONE: u64 = 2;
+
+    /// There is none.
+    pub const NOBODY: Link = Link(Self::SLOW);
+    /// A call is served that nobody waits for.
+    pub const ONE_WAY: Link = Link(Self::SLOW | Self::WAY_ONE);
+
+    /// The slow link to what is at `place`.
+    pub const fn slow(place: u64) -> Self {
+        Self(place | Self::SLOW)
+    }
+
+    /// The word.
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Whether it is a fast one.
+    pub const fn is_fast(self) -> bool {
+        self.0 & Self::SLOW == 0
+    }
+
+    /// The place of the other end, if there is one.
+    pub const fn place(self) -> Option<u64> {
+        match self.0 & !(Self::SLOW | Self::WAY_ONE) {
+            0 => None,
+            place => Some(place),
+        }
+    }
+}
+
+/// Where the links of environments are.
+pub trait Places: Sync + core::fmt::Debug {
+    /// The links of the environment at `index`, if there can be one.
+    fn links(&self, index: u16) -> Option<&Links>;
+
+    /// What a link's word calls the place of those links: no multiple of it is less than 64.
+    fn place(&self, index: u16) -> u64;
+
+    /// The index whose links are at `place`.
+    fn index(&self, place: u64) -> Option<u16>;
+}

@@ -1,0 +1,312 @@
+//! Protected control transfer and directed yield, without the kernel lock.
+//!
+//! ```text
+//!   pct_call    gate bound and may call, nothing to wait for       pct_reply   caller on this core, nothing waits
+//!     claim the callee's life word: Ready|Asleep, light -> Running   its life word: Running, here, no flags
+//!     link: who calls, where it goes on, what the callee was         own life word: Running -> what it was
+//!     charge the caller's time                                       charge the callee's time
+//!     space, thread pointer, u-area: the callee's                    space, thread pointer, u-area: the caller's
+//!     eret to the callee's entry                                     eret behind the call
+//! ```
+//!
+//! Each goes to the same work under the lock (`crate::transfer`) as soon as anything is not as these few
+//! instructions expect it, before they have changed anything.
+//!
+//! Why no lock is needed: what is written belongs to the caller, who runs here, or to the callee once it is claimed,
+//! and a gate is its owner's alone. Whoever stops or destroys one of the two changes its life word and interrupts
+//! this core, which looks after that at its next instruction at EL0. The caller's own word is not changed at all
+//! while it waits: it says "running here", and this core has it (see `exopi_domains::Links`).
+//!
+//! What leaves in registers: the message in x0..x7; x8 and x9 as [`exopi_abi::transfer`] says; x10..x18 and x30
+//! are zero, and x19..x29 are as the other side left them, which that side knows.
+#![expect(unsafe_code, reason = "enters environments, in assembly")]
+
+use core::arch::global_asm;
+use core::mem::offset_of;
+
+use exopi_abi::domain::{Life, LifeWord};
+use exopi_abi::exposed::{CoreCounters, Event};
+use exopi_abi::transfer::{GATES, MESSAGE_WORDS};
+use exopi_abi::uarea::{UArea, UpcallClass};
+use exopi_domains::{Gate, Link, Links};
+
+use super::barrier;
+use super::context::{self, Context};
+use super::core_data::{Core, offset};
+use super::macros::{count_exception, macros, purge};
+use super::switch::{VECTORS_TRAP, guard};
+use super::vectors::HANDLERS;
+
+/// What a transfer puts on the empty stack while Rust looks at it.
+///
+/// It lies just below the core's record, where [`Passing::current`] finds it.
+#[derive(Debug)]
+#[repr(C, align(16))]
+pub struct Passing {
+    message: [u64; MESSAGE_WORDS],
+    /// x8 and x9 of whom the message reaches.
+    pub told: [u64; 2],
+    /// Its first instruction, and its stack pointer.
+    pub entry: [u64; 2],
+}
+
+global_asm!(
+    macros!(),
+    count_exception!(),
+    count_space!(),
+    r#"
+// Charges who runs here, whose life is at \life, with the time since that was last done.
+.macro CHARGE life, a, b
+    mrs \a, cntvct_el0
+    ldr \b, [sp, #{SINCE}]
+    str \a, [sp, #{SINCE}]
+    sub \a, \a, \b
+    ldr \b, [\life, #{TICKS}]
+    add \b, \b, \a
+    str \b, [\life, #{TICKS}]
+.endm
+
+// From who runs here, whose u-area is x16, to the one whose context is x9 and whose u-area is x11: thread pointer,
+// space, the core's record.
+.macro SWITCH a, b
+    mrs \a, tpidr_el0
+    str \a, [x16, #{THREAD}]
+    ldp \a, \b, [x9, #{TTBR0}]
+    msr ttbr0_el1, \a
+    msr tpidrro_el0, \b
+    ldr \a, [x11, #{THREAD}]
+    msr tpidr_el0, \a
+    str x9, [sp, #{CURRENT}]
+    str x11, [sp, #{UAREA}]
+    // PMUSERENR_EL0 lets EL0 read counters, and so choose one: not to be read as somebody else's choice.
+    msr pmselr_el0, xzr
+    COUNT_SPACE \a, \b
+.endm
+
+// Enters EL0 at \pc with \sp, AArch64, nothing masked, no flags.
+.macro ENTRY pc, sp
+    msr elr_el1, \pc
+    msr sp_el0, \sp
+    msr spsr_el1, xzr
+.endm
+
+// Stores the vector registers of who runs here, whose u-area is x16 and guards are x17, and traps their next
+// use. Anything else that is guarded goes the slow way.
+.macro PUT_VECTORS_AWAY slow
+    cbnz x17, \slow
+    add x17, x16, #{VECTORS}
+    VECTOR_REGISTERS stp, x17
+    mrs x18, fpcr
+    str x18, [x17, #{FPCR}]
+    mrs x18, fpsr
+    str x18, [x17, #{FPSR}]
+    mov x18, #{VECTORS_GUARD}
+    str x18, [sp, #{UAREA} + 8]
+    mov x18, #{VECTORS_TRAP}
+    msr cpacr_el1, x18
+.endm
+
+// Zeroes x10..x18 and x30.
+.macro SCRUB_FROM_X10
+    ldp x10, x11, [sp, #{ZERO}]
+    ldp x12, x13, [sp, #{ZERO}]
+    ldp x14, x15, [sp, #{ZERO}]
+    ldp x16, x17, [sp, #{ZERO}]
+    ldp x18, x30, [sp, #{ZERO}]
+.endm
+
+// Zeroes x10..x18 and x30.
+.arch_extension simd
+.text
+// x0..x7 = message, x8 = gate, x9 = deadline. x10..x18 and x30 are free.
+.global __pct_call
+.balign 64
+__pct_call:
+    cbnz x9, 9f
+    cmp x8, #{GATES}
+    b.hs 9f
+    ldp x10, x14, [sp, #{CURRENT}]
+    add x11, x10, x8, lsl #4
+    ldp x12, x13, [x11, #{GATE}]
+    tbz x13, #{CALL_BIT}, 9f
+    // Who serves a fast call makes slow ones.
+    ldr x15, [x10, #{CALLER}]
+    tbz x15, #0, 9f
+    ldp x16, x17, [sp, #{UAREA}]
+    cmp x17, #{VECTORS_GUARD}
+    b.ne 6f
+1:  add x9, x14, x13, lsr #{PLACE_SHIFT}
+    ldp x14, x11, [x9, #{LIFE}]
+    ldr x17, [x11, #{PCT_ENTRY}]
+    cbz x17, 8f
+    // Claim it. Its word is the gate's, but that it may be asleep instead of ready, which is the lowest bit; the
+    // word of one that runs here differs in core, state and flag.
+    ldr x15, [sp, #{CLAIM}]
+    eor x15, x12, x15
+2:  ldaxr x30, [x14]
+    eor x30, x30, x12
+    tst x30, #~1
+    b.ne 7f
+    stlxr w18, x15, [x14]
+    cbnz w18, 2b
+    // Link the two.
+    eor x12, x12, x30
+    stp x10, x12, [x9, #{CALLER}]
+    mrs x12, elr_el1
+    mrs x30, sp_el0
+    stp x12, x30, [x9, #{CALLER_PC}]
+    str x9, [x10, #{CALLEE}]
+    ldr x8, [x10, #{LIFE}]
+    CHARGE x8, x12, x30
+    ldr x12, [x14, #{DISPATCHES}]
+    add x12, x12, #1
+    str x12, [x14, #{DISPATCHES}]
+    SWITCH x12, x30
+    ldr x18, [x11, #{PCT_ENTRY} + 8]
+    ENTRY x17, x18
+    ldr x8, [x10, #{NAME}]
+    and x9, x13, #{BADGE}
+    COUNT_EXCEPTION x10
+    SCRUB_FROM_X10
+    eret
+6:  PUT_VECTORS_AWAY 9f
+    b 1b
+7:  clrex
+8:  // What was found is looked at again; there was no deadline.
+    mov x9, xzr
+9:  mov x16, #{CALL_INDEX}
+    b __transfer
+
+// x0..x7 = answer. x8..x18 and x30 are free.
+.global __pct_reply
+.balign 64
+__pct_reply:
+    ldr x10, [sp, #{CURRENT}]
+    ldp x9, x12, [x10, #{CALLER}]
+    tbnz x9, #0, 9f
+    ldp x16, x17, [sp, #{UAREA}]
+    cmp x17, #{VECTORS_GUARD}
+    b.ne 6f
+1:  ldp x14, x11, [x9, #{LIFE}]
+    // The caller runs here, by its word, and nothing waits for it.
+    ldrh w15, [x14]
+    ldr x18, [sp, #{HERE}]
+    cmp x15, x18
+    b.ne 9f
+    ldp x17, x30, [x10, #{CALLER_PC}]
+    ldr x8, [x10, #{LIFE}]
+    CHARGE x8, x13, x14
+    SWITCH x13, x14
+    // Before another core can enter or destroy the callee: no link is left, this core uses another space, and what
+    // EL0 has begun of cache maintenance is complete.
+    mov x14, #{NOBODY}
+    str x14, [x10, #{CALLER}]
+    str x14, [x9, #{CALLEE}]
+    dsb ish
+    isb
+    mov x15, x12
+    bfxil x15, x18, #0, #16
+2:  ldaxr x13, [x8]
+    cmp x13, x15
+    b.ne 7f
+    stlxr w13, x12, [x8]
+    cbnz w13, 2b
+    ENTRY x17, x30
+    COUNT_EXCEPTION x10
+    ldp x8, x9, [sp, #{ZERO}]
+    SCRUB_FROM_X10
+    eret
+6:  PUT_VECTORS_AWAY 9f
+    b 1b
+7:  // It is to stop, to die or to hear something. The link and the callee's place on this core come back.
+    clrex
+    str x9, [x10, #{CALLER}]
+    str x10, [x9, #{CALLEE}]
+    mov x9, x10
+    mov x12, x16
+    mov x16, x11
+    mov x11, x12
+    SWITCH x13, x14
+9:  mov x16, #{REPLY_INDEX}
+    b __transfer
+
+// x8 = gate; x0..x7, x9..x18 and x30 are free.
+.global __gate_yield
+.balign 64
+__gate_yield:
+    cmp x8, #{GATES}
+    b.hs 9f
+    ldp x10, x14, [sp, #{CURRENT}]
+    add x11, x10, x8, lsl #4
+    ldp x12, x13, [x11, #{GATE}]
+    tbz x13, #{SCHEDULE_BIT}, 9f
+    // Who serves a call, has masked upcalls or has no prologue leaves the slow way.
+    ldr x15, [x10, #{CALLER}]
+    cmp x15, #{NOBODY}
+    b.ne 9f
+    ldp x16, x17, [sp, #{UAREA}]
+    cmp x17, #{VECTORS_GUARD}
+    b.ne 6f
+1:  ldr x0, [x16, #{MASKED}]
+    ldr x1, [x16, #{PROLOGUE}]
+    cbnz x0, 9f
+    cbz x1, 9f
+    add x9, x14, x13, lsr #{PLACE_SHIFT}
+    ldp x14, x11, [x9, #{LIFE}]
+    ldp x17, x18, [x11, #{PROLOGUE}]
+    cbz x17, 9f
+    // Claim it: one that is ready, and nothing else.
+    ldr x7, [sp, #{CLAIM}]
+    eor x15, x12, x7
+2:  ldaxr x30, [x14]
+    cmp x30, x12
+    b.ne 7f
+    stlxr w30, x15, [x14]
+    cbnz w30, 2b
+    ldr x0, [x14, #{DISPATCHES}]
+    add x0, x0, #1
+    str x0, [x14, #{DISPATCHES}]
+    ldr x6, [x10, #{LIFE}]
+    CHARGE x6, x0, x1
+    SWITCH x0, x1
+    dsb ish
+    isb
+    // The own word: from one that runs here to one that is ready and light.
+    ldr x5, [x10, #{NAME}]
+    ldr x4, [sp, #{HERE}]
+    bfxil x5, x4, #0, #16
+    eor x4, x5, x7
+3:  ldaxr x0, [x6]
+    cmp x0, x5
+    b.ne 5f
+    stlxr w0, x4, [x6]
+    cbnz w0, 3b
+    ENTRY x17, x18
+    mov x0, xzr
+    ldp x1, x2, [sp, #{SLICE}]
+    COUNT_EXCEPTION x10
+    ldr x3, [sp, #{ZERO}]
+    ldp x4, x5, [sp, #{ZERO}]
+    ldp x6, x7, [sp, #{ZERO}]
+    ldp x8, x9, [sp, #{ZERO}]
+    SCRUB_FROM_X10
+    eret
+5:  // It is to stop, to die or to hear something: this core is its own again, and the other one free.
+    clrex
+    mov x0, x9
+    mov x3, x16
+    mov x16, x11
+    mov x11, x3
+    mov x9, x10
+    SWITCH x1, x2
+    stp x8, x30, [sp, #-16]!
+    bl __unclaim
+    ldp x8, x30, [sp], #16
+    b 9f
+6:  PUT_VECTORS_AWAY 9f
+    b 1b
+7:  clrex
+9:  mov x16, #{YIELD_INDEX}
+    b __saving_transfer
+"#,
+);
