@@ -103,6 +103,8 @@ errors! {
     NoGate = 33,
     /// The environment takes no calls at present: it serves one, has masked them, or was interrupted.
     NotAccepting = 34,
+    /// The caller was stopped while it waited for an answer, and the call given up.
+    Interrupted = 35,
 }
 
 impl core::fmt::Display for Error {

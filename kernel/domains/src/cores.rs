@@ -12,6 +12,7 @@
 //! that has still to come out of user mode there, and [`Domains::left`] makes it "Stopped, nowhere". Meanwhile it can
 //! make calls as before, nobody else can have it, and who asks is told that it is busy.
 
+use exopi_abi::Error;
 use exopi_abi::domain::EnvironmentState;
 use exopi_abi::exposed::MAX_CORES;
 use exopi_pages::Hardware;
@@ -88,7 +89,14 @@ impl Domains<'_> {
     /// space, a first step is made to take that apart.
     pub fn left<H: Hardware>(&mut self, hw: &mut H, by: &Subject) {
         self.update_core(by.core, |place| place.running = NOBODY);
-        let index = by.name.index;
+        self.departed(hw, by.name.index);
+    }
+
+    /// The environment at `index`, which had a core and was to stop, to die or to wait its turn, is on none any more,
+    /// and what is kept of it was put away: the same without a word about the core. A call that it waits in is
+    /// given up.
+    pub fn departed<H: Hardware>(&mut self, hw: &mut H, index: u16) {
+        self.fail_call(index, Error::Interrupted);
         if self.life(index).state() != EnvironmentState::Dying {
             let _ = self.lives.left(index);
             return;
@@ -98,6 +106,11 @@ impl Domains<'_> {
         if self.is_ending() {
             self.interrupt_idle();
         }
+    }
+
+    /// The environment at `index` can run from now on.
+    pub(crate) fn became_ready(&mut self, index: u16) {
+        self.wait_last(0, index);
     }
 
     /// Whether `by` still runs, as far as records say: nobody has stopped or destroyed it, and it has not

@@ -151,6 +151,7 @@ impl Domains<'_> {
     pub(crate) fn end_environment<H: Hardware>(&mut self, hw: &mut H, index: u16) -> Option<Step> {
         let record = self.environment(index).copied()?;
         self.wait_no_more(index);
+        self.cut_links(index);
         let _ = self.tell_keeper(index);
         let uarea = PageNumber::new(record.uarea);
         // It is one as long as its environment lives, so that nothing is refused.

@@ -79,6 +79,7 @@ impl Domains<'_> {
             }
         });
         let name = ObjectName { index, epoch };
+        self.begin_links(index);
         self.lives.begin(name);
         Ok(name)
     }
@@ -119,6 +120,9 @@ impl Domains<'_> {
         let (index, _) = self.live_environment(by, environment, EnvironmentRights::SCHEDULE)?;
         let before = self.lives.stop(index).map_err(|_| Error::Stale)?;
         self.wait_no_more(index);
+        if before.state() == EnvironmentState::Calling {
+            self.fail_call(index, Error::Interrupted);
+        }
         match before.core() {
             Some(core) if index != by.name.index => {
                 self.interrupt(core);

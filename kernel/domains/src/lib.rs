@@ -59,12 +59,14 @@ mod ends;
 mod environments;
 mod first;
 mod life;
+mod links;
 mod memory;
 mod notices;
 mod spaces;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod transfers;
 
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{
@@ -77,12 +79,15 @@ use exopi_pages::Pages;
 
 use bits::Bits;
 use cores::Core;
+use links::Nowhere;
 
 pub use alarms::{Alarm, Alarms};
 pub use capabilities::cap_narrow;
 pub use environments::{STATE_BOUND, Window};
 pub use life::Lives;
+pub use links::{Gate, Link, Links, Places};
 pub use subject::{Subject, Target};
+pub use transfers::{Answered, Begun, Failed};
 
 /// Pages, accounts, spaces, environments and cores.
 #[derive(Debug)]
@@ -95,6 +100,11 @@ pub struct Domains<'m> {
     spaces: &'m mut [SpaceRecord],
     environments: &'m mut [EnvironmentRecord],
     lives: Lives<'m>,
+    places: &'m dyn Places,
+    /// When whoever waits for a time is to hear of it.
+    pub alarms: Alarms<'m>,
+    /// Environments whose calls have failed and whose states say nothing of it yet.
+    failed: Bits,
     free_accounts: Bits,
     free_spaces: Bits,
     free_environments: Bits,
@@ -122,6 +132,9 @@ impl<'m> Domains<'m> {
             spaces: &mut [],
             environments: &mut [],
             lives: Lives::new(&[]),
+            places: &Nowhere,
+            alarms: Alarms::none(),
+            failed: Bits::EMPTY,
             free_accounts: Bits::EMPTY,
             free_spaces: Bits::EMPTY,
             free_environments: Bits::EMPTY,
@@ -165,6 +178,16 @@ impl<'m> Domains<'m> {
             lives: Lives::new(lives),
             core_count: cores.min(MAX_CORES as u8),
             ..Self::none()
+        }
+    }
+
+    /// The same with links between environments, which are in `places`, and alarms.
+    #[must_use]
+    pub fn with_links(self, places: &'m dyn Places, alarms: Alarms<'m>) -> Self {
+        Self {
+            places,
+            alarms,
+            ..self
         }
     }
 

@@ -69,7 +69,7 @@ impl<'m> Lives<'m> {
     /// # Errors
     /// The word that was refused.
     #[inline(always)]
-    fn change(
+    pub(crate) fn change(
         self,
         index: u16,
         step: impl Fn(LifeWord) -> Option<LifeWord>,
@@ -270,7 +270,7 @@ impl<'m> Lives<'m> {
     }
 
     /// One core has it, which alone counts.
-    fn count_dispatch(self, index: u16) {
+    pub(crate) fn count_dispatch(self, index: u16) {
         if let Some(life) = self.get(index) {
             let count = life.dispatches.load(Ordering::Relaxed);
             life.dispatches

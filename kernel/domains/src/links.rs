@@ -14,7 +14,7 @@
 //! is never more than one fast link for a core.
 //!
 //! All is atomic for the sake of the compiler: a link has one writer at a time, who has claimed one of its ends by
-//! that one's life word. What a link's word means is the kernel's: an address for assembly.
+//! that one's life word. Whom a word means is the kernel's to say ([`Places`]): it is an address, for assembly.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,15 +24,17 @@ use exopi_abi::transfer::GATES;
 ///
 /// ```text
 ///   life   the life word that the callee has when it takes calls; 0: not bound
-///   tail   63      32 31  30      24 23        0
-///          | place   |  0 | rights  | badge     |
+///   tail   63        32 31  30      24 23        0
+///          | offset    |  0 | rights  | badge     |
 /// ```
+///
+/// *Offset* is how far the callee's place lies from that of environment 0.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Gate {
     /// The callee's life word when it takes calls.
     pub life: AtomicU64,
-    /// Place, rights and badge.
+    /// Offset, rights and badge.
     pub tail: AtomicU64,
 }
 
@@ -41,8 +43,8 @@ impl Gate {
     pub const CALL_BIT: u32 = 24;
     /// Bit of the tail: the gate may give the core away.
     pub const SCHEDULE_BIT: u32 = 25;
-    /// From here on the callee's place: the offset of its links from those of environment 0.
-    pub const PLACE_SHIFT: u32 = 32;
+    /// From here on the offset.
+    pub const OFFSET_SHIFT: u32 = 32;
     /// The badge.
     pub const BADGE: u64 = (1 << Self::CALL_BIT) - 1;
 }
@@ -61,36 +63,38 @@ pub struct Links {
     pub caller_sp: AtomicU64,
     /// A [`Link`]: whose answer this one waits for.
     pub callee: AtomicU64,
-    reserved: [u64; 3],
+    /// Where this one goes on behind a call that has failed, with which stack pointer and error.
+    failure: [AtomicU64; 3],
     /// The gates.
     pub gates: [Gate; GATES],
 }
 
 impl Default for Links {
     fn default() -> Self {
-        Self::new()
+        Self::blank()
     }
 }
 
 impl Links {
-    /// Of an environment that neither calls nor serves, and has bound no gate.
-    pub const fn new() -> Self {
-        const UNBOUND: Gate = Gate {
-            life: AtomicU64::new(0),
-            tail: AtomicU64::new(0),
-        };
+    /// All zeros: of no environment yet.
+    pub const fn blank() -> Self {
         Self {
-            caller: AtomicU64::new(Link::NOBODY.0),
+            caller: AtomicU64::new(0),
             rest: AtomicU64::new(0),
             caller_pc: AtomicU64::new(0),
             caller_sp: AtomicU64::new(0),
-            callee: AtomicU64::new(Link::NOBODY.0),
-            reserved: [0; 3],
-            gates: [UNBOUND; GATES],
+            callee: AtomicU64::new(0),
+            failure: [const { AtomicU64::new(0) }; 3],
+            gates: [const {
+                Gate {
+                    life: AtomicU64::new(0),
+                    tail: AtomicU64::new(0),
+                }
+            }; GATES],
         }
     }
 
-    /// Makes them what [`Links::new`] gives, for an environment that begins.
+    /// Those of an environment that begins: it neither calls nor serves, and has bound no gate.
     pub(crate) fn clear(&self) {
         self.caller.store(Link::NOBODY.0, Ordering::Relaxed);
         self.callee.store(Link::NOBODY.0, Ordering::Relaxed);
@@ -115,9 +119,15 @@ impl Links {
         self.callee() != Link::NOBODY
     }
 
-    /// Whether it serves a call.
-    pub fn serves(&self) -> bool {
-        self.caller() != Link::NOBODY
+    /// Where this one goes on behind a call that has failed: PC, SP, the error's code.
+    pub(crate) fn failure(&self) -> [u64; 3] {
+        self.failure.each_ref().map(|word| word.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_failure(&self, failure: [u64; 3]) {
+        for (word, value) in self.failure.iter().zip(failure) {
+            word.store(value, Ordering::Relaxed);
+        }
     }
 }
 
@@ -128,12 +138,16 @@ pub struct Link(u64);
 impl Link {
     /// Set unless the link is fast.
     pub const SLOW: u64 = 1;
-    const WAY_ONE: u64 = 2;
+    const ONE: u64 = 2;
+    const LOST: u64 = 4;
+    const FLAGS: u64 = Self::SLOW | Self::ONE | Self::LOST;
 
     /// There is none.
     pub const NOBODY: Link = Link(Self::SLOW);
     /// A call is served that nobody waits for.
-    pub const ONE_WAY: Link = Link(Self::SLOW | Self::WAY_ONE);
+    pub const ONE_WAY: Link = Link(Self::SLOW | Self::ONE);
+    /// A call is served whose caller waits no more.
+    pub const GONE: Link = Link(Self::SLOW | Self::LOST);
 
     /// The slow link to what is at `place`.
     pub const fn slow(place: u64) -> Self {
@@ -152,7 +166,7 @@ impl Link {
 
     /// The place of the other end, if there is one.
     pub const fn place(self) -> Option<u64> {
-        match self.0 & !(Self::SLOW | Self::WAY_ONE) {
+        match self.0 & !Self::FLAGS {
             0 => None,
             place => Some(place),
         }
@@ -164,9 +178,27 @@ pub trait Places: Sync + core::fmt::Debug {
     /// The links of the environment at `index`, if there can be one.
     fn links(&self, index: u16) -> Option<&Links>;
 
-    /// What a link's word calls the place of those links: no multiple of it is less than 64.
+    /// What words call the place of those links: a multiple of 64, and not 0.
     fn place(&self, index: u16) -> u64;
 
-    /// The index whose links are at `place`.
+    /// The index of the environment whose links are at `place`.
     fn index(&self, place: u64) -> Option<u16>;
+}
+
+/// No links at all: of a kernel that does not know its board yet.
+#[derive(Debug)]
+pub(crate) struct Nowhere;
+
+impl Places for Nowhere {
+    fn links(&self, _: u16) -> Option<&Links> {
+        None
+    }
+
+    fn place(&self, _: u16) -> u64 {
+        0
+    }
+
+    fn index(&self, _: u64) -> Option<u16> {
+        None
+    }
 }

@@ -1,7 +1,7 @@
 //! Protected control transfer: calls, one-way messages and answers, as the kernel carries them out under its lock.
 //!
 //! ```text
-//!                     pct_begin                  pct_wait
+//!                     pct_begin, pct_link
 //!   caller  Running ------------------------------------> Calling ---------------+
 //!              ^                                                                 |
 //!              +------------------------- pct_reply -----------------------------+
@@ -13,32 +13,23 @@
 //! refusal; and here links become slow, and calls fail:
 //!
 //! * the callee leaves its core before it has answered: [`Domains::untangle`];
-//! * the caller is stopped or dies, the callee dies, the deadline passes: [`Domains::fail_call`].
+//! * the caller is stopped or dies, the callee dies, the deadline passes: `fail_call`.
 //!
-//! A caller whose call fails goes on behind it, by the state in its u-area's `saved`, which says why.
+//! A caller whose call fails goes on behind it, with the reason in x8. The kernel writes that state
+//! ([`Domains::take_failed`]) before the lock is given back.
 
 use core::sync::atomic::Ordering;
 
-use exopi_abi::Error;
-use exopi_abi::capability::EnvironmentRights;
-use exopi_abi::domain::{EnvironmentState, LifeWord};
-use exopi_abi::transfer::{Call, GATES, ONE_WAY};
-use exopi_abi::{PageNumber, domain::ObjectName};
+use exopi_abi::capability::{EnvironmentRights, Epoch};
+use exopi_abi::domain::{EnvironmentState, LifeWord, ObjectName};
+use exopi_abi::transfer::{Call, GATES};
+use exopi_abi::{Error, PageNumber};
+use exopi_pages::Hardware;
 
 use crate::life::Lives;
 use crate::links::{Gate, Link, Links};
 use crate::subject::{epoch_of, lasting};
 use crate::{Domains, Subject, Target};
-
-/// Most alarms that are seen to in one go.
-const ALARMS_AT_ONCE: usize = 16;
-
-/// Where the state of a caller is written whose call has failed: the kernel's memory, or a simulated one.
-pub trait Frames {
-    /// Lets the environment with this u-area, which has no core, go on at `pc` with stack pointer `sp` and `error` in
-    /// x8, all other registers being zero: in `saved`, which is held.
-    fn fail(&mut self, uarea: PageNumber, pc: u64, sp: u64, error: Error);
-}
 
 /// A callee that was claimed for the core of whoever calls, and is not linked yet.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +38,7 @@ pub struct Begun {
     pub callee: Subject,
     /// Its life word before.
     rest: LifeWord,
-    badge: u64,
+    badge: u32,
 }
 
 impl Begun {
@@ -55,7 +46,7 @@ impl Begun {
     pub const fn told(&self, caller: ObjectName, one_way: bool) -> [u64; 2] {
         let call = Call {
             caller,
-            badge: self.badge as u32,
+            badge: self.badge,
             one_way,
         };
         call.into_registers()
@@ -74,8 +65,22 @@ pub enum Answered {
         /// Its stack pointer.
         sp: u64,
     },
-    /// Nobody waits: the core is free.
+    /// Nobody: the core is free.
     Nobody,
+}
+
+/// The state of an environment that goes on behind a call that has failed, to be written into its u-area's `saved`:
+/// this PC and SP, the error's code in x8, and zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The u-area's frame.
+    pub uarea: PageNumber,
+    /// Where it goes on.
+    pub pc: u64,
+    /// Its stack pointer.
+    pub sp: u64,
+    /// The error's code.
+    pub code: u64,
 }
 
 /// A gate as it was bound.
@@ -87,10 +92,10 @@ struct Bound {
     tail: u64,
 }
 
-/// Why an environment whose word is this is not entered through a gate.
-fn refusal(word: LifeWord, bound: &Bound) -> Error {
+/// Why an environment whose word is this does not take calls from who has bound a gate to that of `epoch`.
+fn refusal(word: LifeWord, epoch: Epoch) -> Error {
     use EnvironmentState::{Asleep, Calling, Dying, Free, Ready, Running, Stopped, Suspended};
-    if word.epoch() != bound.life.epoch() {
+    if word.epoch() != epoch {
         return Error::Stale;
     }
     match word.state() {
@@ -104,16 +109,6 @@ fn refusal(word: LifeWord, bound: &Bound) -> Error {
 }
 
 impl Domains<'_> {
-    /// The links of the environment at `index`.
-    fn links(&self, index: u16) -> Option<&Links> {
-        self.places.links(index)
-    }
-
-    /// The index of the environment at the other end of `link`.
-    fn end_of(&self, link: Link) -> Option<u16> {
-        link.place().and_then(|place| self.places.index(place))
-    }
-
     /// Binds a gate as the row `gate_bind` of the call table says.
     ///
     /// # Errors
@@ -125,9 +120,7 @@ impl Domains<'_> {
         gate: u64,
         environment: Target<'_>,
     ) -> Result<(), Error> {
-        if gate >= GATES as u64 {
-            return Err(Error::NoGate);
-        }
+        self.gate(by, gate)?;
         lasting(environment)?;
         let both = EnvironmentRights::CALL | EnvironmentRights::SCHEDULE;
         let (rights, badge) = match environment {
@@ -142,13 +135,11 @@ impl Domains<'_> {
             return Err(Error::MissingRight);
         }
         let (index, record) = self.live_environment(by, environment, EnvironmentRights::empty())?;
-        let accepts = LifeWord::new(
-            epoch_of(record.epoch),
-            EnvironmentState::Ready,
-            LifeWord::NOWHERE,
-        );
+        let epoch = epoch_of(record.epoch);
+        let accepts = LifeWord::new(epoch, EnvironmentState::Ready, LifeWord::NOWHERE);
+        let offset = self.places.place(index) - self.places.place(0);
         let bit = |right, bit: u32| u64::from(rights.contains(right)) << bit;
-        let tail = self.places.offset(index) << Gate::PLACE_SHIFT
+        let tail = offset << Gate::OFFSET_SHIFT
             | bit(EnvironmentRights::CALL, Gate::CALL_BIT)
             | bit(EnvironmentRights::SCHEDULE, Gate::SCHEDULE_BIT)
             | badge & Gate::BADGE;
@@ -164,12 +155,15 @@ impl Domains<'_> {
         self.set_gate(by, gate, 0, 0)
     }
 
+    fn links(&self, index: u16) -> Option<&Links> {
+        self.places.links(index)
+    }
+
     fn gate(&self, by: &Subject, gate: u64) -> Result<&Gate, Error> {
-        let gates = self.links(by.name.index).map(|links| &links.gates);
-        let place = usize::try_from(gate).map_err(|_| Error::NoGate)?;
-        gates
-            .and_then(|gates| gates.get(place))
-            .ok_or(Error::NoGate)
+        let place = usize::try_from(gate).ok().filter(|place| *place < GATES);
+        let links = self.links(by.name.index);
+        let gate = place.and_then(|place| links?.gates.get(place));
+        gate.ok_or(Error::NoGate)
     }
 
     fn set_gate(&self, by: &Subject, gate: u64, life: u64, tail: u64) -> Result<(), Error> {
@@ -186,15 +180,13 @@ impl Domains<'_> {
         if life.is_free() {
             return Err(Error::NoGate);
         }
-        let index = self.places.at_offset(tail >> Gate::PLACE_SHIFT);
-        Ok(Bound {
-            index: index.ok_or(Error::NoGate)?,
-            life,
-            tail,
-        })
+        let place = self.places.place(0) + (tail >> Gate::OFFSET_SHIFT);
+        let index = self.places.index(place).ok_or(Error::NoGate)?;
+        Ok(Bound { index, life, tail })
     }
 
-    fn bound_for(&self, by: &Subject, gate: u64, bit: u32) -> Result<Bound, Error> {
+    /// Whom the caller's gate leads to, for one of the uses that it was bound for: name and badge.
+    fn through(&self, by: &Subject, gate: u64, bit: u32) -> Result<Bound, Error> {
         let bound = self.bound(by, gate)?;
         match bound.tail >> bit & 1 {
             0 => Err(Error::MissingRight),
@@ -202,30 +194,24 @@ impl Domains<'_> {
         }
     }
 
-    /// Claims the environment behind a gate for the caller's core, to be entered with a message. Either
-    /// [`Domains::pct_link`] or [`Domains::pct_abandon`] follows.
+    /// Claims the environment behind a gate for the caller's core, to be entered with a message. One of
+    /// [`Domains::pct_link`], [`Domains::pct_link_one_way`], [`Domains::pct_abandon`] follows.
     ///
     /// # Errors
-    /// In the order in which they are looked for: [`Error::NoGate`], [`Error::MissingRight`]; of a caller that
-    /// is to stop or to die [`Error::Busy`]; of the callee [`Error::Stale`], [`Error::NotReady`],
-    /// [`Error::Busy`], [`Error::Indebted`], [`Error::NotAccepting`].
+    /// In the order in which they are looked for: [`Error::NoGate`], [`Error::MissingRight`]; of the callee
+    /// [`Error::Stale`], [`Error::NotReady`], [`Error::Busy`], [`Error::Indebted`], [`Error::NotAccepting`].
     pub fn pct_begin(&mut self, by: &Subject, gate: u64) -> Result<Begun, Error> {
-        let bound = self.bound_for(by, gate, Gate::CALL_BIT)?;
-        if !self.runs(by) {
-            return Err(Error::Busy);
-        }
-        let rest = self
-            .lives
-            .serve(bound.index, bound.life.epoch(), by.core)
-            .map_err(|word| refusal(word, &bound))?;
-        match self.subject(bound.index, by.core) {
-            Some(callee) => Ok(Begun {
-                callee,
-                rest,
-                badge: bound.tail & Gate::BADGE,
-            }),
-            None => Err(Error::Stale),
-        }
+        let bound = self.through(by, gate, Gate::CALL_BIT)?;
+        let epoch = bound.life.epoch();
+        let claimed = self.lives.serve(bound.index, epoch, by.core);
+        let rest = claimed.map_err(|word| refusal(word, epoch))?;
+        // It is there: its word has its epoch.
+        let callee = self.subject(bound.index, by.core).ok_or(Error::Stale)?;
+        Ok(Begun {
+            callee,
+            rest,
+            badge: (bound.tail & Gate::BADGE) as u32,
+        })
     }
 
     /// Gives back what [`Domains::pct_begin`] has claimed: it has no entry for calls.
@@ -233,156 +219,295 @@ impl Domains<'_> {
         self.lives.rest(begun.callee.name.index, begun.rest);
     }
 
-    /// Links `by`, which waits from now on and goes on at `pc` with `sp`, to the callee that was claimed. `by` still
-    /// has to leave its core.
-    pub fn pct_link(&mut self, by: &Subject, begun: &Begun, pc: u64, sp: u64, deadline: u64) {
-        let index = begun.callee.name.index;
-        self.link(index, begun.rest, Link::slow(self.places.place(by.name.index)));
+    /// Links `by`, which waits from now on and goes on at `pc` with `sp`, to the callee that was claimed.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] of a caller that is to stop or to die; what was claimed is given back.
+    pub fn pct_link<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        by: &Subject,
+        begun: &Begun,
+        [pc, sp]: [u64; 2],
+        deadline: u64,
+    ) -> Result<(), Error> {
+        let (me, index) = (by.name.index, begun.callee.name.index);
+        self.untangle(hw, me);
+        if self.lives.wait(me).is_err() {
+            self.pct_abandon(begun);
+            return Err(Error::Busy);
+        }
         if let Some(links) = self.links(index) {
             links.caller_pc.store(pc, Ordering::Relaxed);
             links.caller_sp.store(sp, Ordering::Relaxed);
         }
-        if let Some(links) = self.links(by.name.index) {
+        self.serve(begun, Link::slow(self.places.place(me)));
+        if let Some(links) = self.links(me) {
             let callee = Link::slow(self.places.place(index));
             links.callee.store(callee.word(), Ordering::Relaxed);
         }
-        if deadline != 0 {
-            self.alarms.set(by.name.index, by.core, deadline);
+        if deadline != exopi_abi::transfer::FOREVER {
+            self.alarms.set(me, by.core, deadline);
         }
+        Ok(())
     }
 
     /// Lets the callee that was claimed serve a message that nobody waits for.
     pub fn pct_link_one_way(&mut self, begun: &Begun) {
-        self.link(begun.callee.name.index, begun.rest, Link::ONE_WAY);
+        self.serve(begun, Link::ONE_WAY);
     }
 
-    fn link(&self, callee: u16, rest: LifeWord, caller: Link) {
-        if let Some(links) = self.links(callee) {
-            links.rest.store(rest.bits(), Ordering::Relaxed);
+    fn serve(&self, begun: &Begun, caller: Link) {
+        if let Some(links) = self.links(begun.callee.name.index) {
+            links.rest.store(begun.rest.bits(), Ordering::Relaxed);
             links.caller.store(caller.word(), Ordering::Relaxed);
         }
     }
 
-    /// Answers as the row `pct_reply` of the call table says. All that is kept of `by` has been put away; it has
-    /// no core from now on, unless this is refused.
+    /// Answers as the row `pct_reply` of the call table says: all that is kept of `by` has been put away, and it
+    /// has no core from now on, unless this is refused or it is to stop or to die ([`Domains::departed`] follows).
     ///
     /// # Errors
     /// [`Error::NotWaiting`], [`Error::TimedOut`]: the call is over, and `by` goes on.
-    pub fn pct_reply<F: Frames>(
+    pub fn pct_reply<H: Hardware>(
         &mut self,
-        frames: &mut F,
+        hw: &mut H,
         by: &Subject,
         now: u64,
     ) -> Result<Answered, Error> {
         let own = self.links(by.name.index).ok_or(Error::NotWaiting)?;
         let link = own.caller();
-        let rest = LifeWord::from_bits(own.rest.load(Ordering::Relaxed));
+        let served = LifeWord::from_bits(own.rest.load(Ordering::Relaxed));
         let [pc, sp] = [&own.caller_pc, &own.caller_sp].map(|word| word.load(Ordering::Relaxed));
-        if link == Link::NOBODY {
-            return Err(Error::NotWaiting);
+        self.set_caller(by.name.index, Link::NOBODY);
+        match link {
+            Link::GONE => return Err(Error::NotWaiting),
+            Link::ONE_WAY => {
+                self.lives.rest(by.name.index, served);
+                return Ok(Answered::Nobody);
+            }
+            // No call is served: it waits for one from now on.
+            Link::NOBODY => {
+                let rest = LifeWord::new(by.name.epoch, EnvironmentState::Asleep, LifeWord::NOWHERE);
+                self.lives.rest(by.name.index, rest.with(LifeWord::LIGHT));
+                return Ok(Answered::Nobody);
+            }
+            _ => {}
         }
-        let Some(caller) = self.end_of(link) else {
-            self.finish(by, rest);
-            return Ok(Answered::Nobody);
-        };
+        let caller = self.other_end(link).ok_or(Error::NotWaiting)?;
         if self.alarms.of(caller).is_some_and(|time| time <= now) {
-            self.time_out(frames, caller);
+            self.set_caller(by.name.index, link);
+            self.time_out(caller);
+            self.set_caller(by.name.index, Link::NOBODY);
             return Err(Error::TimedOut);
         }
-        let claimed = self.lives.answered(caller, by.core);
-        let subject = self.subject(caller, by.core);
-        let (Ok(_), Some(subject)) = (claimed, subject) else {
-            self.fail_call(frames, caller, Error::Interrupted);
+        let subject = self.subject(caller, by.core).ok_or(Error::NotWaiting)?;
+        if self.lives.go_on(caller, by.core).is_err() {
+            // It is to stop or to die, and does.
+            self.set_caller(by.name.index, link);
+            self.untangle(hw, by.name.index);
+            self.set_caller(by.name.index, Link::NOBODY);
             return Err(Error::NotWaiting);
-        };
+        }
         self.alarms.cancel(caller);
-        self.unlink_callee(caller);
-        self.finish(by, rest);
+        self.set_callee(caller, Link::NOBODY);
+        self.lives.rest(by.name.index, served);
         Ok(Answered::Caller { subject, pc, sp })
     }
 
-    /// `by` has served its call, and is what it was before.
-    fn finish(&mut self, by: &Subject, rest: LifeWord) {
-        self.unlink_caller(by.name.index);
-        self.lives.rest(by.name.index, rest);
+    fn other_end(&self, link: Link) -> Option<u16> {
+        link.place().and_then(|place| self.places.index(place))
     }
 
-    fn unlink_caller(&self, index: u16) {
+    fn set_caller(&self, index: u16, link: Link) {
         if let Some(links) = self.links(index) {
-            links.caller.store(Link::NOBODY.word(), Ordering::Relaxed);
+            links.caller.store(link.word(), Ordering::Relaxed);
         }
     }
 
-    fn unlink_callee(&self, index: u16) {
+    fn set_callee(&self, index: u16, link: Link) {
         if let Some(links) = self.links(index) {
-            links.callee.store(Link::NOBODY.word(), Ordering::Relaxed);
+            links.callee.store(link.word(), Ordering::Relaxed);
         }
     }
 
-    /// Makes a fast link to `index`, which is about to leave its core without having answered, a slow one: its
-    /// caller waits by its life word, too. What became of the caller meanwhile is left to it: gives its index if
-    /// it is to stop or to die.
-    pub fn untangle(&mut self, index: u16) -> Option<u16> {
+    /// Whether the environment at `index` waits for an answer.
+    pub fn waits_for_answer(&self, index: u16) -> bool {
+        self.links(index)
+            .is_some_and(|links| links.callee() != Link::NOBODY)
+    }
+
+    /// Whom the environment at `index` waits for, if it waits for an answer.
+    pub fn callee_of(&self, index: u16) -> Option<u16> {
         let links = self.links(index)?;
-        let link = links.caller();
+        self.other_end(links.callee())
+    }
+
+    /// Makes the fast link to `index`, if there is one, a slow one: its callee is about to leave its core without
+    /// having answered, or its caller is wanted. The caller waits by its life word from now on, and if it is to stop
+    /// or to die, that is done.
+    pub fn untangle<H: Hardware>(&mut self, hw: &mut H, index: u16) {
+        let Some(link) = self.links(index).map(Links::caller) else {
+            return;
+        };
         if !link.is_fast() {
-            return None;
+            return;
         }
         let slow = Link::slow(link.word());
-        links.caller.store(slow.word(), Ordering::Relaxed);
-        let caller = self.end_of(slow)?;
-        self.lives.waits(caller).err().map(|_| caller)
+        self.set_caller(index, slow);
+        if let Some(caller) = self.other_end(slow)
+            && self.lives.wait(caller).is_err()
+        {
+            self.departed(hw, caller);
+        }
     }
 
-    /// Ends the call that `index` waits in, which goes on behind it with `error`, if it does.
-    pub(crate) fn fail_call<F: Frames>(&mut self, frames: &mut F, index: u16, error: Error) {
-        let Some(callee) = self.links(index).and_then(|links| self.end_of(links.callee())) else {
+    /// Whether the caller of a fast call that `index` serves is wanted: it is to stop, to die or to hear something.
+    pub fn caller_is_wanted(&self, index: u16) -> bool {
+        let link = self.links(index).map(Links::caller);
+        let caller = link.filter(|link| link.is_fast());
+        caller
+            .and_then(|link| self.other_end(link))
+            .is_some_and(|caller| self.life(caller).state() != EnvironmentState::Running)
+    }
+
+    /// Ends the call that the environment at `index` waits in, if it does: it goes on behind it with `error`.
+    pub(crate) fn fail_call(&mut self, index: u16, error: Error) {
+        let Some(callee) = self.callee_of(index) else {
             return;
         };
         self.alarms.cancel(index);
-        self.unlink_callee(index);
-        let Some(links) = self.links(callee) else {
-            return;
-        };
-        let [pc, sp] = [&links.caller_pc, &links.caller_sp].map(|word| word.load(Ordering::Relaxed));
-        self.unlink_caller(callee);
-        if let Some(record) = self.environment(index) {
-            frames.fail(PageNumber::new(record.uarea), pc, sp, error);
+        self.set_callee(index, Link::NOBODY);
+        self.set_caller(callee, Link::GONE);
+        if let (Some(served), Some(own)) = (self.links(callee), self.links(index)) {
+            let [pc, sp] =
+                [&served.caller_pc, &served.caller_sp].map(|word| word.load(Ordering::Relaxed));
+            own.set_failure([pc, sp, error as u64]);
+            self.failed.insert(index);
         }
-        self.lives.burdened(index);
     }
 
-    fn time_out<F: Frames>(&mut self, frames: &mut F, index: u16) {
-        self.fail_call(frames, index, Error::TimedOut);
-        self.lives.answered_by_nobody(index);
+    /// The deadline of the call that `index` waits in has passed.
+    fn time_out(&mut self, index: u16) {
+        self.fail_call(index, Error::TimedOut);
+        self.wake_failed(index);
+    }
+
+    /// One whose call has failed is ready.
+    fn wake_failed(&mut self, index: u16) {
+        if self.lives.give_up_waiting(index).is_ok() {
+            self.became_ready(index);
+        }
+    }
+
+    /// The environment at `index` begins.
+    pub(crate) fn begin_links(&self, index: u16) {
+        if let Some(links) = self.links(index) {
+            links.clear();
+        }
+    }
+
+    /// The environment at `index` is at its end: whoever waits for its answer waits no more, nor does it itself.
+    pub(crate) fn cut_links(&mut self, index: u16) {
+        self.fail_call(index, Error::Interrupted);
+        self.failed.remove(index);
+        let caller = self.links(index).map(Links::caller);
+        if let Some(caller) = caller.and_then(|link| self.other_end(link)) {
+            self.fail_call(caller, Error::Stale);
+            self.wake_failed(caller);
+        }
+    }
+
+    /// Whether [`Domains::take_failed`] has any to tell.
+    #[inline(always)]
+    pub const fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// An environment whose call has failed, and the state that is to be written for it.
+    pub fn take_failed(&mut self) -> Option<Failed> {
+        let index = self.failed.first()?;
+        self.failed.remove(index);
+        let [pc, sp, code] = self.links(index)?.failure();
+        let record = self.environment(index)?;
+        Some(Failed {
+            uarea: PageNumber::new(record.uarea),
+            pc,
+            sp,
+            code,
+        })
     }
 }
 
 /// What transfers do to life words, beside what [`Lives`] has for all.
 impl Lives<'_> {
-    /// Gives `core` to one with `epoch` that takes calls. Its flags stay, but for [`LifeWord::LIGHT`].
+    /// Gives `core` to one of `epoch` that takes calls. Its flags stay, but for [`LifeWord::LIGHT`].
     ///
     /// # Errors
     /// The word of one that takes none.
-    fn serve(
-        self,
-        index: u16,
-        epoch: exopi_abi::capability::Epoch,
-        core: u8,
-    ) -> Result<LifeWord, LifeWord> {
+    fn serve(self, index: u16, epoch: Epoch, core: u8) -> Result<LifeWord, LifeWord> {
+        use EnvironmentState::{Asleep, Ready, Running};
         let takes = |word: LifeWord| {
             word.epoch() == epoch
-                && matches!(word.state(), EnvironmentState::Ready | EnvironmentState::Asleep)
+                && matches!(word.state(), Ready | Asleep)
                 && word.core().is_none()
                 && word.has(LifeWord::LIGHT)
                 && !word.has(LifeWord::DEBT | LifeWord::CLOSED)
         };
+        let served = |word: LifeWord| word.to(Running).on(core).without(LifeWord::LIGHT);
+        let before = self.change(index, |word| takes(word).then(|| served(word)))?;
+        self.count_dispatch(index);
+        Ok(before)
+    }
+
+    /// One that runs is what its word was before it served, light and on no core. One that is to stop or to die keeps
+    /// its core until it has departed.
+    fn rest(self, index: u16, rest: LifeWord) {
+        let flags = |word: LifeWord| {
+            let still = word.bits() & (LifeWord::ATTENTION | LifeWord::DEBT);
+            rest.with(still)
+        };
+        let _ = self.change(index, |word| match word.state() {
+            EnvironmentState::Running => Some(flags(word)),
+            _ => Some(word.with(LifeWord::LIGHT)),
+        });
+    }
+
+    /// One that runs waits from now on, and has no core.
+    ///
+    /// # Errors
+    /// The word of one that is to stop or to die.
+    fn wait(self, index: u16) -> Result<LifeWord, LifeWord> {
         self.change(index, |word| {
-            takes(word).then(|| {
-                word.to(EnvironmentState::Running)
-                    .on(core)
-                    .without(LifeWord::LIGHT)
-            })
+            let waits = word.to(EnvironmentState::Calling).on(LifeWord::NOWHERE);
+            (word.state() == EnvironmentState::Running).then_some(waits)
+        })
+    }
+
+    /// Gives `core` to one that waits for an answer, by its word or because the link is a fast one on this core.
+    ///
+    /// # Errors
+    /// The word of one that is to stop or to die.
+    fn go_on(self, index: u16, core: u8) -> Result<LifeWord, LifeWord> {
+        use EnvironmentState::{Calling, Running};
+        self.change(index, |word| {
+            let may = match (word.state(), word.core()) {
+                (Calling, None) => true,
+                (Running, Some(at)) => at == core,
+                _ => false,
+            };
+            may.then(|| word.to(Running).on(core))
+        })
+    }
+
+    /// One that waits for an answer is ready.
+    ///
+    /// # Errors
+    /// The word of one that does not.
+    fn give_up_waiting(self, index: u16) -> Result<LifeWord, LifeWord> {
+        self.change(index, |word| {
+            let waits = word.state() == EnvironmentState::Calling;
+            waits.then(|| word.to(EnvironmentState::Ready))
         })
     }
 }
