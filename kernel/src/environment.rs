@@ -99,7 +99,6 @@ pub fn renew(kernel: &Guard, name: ObjectName) {
     }
     let caller = Core::caller();
     if name == caller.name {
-        Core::renew();
         if record(kernel, &caller).is_none_or(|record| record.debugged == 0) {
             switch::forget_steps();
         }
@@ -155,7 +154,7 @@ fn record<'k>(kernel: &'k Guard, subject: &Subject) -> Option<&'k EnvironmentRec
 }
 
 /// Makes `subject` the one that has this core: its space, its u-area, its registers that are in no frame.
-fn take(subject: Subject) {
+pub fn take(subject: Subject) {
     mmu::enter_space(&subject.space);
     // Whoever runs by the records has one.
     if let Some(context) = context::of(subject.name.index) {
@@ -185,6 +184,15 @@ fn enter(kernel: Guard, subject: Subject) -> ! {
     go_on(kernel, subject)
 }
 
+/// Takes this core from `by`, whose registers were put away and which is in no frame, and gives it to the next one.
+pub fn vacate(mut kernel: Guard, by: &Subject) -> ! {
+    Core::charge();
+    mmu::empty_lower_half();
+    Core::vacate();
+    kernel.left(&mut Processor, by);
+    dispatch(kernel)
+}
+
 /// Takes this core from `subject`, which does not run any more by the records and whose registers are in
 /// `saved`, and gives it to the next one. `why` is its syndrome and address if it was suspended.
 fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
@@ -194,7 +202,9 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
         switch::drop_state();
         mmu::empty_lower_half();
     }
+    Core::charge();
     Core::vacate();
+    kernel.untangle(&mut Processor, subject.name.index);
     kernel.left(&mut Processor, &subject);
     dispatch(kernel)
 }
@@ -206,6 +216,7 @@ fn dispatch(mut kernel: Guard) -> ! {
         mmu::empty_lower_half();
         sweep_under(&mut kernel);
     }
+    kernel.tell_failed();
     match kernel.next(here()) {
         Some(next) => enter(kernel, next),
         None => {
@@ -220,8 +231,11 @@ fn dispatch(mut kernel: Guard) -> ! {
 /// `saved`: it is to leave, or has notices.
 #[unsafe(no_mangle)]
 extern "C" fn __environment_interrupted() -> ! {
-    let kernel = kernel::lock();
+    let mut kernel = kernel::lock();
     let subject = Core::caller();
+    if kernel.caller_is_wanted(subject.name.index) {
+        kernel.untangle(&mut Processor, subject.name.index);
+    }
     if kernel.runs(&subject) {
         switch::stop_stepping();
         go_on(kernel, subject)

@@ -11,7 +11,7 @@ use spin::RelaxStrategy;
 use spin::mutex::TicketMutex;
 use spin::mutex::ticket::TicketMutexGuard;
 
-use crate::arch::{smp, timer};
+use crate::arch::{smp, timer, uarea};
 use crate::{exposed, interrupts};
 
 /// How a core waits for the lock.
@@ -51,6 +51,14 @@ pub fn lock() -> Guard {
 }
 
 impl Guard {
+    /// Writes the states of environments whose calls have failed: before anybody can run, read or write them.
+    #[cold]
+    pub fn tell_failed(&mut self) {
+        while let Some(failed) = self.domains.take_failed() {
+            uarea::write_failed(&failed);
+        }
+    }
+
     /// Shows how many pages are free: after whatever may have taken some, or given them back.
     #[inline(always)]
     pub fn show_free_pages(&self) {
@@ -79,6 +87,9 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if self.domains.has_interrupts() {
             tell(&mut self.domains);
+        }
+        if self.domains.has_failed() {
+            self.tell_failed();
         }
         exposed::note_hold(timer::now() - self.since);
     }

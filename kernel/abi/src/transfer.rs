@@ -81,7 +81,17 @@ mod on_target {
     #[inline(always)]
     fn transfer<const NUMBER: u16>(gate: u64, deadline: u64, message: Message) -> (u64, Message) {
         let [m0, m1, m2, m3, m4, m5, m6, m7] = message;
-        let (status, a0, a1, a2, a3, a4, a5, a6, a7): (u64, u64, u64, u64, u64, u64, u64, u64, u64);
+        let (status, a0, a1, a2, a3, a4, a5, a6, a7): (
+            u64,
+            u64,
+            u64,
+            u64,
+            u64,
+            u64,
+            u64,
+            u64,
+            u64,
+        );
         // SAFETY: the kernel writes no memory of the caller's, and comes back with SP, the vector registers and
         // the thread's pointer as they were. All others count as changed, but for x19 and x29, which the
         // compiler keeps for itself: they are stored here.

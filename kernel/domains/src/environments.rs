@@ -145,14 +145,22 @@ impl Domains<'_> {
             Target::Own => None,
             _ => {
                 let (index, _) = self.live_environment(by, to, EnvironmentRights::SCHEDULE)?;
-                let waits = self.waiting(index).map(|waiting| waiting.core);
-                if !self.lives.is_ready(index) || waits != Some(by.core) {
-                    return Err(Error::NotReady);
-                }
                 Some(index)
             }
         };
+        self.yield_core(by, to)
+    }
+
+    /// Gives the caller's core to the environment at `to`, or to whoever is next.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] of one that does not wait for this core.
+    pub(crate) fn yield_core(&mut self, by: &Subject, to: Option<u16>) -> Result<(), Error> {
         if let Some(to) = to {
+            let waits = self.waiting(to).map(|waiting| waiting.core);
+            if !self.lives.is_ready(to) || waits != Some(by.core) {
+                return Err(Error::NotReady);
+            }
             self.wait_no_more(to);
             self.wait_first(by.core, to);
         }

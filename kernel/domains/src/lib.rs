@@ -85,6 +85,8 @@ pub use alarms::{Alarm, Alarms};
 pub use capabilities::cap_narrow;
 pub use environments::{STATE_BOUND, Window};
 pub use life::Lives;
+#[cfg(any(test, feature = "model"))]
+pub use links::Table;
 pub use links::{Gate, Link, Links, Places};
 pub use subject::{Subject, Target};
 pub use transfers::{Answered, Begun, Failed};

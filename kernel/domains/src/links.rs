@@ -121,7 +121,9 @@ impl Links {
 
     /// Where this one goes on behind a call that has failed: PC, SP, the error's code.
     pub(crate) fn failure(&self) -> [u64; 3] {
-        self.failure.each_ref().map(|word| word.load(Ordering::Relaxed))
+        self.failure
+            .each_ref()
+            .map(|word| word.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_failure(&self, failure: [u64; 3]) {
@@ -200,5 +202,38 @@ impl Places for Nowhere {
 
     fn index(&self, _: u64) -> Option<u16> {
         None
+    }
+}
+
+/// Links of a simulated kernel, whose places are made up.
+#[cfg(any(test, feature = "model"))]
+#[derive(Debug)]
+pub struct Table(std::vec::Vec<Links>);
+
+#[cfg(any(test, feature = "model"))]
+impl Table {
+    /// Bytes from one place to the next.
+    const STRIDE: u64 = 64;
+
+    /// For so many environments.
+    pub fn of(environments: usize) -> Self {
+        Self((0..environments).map(|_| Links::blank()).collect())
+    }
+}
+
+#[cfg(any(test, feature = "model"))]
+impl Places for Table {
+    fn links(&self, index: u16) -> Option<&Links> {
+        self.0.get(usize::from(index))
+    }
+
+    fn place(&self, index: u16) -> u64 {
+        (u64::from(index) + 1) * Self::STRIDE
+    }
+
+    fn index(&self, place: u64) -> Option<u16> {
+        let index = (place / Self::STRIDE).checked_sub(1)?;
+        let exact = place.is_multiple_of(Self::STRIDE) && index < self.0.len() as u64;
+        exact.then_some(index as u16)
     }
 }

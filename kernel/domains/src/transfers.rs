@@ -126,7 +126,7 @@ impl Domains<'_> {
         let (rights, badge) = match environment {
             Target::Verified(verified) => {
                 let rights: EnvironmentRights = verified.rights()?;
-                let badge = verified.badge().map_or(0, |badge| badge.value().into());
+                let badge = verified.badge().map_or(0, |badge| badge.get().into());
                 (rights & both, badge)
             }
             _ => (both, 0),
@@ -153,6 +153,23 @@ impl Domains<'_> {
     pub fn gate_unbind(&mut self, by: &Subject, gate: u64) -> Result<(), Error> {
         self.bound(by, gate)?;
         self.set_gate(by, gate, 0, 0)
+    }
+
+    /// Gives the caller's core away as the row `gate_yield` of the call table says.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::NoGate`], [`Error::MissingRight`], [`Error::Stale`],
+    /// [`Error::Indebted`], [`Error::NotReady`].
+    pub fn gate_yield(&mut self, by: &Subject, gate: u64) -> Result<(), Error> {
+        let bound = self.through(by, gate, Gate::SCHEDULE_BIT)?;
+        let word = self.life(bound.index);
+        if word.epoch() != bound.life.epoch() || word.state() == EnvironmentState::Dying {
+            return Err(Error::Stale);
+        }
+        if word.has(LifeWord::DEBT) {
+            return Err(Error::Indebted);
+        }
+        self.yield_core(by, Some(bound.index))
     }
 
     fn links(&self, index: u16) -> Option<&Links> {
@@ -257,6 +274,23 @@ impl Domains<'_> {
         self.serve(begun, Link::ONE_WAY);
     }
 
+    /// `by` has sent a message, is ready, and on no core any more. Its state was saved.
+    pub fn pct_sent<H: Hardware>(&mut self, hw: &mut H, by: &Subject) {
+        let me = by.name.index;
+        self.untangle(hw, me);
+        if self.lives.give_up(me, EnvironmentState::Ready).is_ok() {
+            self.became_ready(me);
+        }
+        self.departed(hw, me);
+    }
+
+    /// `by` has answered, and is on no core any more: if it was to stop or to die, that is done.
+    pub fn pct_answered<H: Hardware>(&mut self, hw: &mut H, by: &Subject) {
+        if self.life(by.name.index).core().is_some() {
+            self.departed(hw, by.name.index);
+        }
+    }
+
     fn serve(&self, begun: &Begun, caller: Link) {
         if let Some(links) = self.links(begun.callee.name.index) {
             links.rest.store(begun.rest.bits(), Ordering::Relaxed);
@@ -288,7 +322,8 @@ impl Domains<'_> {
             }
             // No call is served: it waits for one from now on.
             Link::NOBODY => {
-                let rest = LifeWord::new(by.name.epoch, EnvironmentState::Asleep, LifeWord::NOWHERE);
+                let rest =
+                    LifeWord::new(by.name.epoch, EnvironmentState::Asleep, LifeWord::NOWHERE);
                 self.lives.rest(by.name.index, rest.with(LifeWord::LIGHT));
                 return Ok(Answered::Nobody);
             }

@@ -17,6 +17,7 @@ mod mapping;
 mod page;
 mod presented;
 mod space;
+mod transfer;
 mod upcall;
 
 use exopi_abi::calls::Ambient;
@@ -341,5 +342,32 @@ impl Calls for Caller {
     fn console_give(&mut self, to: Object<'_>) -> Result<(), Error> {
         let by = &Core::caller();
         with_object(by, to, |to| console::give(by, to))
+    }
+
+    fn gate_bind(&mut self, gate: u64, environment: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| {
+            transfer::bind(by, gate, environment)
+        })
+    }
+
+    fn gate_unbind(&mut self, gate: u64) -> Result<(), Error> {
+        transfer::unbind(&Core::caller(), gate)
+    }
+
+    fn gate_yield(&mut self, gate: u64) -> Result<(), Error> {
+        transfer::yield_to(&Core::caller(), gate)
+    }
+
+    fn pct_call(&mut self, gate: u64, deadline: u64) -> Result<(), Error> {
+        transfer::call(&Core::caller(), gate, deadline)
+    }
+
+    fn pct_send(&mut self, gate: u64) -> Result<(), Error> {
+        transfer::send(&Core::caller(), gate)
+    }
+
+    fn pct_reply(&mut self) -> Result<(), Error> {
+        transfer::reply(&Core::caller())
     }
 }

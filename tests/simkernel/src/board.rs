@@ -2,6 +2,7 @@
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::page::PageRecord;
+use exopi_domains::{Alarm, Alarms, Table};
 
 /// A simulated machine, as it is at boot.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,9 @@ pub struct Storage {
     pub(crate) spaces: Vec<SpaceRecord>,
     pub(crate) environments: Vec<EnvironmentRecord>,
     pub(crate) lives: Vec<Life>,
+    pub(crate) links: Table,
+    pub(crate) alarms: Vec<Alarm>,
+    pub(crate) order: Vec<u16>,
 }
 
 impl Storage {
@@ -72,6 +76,9 @@ impl Storage {
             spaces: vec![SpaceRecord::FREE; board.spaces],
             environments: vec![EnvironmentRecord::FREE; board.environments],
             lives: vec![Life::default(); board.environments],
+            links: Table::of(board.environments),
+            alarms: vec![Alarm::NONE; board.environments],
+            order: vec![0; Alarms::order_length(board.environments)],
         }
     }
 }

@@ -412,4 +412,30 @@ impl Calls for Kernel<'_> {
     fn console_give(&mut self, to: Object<'_>) -> Result<(), Error> {
         self.give_console(to)
     }
+
+    fn gate_bind(&mut self, gate: u64, environment: Object<'_>) -> Result<(), Error> {
+        self.with_object(environment, |domains, _, by, environment| {
+            domains.gate_bind(by, gate, environment)
+        })
+    }
+
+    fn gate_unbind(&mut self, gate: u64) -> Result<(), Error> {
+        self.enter(|domains, _, by| domains.gate_unbind(by, gate))
+    }
+
+    fn gate_yield(&mut self, gate: u64) -> Result<(), Error> {
+        self.enter(|domains, _, by| domains.gate_yield(by, gate))
+    }
+
+    fn pct_call(&mut self, gate: u64, deadline: u64) -> Result<(), Error> {
+        self.transfer(gate, Some(deadline))
+    }
+
+    fn pct_send(&mut self, gate: u64) -> Result<(), Error> {
+        self.transfer(gate, None)
+    }
+
+    fn pct_reply(&mut self) -> Result<(), Error> {
+        self.answer()
+    }
 }

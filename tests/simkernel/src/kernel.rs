@@ -16,6 +16,7 @@ use crate::user::{HostProcess, Translated, UserMemory};
 mod boot;
 mod check;
 mod state;
+mod transfer;
 
 pub use boot::First;
 pub use check::{Seen, Snapshot};

@@ -21,6 +21,8 @@ mod report;
 #[cfg(target_os = "none")]
 mod rows;
 #[cfg(target_os = "none")]
+mod transfer;
+#[cfg(target_os = "none")]
 mod vm;
 
 #[cfg(target_os = "none")]

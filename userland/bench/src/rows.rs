@@ -12,7 +12,7 @@ use exopi_rt::{
 
 use crate::authority;
 use crate::measure::{self, Sample};
-use crate::vm;
+use crate::{transfer, vm};
 
 /// Rounds of a row.
 pub(crate) const ROUNDS: u64 = 1000;
@@ -79,6 +79,10 @@ pub(crate) const ROWS: &[Measured] = &[
     ("cap_mint", authority::cap_mint),
     ("fault_map", authority::fault_map),
     ("env_create_destroy", authority::env_create_destroy),
+    ("pct_oneway", transfer::oneway),
+    ("pct_roundtrip", transfer::roundtrip),
+    ("pct_roundtrip_fp", transfer::roundtrip_fp),
+    ("pct_api", transfer::api),
     ("trap", vm::trap),
     ("prot1", vm::prot1),
     ("prot100", vm::prot100),

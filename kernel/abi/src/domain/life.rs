@@ -264,7 +264,12 @@ mod tests {
                         (word.epoch(), word.state(), word.core()),
                         (epoch, state, some)
                     );
-                    for flag in [LifeWord::LIGHT, LifeWord::ATTENTION, LifeWord::DEBT, LifeWord::CLOSED] {
+                    for flag in [
+                        LifeWord::LIGHT,
+                        LifeWord::ATTENTION,
+                        LifeWord::DEBT,
+                        LifeWord::CLOSED,
+                    ] {
                         let with = word.with(flag);
                         assert!(with.has(flag) && !word.has(flag));
                         assert_eq!((with.state(), with.core()), (state, some));

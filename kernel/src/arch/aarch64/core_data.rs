@@ -14,12 +14,15 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use aarch64_cpu::registers::{MPIDR_EL1, Readable, TPIDR_EL1, Writeable};
 use exopi_abi::calls::Entry;
+use exopi_abi::capability::Epoch;
+use exopi_abi::domain::{EnvironmentState, LifeWord};
 use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::uarea::UArea;
 use exopi_domains::Subject;
 
-use super::context::Context;
-use super::switch::{self, guard};
+use super::context::{self, Context};
+use super::switch::guard;
+use super::timer;
 use super::uarea::OwnUArea;
 use crate::arch::{mmu, vectors};
 use crate::exposed;
@@ -64,14 +67,18 @@ pub struct Core {
     uarea: AtomicPtr<UArea>,
     /// What a fault must look at first: bits of [`guard`].
     guards: AtomicU64,
-    /// Which bits of the processor state count in the environment's frames.
-    pstate_mask: AtomicU64,
-    /// Top of the stack for exceptions that find the other one used up.
-    emergency_stack: u64,
-    /// Where the environment sees its u-area.
-    uarea_user: AtomicU64,
     /// Who runs here; null if nobody does. What a fault needs of it is in the fields above, too.
     current: AtomicPtr<Context>,
+    /// The first of all contexts.
+    contexts: u64,
+    /// The low half of a life word of one that runs here.
+    running: u64,
+    /// What that differs in from the low half of one that takes calls.
+    claim: u64,
+    /// Since when who runs here is to be charged, in ticks.
+    since: AtomicU64,
+    /// Top of the stack for exceptions that find the other one used up.
+    emergency_stack: u64,
     number: u8,
     /// Whether another core has asked that the kernel look after who runs here.
     attention: Cell<bool>,
@@ -106,9 +113,14 @@ pub mod offset {
     /// The two are loaded as a pair.
     pub const UAREA_AND_GUARDS: usize = offset_of!(Core, uarea);
     const _: () = assert!(offset_of!(Core, guards) == UAREA_AND_GUARDS + 8);
-    pub const PSTATE: usize = offset_of!(Core, pstate_mask);
+    pub const CURRENT: usize = offset_of!(Core, current);
+    /// The two are loaded as a pair.
+    pub const CURRENT_AND_CONTEXTS: usize = CURRENT;
+    const _: () = assert!(offset_of!(Core, contexts) == CURRENT + 8);
+    pub const RUNNING: usize = offset_of!(Core, running);
+    pub const CLAIM: usize = offset_of!(Core, claim);
+    pub const SINCE: usize = offset_of!(Core, since);
     pub const EMERGENCY_STACK: usize = offset_of!(Core, emergency_stack);
-    pub const UAREA_USER: usize = offset_of!(Core, uarea_user);
 }
 
 /// `ESR_EL1` after `svc #1` from AArch64: class 0x15, 32-bit instruction, immediate 1.
@@ -120,6 +132,10 @@ impl Core {
         let number = CoreNumber::current();
         let slot = mmu::stack_slot(number);
         let core = (slot + STACK_TOP) as *mut Self;
+        let word = |state, core| LifeWord::new(Epoch::NONE, state, core);
+        let running = word(EnvironmentState::Running, number.index() as u8).bits();
+        let takes_calls = word(EnvironmentState::Ready, LifeWord::NOWHERE).with(LifeWord::LIGHT);
+        let takes_calls = takes_calls.bits();
         // SAFETY: kernel.ld keeps this place for this core's record: the boot code set SP just below
         // it, and no other core writes there.
         unsafe {
@@ -131,10 +147,12 @@ impl Core {
                 table: vectors::table(),
                 uarea: AtomicPtr::new(core::ptr::null_mut()),
                 guards: AtomicU64::new(guard::VECTORS),
-                pstate_mask: AtomicU64::new(switch::pstate_mask(false)),
-                emergency_stack: (slot + EMERGENCY_TOP) as u64,
-                uarea_user: AtomicU64::new(0),
                 current: AtomicPtr::new(core::ptr::null_mut()),
+                contexts: context::table(),
+                running,
+                claim: running ^ takes_calls,
+                since: AtomicU64::new(0),
+                emergency_stack: (slot + EMERGENCY_TOP) as u64,
                 number: number.index() as u8,
                 attention: Cell::new(false),
             });
@@ -146,6 +164,11 @@ impl Core {
     #[inline(always)]
     pub fn address() -> CoreAddress {
         CoreAddress(TPIDR_EL1.get())
+    }
+
+    /// The place just below this core's record, where the stack begins.
+    pub fn below<T>() -> *mut T {
+        (Self::address().0 as *mut T).wrapping_sub(1)
     }
 
     /// The record of the core that runs this.
@@ -167,29 +190,29 @@ impl Core {
     pub fn take(context: &'static Context) {
         let core = Self::current();
         let uarea = context.uarea.load(Ordering::Relaxed);
-        let user = context.uarea_user.load(Ordering::Relaxed);
         core.uarea.store(uarea, Ordering::Relaxed);
-        core.uarea_user.store(user, Ordering::Relaxed);
         let context = core::ptr::from_ref(context).cast_mut();
         core.current.store(context, Ordering::Relaxed);
-        Self::renew();
-    }
-
-    /// Takes note that the one that runs here is debugged from now on, or not.
-    pub fn renew() {
-        let core = Self::current();
-        if let Some(context) = Self::context() {
-            let mask = context.pstate_mask.load(Ordering::Relaxed);
-            core.pstate_mask.store(mask, Ordering::Relaxed);
-        }
+        core.since.store(timer::now(), Ordering::Relaxed);
     }
 
     /// Nobody runs here any more.
     pub fn vacate() {
         let core = Self::current();
         core.uarea.store(core::ptr::null_mut(), Ordering::Relaxed);
-        core.uarea_user.store(0, Ordering::Relaxed);
         core.current.store(core::ptr::null_mut(), Ordering::Relaxed);
+    }
+
+    /// Charges who runs here with the time since that was last done.
+    pub fn charge() {
+        let core = Self::current();
+        let now = timer::now();
+        let since = core.since.swap(now, Ordering::Relaxed);
+        if let Some(life) = Self::context().and_then(Context::life) {
+            let ticks = life.ticks.load(Ordering::Relaxed);
+            let ticks = ticks.wrapping_add(now.wrapping_sub(since));
+            life.ticks.store(ticks, Ordering::Relaxed);
+        }
     }
 
     /// The context of who runs here, if anybody does.
@@ -229,9 +252,9 @@ impl Core {
         unsafe { OwnUArea::new(place) }
     }
 
-    /// Where the environment that runs here sees its u-area.
+    /// Where the environment that runs here sees its u-area; 0 if none does.
     pub fn uarea_user() -> u64 {
-        Self::current().uarea_user.load(Ordering::Relaxed)
+        Self::context().map_or(0, |context| context.uarea_user.load(Ordering::Relaxed))
     }
 
     /// Sets a bit of [`guard`]; whether it was clear.

@@ -19,6 +19,7 @@ pub mod exception;
 mod macros;
 pub mod memory;
 pub mod mmu;
+pub mod pct;
 pub mod pmu;
 pub mod semihosting;
 pub mod smp;

@@ -24,30 +24,67 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use exopi_abi::domain::{Life, LifeWord};
+use aarch64_cpu::registers::{ELR_EL1, Readable, SP_EL0};
+use exopi_abi::calls::Entry;
+use exopi_abi::domain::Life;
 use exopi_abi::exposed::{CoreCounters, Event};
-use exopi_abi::transfer::{GATES, MESSAGE_WORDS};
-use exopi_abi::uarea::{UArea, UpcallClass};
-use exopi_domains::{Gate, Link, Links};
+use exopi_abi::transfer::{GATES, Message};
+use exopi_abi::uarea::{self, Frame, UArea, UpcallClass, Vectors};
+use exopi_abi::{Call, Reply};
+use exopi_domains::{Gate, Link};
 
-use super::barrier;
-use super::context::{self, Context};
+use super::context::offset as context;
 use super::core_data::{Core, offset};
-use super::macros::{count_exception, macros, purge};
+use super::macros::{count_exception, count_space, macros, purge};
 use super::switch::{VECTORS_TRAP, guard};
-use super::vectors::HANDLERS;
+use super::vectors::{CALLS, HANDLERS};
 
-/// What a transfer puts on the empty stack while Rust looks at it.
-///
-/// It lies just below the core's record, where [`Passing::current`] finds it.
+/// What a transfer leaves on the empty stack while Rust looks at it: just below the core's record.
 #[derive(Debug)]
 #[repr(C, align(16))]
-pub struct Passing {
-    message: [u64; MESSAGE_WORDS],
+struct Passing {
+    message: Message,
     /// x8 and x9 of whom the message reaches.
-    pub told: [u64; 2],
+    told: [u64; 2],
     /// Its first instruction, and its stack pointer.
-    pub entry: [u64; 2],
+    entry: [u64; 2],
+}
+
+unsafe extern "C" {
+    /// The transfers' entries in the call table. Messages and gates are in registers of their own.
+    safe fn __pct_call(x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64) -> Reply;
+    safe fn __pct_send(x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64) -> Reply;
+    safe fn __pct_reply(x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64) -> Reply;
+    safe fn __gate_yield(x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64) -> Reply;
+}
+
+/// The call table with the entries here in front of transfers.
+pub const fn in_front(mut table: [Entry; CALLS]) -> [Entry; CALLS] {
+    table[Call::pct_call as usize - 1] = __pct_call;
+    table[Call::pct_send as usize - 1] = __pct_send;
+    table[Call::pct_reply as usize - 1] = __pct_reply;
+    table[Call::gate_yield as usize - 1] = __gate_yield;
+    table
+}
+
+/// Where the one that makes a transfer goes on behind it, and with which stack pointer.
+pub fn behind() -> [u64; 2] {
+    [ELR_EL1.get(), SP_EL0.get()]
+}
+
+/// Lets the message reach the environment that this core was given to, at `entry`, an instruction and a stack pointer,
+/// with `told` in x8 and x9. Only on the way of a transfer, which then succeeds.
+pub fn pass(told: [u64; 2], entry: [u64; 2]) {
+    let passing = Core::below::<Passing>();
+    // SAFETY: on the way of a transfer the place holds what `__transfer` has put there, and its code alone looks
+    // at it again, when the call has come back.
+    unsafe {
+        (&raw mut (*passing).told).write(told);
+    }
+    // SAFETY: as above.
+    unsafe {
+        (&raw mut (*passing).entry).write(entry);
+    }
 }
 
 global_asm!(
@@ -84,7 +121,7 @@ global_asm!(
 .endm
 
 // Enters EL0 at \pc with \sp, AArch64, nothing masked, no flags.
-.macro ENTRY pc, sp
+.macro ENTER pc, sp
     msr elr_el1, \pc
     msr sp_el0, \sp
     msr spsr_el1, xzr
@@ -115,7 +152,6 @@ global_asm!(
     ldp x18, x30, [sp, #{ZERO}]
 .endm
 
-// Zeroes x10..x18 and x30.
 .arch_extension simd
 .text
 // x0..x7 = message, x8 = gate, x9 = deadline. x10..x18 and x30 are free.
@@ -125,7 +161,7 @@ __pct_call:
     cbnz x9, 9f
     cmp x8, #{GATES}
     b.hs 9f
-    ldp x10, x14, [sp, #{CURRENT}]
+    ldp x10, x14, [sp, #{CURRENT_AND_CONTEXTS}]
     add x11, x10, x8, lsl #4
     ldp x12, x13, [x11, #{GATE}]
     tbz x13, #{CALL_BIT}, 9f
@@ -135,7 +171,7 @@ __pct_call:
     ldp x16, x17, [sp, #{UAREA}]
     cmp x17, #{VECTORS_GUARD}
     b.ne 6f
-1:  add x9, x14, x13, lsr #{PLACE_SHIFT}
+1:  add x9, x14, x13, lsr #{OFFSET_SHIFT}
     ldp x14, x11, [x9, #{LIFE}]
     ldr x17, [x11, #{PCT_ENTRY}]
     cbz x17, 8f
@@ -163,7 +199,7 @@ __pct_call:
     str x12, [x14, #{DISPATCHES}]
     SWITCH x12, x30
     ldr x18, [x11, #{PCT_ENTRY} + 8]
-    ENTRY x17, x18
+    ENTER x17, x18
     ldr x8, [x10, #{NAME}]
     and x9, x13, #{BADGE}
     COUNT_EXCEPTION x10
@@ -190,7 +226,7 @@ __pct_reply:
 1:  ldp x14, x11, [x9, #{LIFE}]
     // The caller runs here, by its word, and nothing waits for it.
     ldrh w15, [x14]
-    ldr x18, [sp, #{HERE}]
+    ldr x18, [sp, #{RUNNING}]
     cmp x15, x18
     b.ne 9f
     ldp x17, x30, [x10, #{CALLER_PC}]
@@ -211,7 +247,7 @@ __pct_reply:
     b.ne 7f
     stlxr w13, x12, [x8]
     cbnz w13, 2b
-    ENTRY x17, x30
+    ENTER x17, x30
     COUNT_EXCEPTION x10
     ldp x8, x9, [sp, #{ZERO}]
     SCRUB_FROM_X10
@@ -230,83 +266,96 @@ __pct_reply:
 9:  mov x16, #{REPLY_INDEX}
     b __transfer
 
-// x8 = gate; x0..x7, x9..x18 and x30 are free.
+// x8 = gate. The caller's state is saved as that after success, for it goes on when it next has a core.
 .global __gate_yield
-.balign 64
 __gate_yield:
-    cmp x8, #{GATES}
-    b.hs 9f
-    ldp x10, x14, [sp, #{CURRENT}]
-    add x11, x10, x8, lsl #4
-    ldp x12, x13, [x11, #{GATE}]
-    tbz x13, #{SCHEDULE_BIT}, 9f
-    // Who serves a call, has masked upcalls or has no prologue leaves the slow way.
-    ldr x15, [x10, #{CALLER}]
-    cmp x15, #{NOBODY}
-    b.ne 9f
-    ldp x16, x17, [sp, #{UAREA}]
-    cmp x17, #{VECTORS_GUARD}
-    b.ne 6f
-1:  ldr x0, [x16, #{MASKED}]
-    ldr x1, [x16, #{PROLOGUE}]
-    cbnz x0, 9f
-    cbz x1, 9f
-    add x9, x14, x13, lsr #{PLACE_SHIFT}
-    ldp x14, x11, [x9, #{LIFE}]
-    ldp x17, x18, [x11, #{PROLOGUE}]
-    cbz x17, 9f
-    // Claim it: one that is ready, and nothing else.
-    ldr x7, [sp, #{CLAIM}]
-    eor x15, x12, x7
-2:  ldaxr x30, [x14]
-    cmp x30, x12
-    b.ne 7f
-    stlxr w30, x15, [x14]
-    cbnz w30, 2b
-    ldr x0, [x14, #{DISPATCHES}]
-    add x0, x0, #1
-    str x0, [x14, #{DISPATCHES}]
-    ldr x6, [x10, #{LIFE}]
-    CHARGE x6, x0, x1
-    SWITCH x0, x1
-    dsb ish
-    isb
-    // The own word: from one that runs here to one that is ready and light.
-    ldr x5, [x10, #{NAME}]
-    ldr x4, [sp, #{HERE}]
-    bfxil x5, x4, #0, #16
-    eor x4, x5, x7
-3:  ldaxr x0, [x6]
-    cmp x0, x5
-    b.ne 5f
-    stlxr w0, x4, [x6]
-    cbnz w0, 3b
-    ENTRY x17, x18
-    mov x0, xzr
-    ldp x1, x2, [sp, #{SLICE}]
+    mov x16, #{YIELD_INDEX}
+    b __saving_transfer
+// The same with a message in x0..x7.
+.global __pct_send
+__pct_send:
+    mov x16, #{SEND_INDEX}
+__saving_transfer:
+    mov x9, xzr
+    ldr x17, [sp, #{UAREA}]
+    add x17, x17, #{SAVED}
+    stp x6, x7, [sp, #-{PASSING_BYTES} + 48]
+    SAVE_AFTER_SUCCESS {PC}
+    ldp x6, x7, [sp, #-{PASSING_BYTES} + 48]
+
+// x16 = call number - 1, x0..x7 = message, x8, x9 = arguments: the same under the lock, in Rust. If it succeeds and
+// comes back, this core is another environment's, which the message reaches.
+__transfer:
+    sub sp, sp, #{PASSING_BYTES}
+    stp x0, x1, [sp, #0]
+    stp x2, x3, [sp, #16]
+    stp x4, x5, [sp, #32]
+    stp x6, x7, [sp, #48]
+    mov x0, x8
+    mov x1, x9
+    adrp x17, {HANDLERS}
+    add x17, x17, :lo12:{HANDLERS}
+    ldr x17, [x17, x16, lsl #3]
+    blr x17
+    ands x8, x0, #0xffff
+    mov x9, xzr
+    b.ne 1f
+    ldp x8, x9, [sp, #{TOLD}]
+    ldp x10, x11, [sp, #{ENTRY}]
+    ENTER x10, x11
+1:  ldp x0, x1, [sp, #0]
+    ldp x2, x3, [sp, #16]
+    ldp x4, x5, [sp, #32]
+    ldp x6, x7, [sp, #48]
+    add sp, sp, #{PASSING_BYTES}
     COUNT_EXCEPTION x10
-    ldr x3, [sp, #{ZERO}]
-    ldp x4, x5, [sp, #{ZERO}]
-    ldp x6, x7, [sp, #{ZERO}]
-    ldp x8, x9, [sp, #{ZERO}]
     SCRUB_FROM_X10
     eret
-5:  // It is to stop, to die or to hear something: this core is its own again, and the other one free.
-    clrex
-    mov x0, x9
-    mov x3, x16
-    mov x16, x11
-    mov x11, x3
-    mov x9, x10
-    SWITCH x1, x2
-    stp x8, x30, [sp, #-16]!
-    bl __unclaim
-    ldp x8, x30, [sp], #16
-    b 9f
-6:  PUT_VECTORS_AWAY 9f
-    b 1b
-7:  clrex
-9:  mov x16, #{YIELD_INDEX}
-    b __saving_transfer
+.arch_extension nosimd
 "#,
+    purge!(),
+    ".purgem COUNT_SPACE\n.purgem CHARGE\n.purgem SWITCH\n.purgem ENTER\n.purgem PUT_VECTORS_AWAY",
+    ".purgem SCRUB_FROM_X10",
+    ZERO = const offset::ZERO,
+    COUNTERS = const offset::COUNTERS,
+    UAREA = const offset::UAREA_AND_GUARDS,
+    CURRENT = const offset::CURRENT,
+    CURRENT_AND_CONTEXTS = const offset::CURRENT_AND_CONTEXTS,
+    RUNNING = const offset::RUNNING,
+    CLAIM = const offset::CLAIM,
+    SINCE = const offset::SINCE,
+    LIFE = const context::LIFE_AND_UAREA,
+    TTBR0 = const context::TTBR0_AND_UAREA_USER,
+    NAME = const context::NAME,
+    CALLER = const context::CALLER_AND_REST,
+    CALLER_PC = const context::CALLER_PC_AND_SP,
+    CALLEE = const context::CALLEE,
+    GATE = const context::GATES,
+    GATES = const GATES,
+    CALL_BIT = const Gate::CALL_BIT,
+    OFFSET_SHIFT = const Gate::OFFSET_SHIFT,
+    BADGE = const Gate::BADGE,
+    NOBODY = const Link::NOBODY.word(),
+    TICKS = const offset_of!(Life, ticks),
+    DISPATCHES = const offset_of!(Life, dispatches),
+    PCT_ENTRY = const offset_of!(UArea, entries)
+        + UpcallClass::Pct as usize * size_of::<uarea::Entry>(),
+    SAVED = const offset_of!(UArea, saved),
+    PC = const offset_of!(Frame, pc),
+    THREAD = const offset_of!(UArea, thread),
+    VECTORS = const offset_of!(UArea, vectors),
+    FPCR = const offset_of!(Vectors, fpcr),
+    FPSR = const offset_of!(Vectors, fpsr),
+    VECTORS_GUARD = const guard::VECTORS,
+    VECTORS_TRAP = const VECTORS_TRAP,
+    PASSING_BYTES = const size_of::<Passing>(),
+    TOLD = const offset_of!(Passing, told),
+    ENTRY = const offset_of!(Passing, entry),
+    HANDLERS = sym HANDLERS,
+    CALL_INDEX = const Call::pct_call as usize - 1,
+    REPLY_INDEX = const Call::pct_reply as usize - 1,
+    YIELD_INDEX = const Call::gate_yield as usize - 1,
+    SEND_INDEX = const Call::pct_send as usize - 1,
+    EXCEPTIONS = const offset_of!(CoreCounters, events) + 8 * Event::Exception as usize,
+    SPACES = const offset_of!(CoreCounters, events) + 8 * Event::SpaceSwitch as usize,
 );

@@ -8,7 +8,7 @@ use core::mem::offset_of;
 
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::uarea::{Frame, UArea, UpcallClass, Vectors};
-use exopi_domains::Window;
+use exopi_domains::{Failed, Window};
 
 use super::mmu;
 
@@ -102,6 +102,12 @@ impl OwnUArea {
         frames.cast::<Frame>().wrapping_add(class as usize)
     }
 
+    /// Where upcalls of `class` enter: first instruction, 0 for none, and stack pointer.
+    pub fn entry(self, class: UpcallClass) -> [u64; 2] {
+        let at = entry(class);
+        [self.read(Word(at)), self.read(Word(at + 8))]
+    }
+
     /// Whether the frame of `class` waits to be resumed.
     #[inline(always)]
     pub fn holds(self, class: UpcallClass) -> bool {
@@ -155,6 +161,27 @@ pub fn write_frame(window: &Window, from: &[u8]) -> usize {
         copied += 1;
     }
     copied
+}
+
+/// Writes the state of an environment that goes on behind a call that has failed into its `saved`, which is held from
+/// now on. Only under the kernel lock in which that was decided, as [`read_frame`].
+pub fn write_failed(failed: &Failed) {
+    let place = mmu::linear_page(failed.uarea) as *mut UArea;
+    // SAFETY: the environment is there, so that its u-area lies in that frame.
+    let area = unsafe { OwnUArea::new(place) };
+    for n in 0..31 {
+        area.write(OwnUArea::saved_x(n), if n == 8 { failed.code } else { 0 });
+    }
+    area.write(OwnUArea::SAVED_SP, failed.sp);
+    area.write(OwnUArea::SAVED_PC, failed.pc);
+    for word in [
+        OwnUArea::SAVED_PSTATE,
+        OwnUArea::SAVED_ESR,
+        OwnUArea::SAVED_FAR,
+    ] {
+        area.write(word, 0);
+    }
+    area.write(OwnUArea::SAVED_HELD, 1);
 }
 
 /// The places of the bytes of a window, none of which is beyond the frame.

@@ -35,6 +35,7 @@ use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::uarea::{Frame, UArea};
 use exopi_abi::{Call, Error};
 
+use super::context;
 use super::core_data::{STACK_BOTTOM, offset};
 use super::exception::Record;
 use super::macros::{count_exception, macros, purge};
@@ -242,9 +243,12 @@ __kernel_exception:
     mrs x3, far_el1
     stp x2, x3, [sp, #272]
     str x0, [sp, #288]
+    // What EL0 sees there, if it is not an idle core.
     mrs x1, tpidr_el1
+    ldr x1, [x1, #{CURRENT}]
+    cbz x1, 5f
     ldr x1, [x1, #{UAREA_USER}]
-    msr tpidrro_el0, x1
+5:  msr tpidrro_el0, x1
     mov x0, sp
     bl __look_at_kernel_exception
     // An expected one: go on where Rust has put the record's PC.
@@ -267,7 +271,8 @@ __kernel_exception:
     COUNTERS_AND_TABLE = const offset::COUNTERS_AND_TABLE,
     UAREA_AND_GUARDS = const offset::UAREA_AND_GUARDS,
     EMERGENCY_STACK = const offset::EMERGENCY_STACK,
-    UAREA_USER = const offset::UAREA_USER,
+    CURRENT = const offset::CURRENT,
+    UAREA_USER = const context::offset::UAREA_USER,
     CALLS = const CALLS,
     NO_SUCH_CALL = const Error::NoSuchCall as u16,
     UPCALLS = const offset_of!(CoreCounters, upcalls),

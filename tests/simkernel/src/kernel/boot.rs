@@ -6,7 +6,7 @@ use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::{Access, PageNumber, PageSelect, TableLevel, VirtAddr};
 use exopi_cap::Key;
-use exopi_domains::{Domains, Subject, Target};
+use exopi_domains::{Alarms, Domains, Subject, Target};
 use exopi_pages::model::Machine;
 use exopi_pages::{Index, Pages, Right, Source};
 use exopi_sequence::stage::STORE;
@@ -58,6 +58,10 @@ impl<'m> Kernel<'m> {
             &mut storage.environments,
             &storage.lives,
             board.cores,
+        )
+        .with_links(
+            &storage.links,
+            Alarms::new(&mut storage.alarms, &mut storage.order),
         );
         let by = domains
             .make_first_space(&mut machine, EXPOSED)
