@@ -149,7 +149,7 @@ fn of_pages(words: [u64; CAPABILITY_WORDS], key: &Key, presenter: Identity) -> O
     let mut left = Left::all(chain.rights());
     let initial = Initial::in_memory();
     while !chain.is_followed() {
-        left.restrict(chain.follow(presenter, initial)?);
+        chain.follow(presenter, initial, |restriction| left.restrict(restriction))?;
     }
     Some(Verified {
         capability: chain.genuine()?,
