@@ -7,6 +7,7 @@
 use core::ops::{Deref, DerefMut};
 
 use exopi_domains::Domains;
+use exopi_pages::Pages;
 use spin::RelaxStrategy;
 use spin::mutex::TicketMutex;
 use spin::mutex::ticket::TicketMutexGuard;
@@ -48,6 +49,17 @@ pub fn lock() -> Guard {
         domains,
         since: timer::now(),
     }
+}
+
+/// Does `work` on the pages alone, in a hold of its own. Nobody is told of anything when it ends: what cores are to hear
+/// of lies elsewhere. Nor is anything kept for that, which is why the calls that are made most use this.
+#[inline(always)]
+pub fn with_pages<R>(work: impl FnOnce(&mut Pages<'static>) -> R) -> R {
+    let mut domains = DOMAINS.lock();
+    let since = timer::now();
+    let outcome = work(&mut domains.pages);
+    exposed::note_hold(timer::now() - since);
+    outcome
 }
 
 impl Guard {

@@ -18,6 +18,7 @@ impl Pages<'_> {
     /// beyond what programs map, [`Error::NoTable`], [`Error::Misaligned`] for a part of a superpage,
     /// [`Error::Vacant`], [`Error::WrongType`] for a u-area, [`Error::MissingRight`] beyond what it was bound
     /// with.
+    #[inline(always)]
     pub fn protect_pte<H: Hardware>(
         &mut self,
         hw: &mut H,
@@ -26,16 +27,16 @@ impl Pages<'_> {
         count: u64,
         access: Access,
     ) -> Progress {
-        if count == 1 && self.protect_one(hw, space, at, access) {
+        if count == 1 && self.protect_page(hw, space, at, access) {
             return ONE;
         }
-        self.protect_many(hw, space, at, count, access)
+        self.protect_many(hw, *space, at, count, access)
     }
 
-    /// The usual case without a loop: one page that is mapped and does not become executable. In any other case
-    /// nothing is done.
+    /// Changes the permissions of one page, if it is mapped and does not become executable: the usual case, without
+    /// a loop. Whether it has; if not, nothing is done, and [`Pages::protect_pte`] tells why.
     #[inline(always)]
-    fn protect_one<H: Hardware>(
+    pub fn protect_page<H: Hardware>(
         &self,
         hw: &mut H,
         space: &Space,
@@ -63,11 +64,12 @@ impl Pages<'_> {
     fn protect_many<H: Hardware>(
         &self,
         hw: &mut H,
-        space: &Space,
+        space: Space,
         at: VirtAddr,
         count: u64,
         access: Access,
     ) -> Progress {
+        let space = &space;
         let executable = access.contains(Access::EXECUTE);
         let bound = if executable {
             INSERT_EXECUTABLE_BOUND

@@ -40,6 +40,14 @@ use presented::with_object;
 pub struct Caller;
 
 impl Ambient for Caller {
+    /// What programs do most: with pages, in their own space.
+    const APART: &'static [Call] = &[
+        Call::insert_pte,
+        Call::remove_pte,
+        Call::protect_pte,
+        Call::cap_mint,
+    ];
+
     #[inline(always)]
     fn with(call: impl FnOnce(&mut Self) -> Reply) -> Reply {
         call(&mut Self)
@@ -103,6 +111,7 @@ impl Calls for Caller {
         })
     }
 
+    #[inline(always)]
     fn insert_pte(
         &mut self,
         space: Object<'_>,
@@ -126,6 +135,7 @@ impl Calls for Caller {
         }
     }
 
+    #[inline(always)]
     fn remove_pte(&mut self, space: Object<'_>, at: VirtAddr, count: u64) -> Progress {
         match space {
             Object::Own => mapping::remove_own(at, count),
@@ -154,6 +164,7 @@ impl Calls for Caller {
         board::reset(&Core::caller())
     }
 
+    #[inline(always)]
     fn protect_pte(
         &mut self,
         space: Object<'_>,
@@ -198,6 +209,7 @@ impl Calls for Caller {
         })
     }
 
+    #[inline(always)]
     fn cap_mint(
         &mut self,
         kind: Kind,
@@ -206,7 +218,7 @@ impl Calls for Caller {
         rights: u64,
         into: UserCapabilityMut<'_>,
     ) -> Result<(), Error> {
-        cap::mint(&Core::caller(), kind, index, count, rights, &into)
+        cap::mint(kind, index, count, rights, &into)
     }
 
     fn cap_narrow(
