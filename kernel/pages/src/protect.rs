@@ -137,17 +137,47 @@ fn protect_run<H: Hardware>(
             Ok(())
         });
     }
-    run(
-        at,
-        length,
-        #[inline(always)]
-        |index, _| {
-            let entry = hw.entry(found.table, index);
-            check_protect(entry, change)?;
+    let done = protect_fours(hw, found, at, length, change);
+    for (index, done) in Index::rest(at, done, length) {
+        let entry = hw.entry(found.table, index);
+        if let Err(error) = check_protect(entry, change) {
+            return Progress {
+                done,
+                stopped: Some(error),
+            };
+        }
+        hw.set_entry(found.table, index, change.apply(entry));
+    }
+    Progress {
+        done: length,
+        stopped: None,
+    }
+}
+
+/// Changes entries four at a time, up to four of which one may not be: a question for four, where one for each would be
+/// a fifth of the loop. Returns how many it has changed.
+#[inline(always)]
+fn protect_fours<H: Hardware>(
+    hw: &mut H,
+    found: &Table,
+    at: VirtAddr,
+    length: u64,
+    change: Change,
+) -> u64 {
+    let mut done = 0;
+    for four in Index::fours(at, length) {
+        let entries = four.map(|index| hw.entry(found.table, index));
+        let [a, b, c, d] = entries;
+        // What all four have.
+        if !change.is_within(a & b & c & d) {
+            break;
+        }
+        for (index, entry) in four.into_iter().zip(entries) {
             hw.set_entry(found.table, index, change.apply(entry));
-            Ok(())
-        },
-    )
+        }
+        done += 4;
+    }
+    done
 }
 
 /// Whether an entry was bound with what it is to be changed to.
