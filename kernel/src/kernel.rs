@@ -38,17 +38,45 @@ pub fn init(domains: Domains<'static>) {
 #[derive(Debug)]
 pub struct Guard {
     domains: TicketMutexGuard<'static, Domains<'static>, Relax>,
+    /// When the lock was asked for, and when it was had.
+    asked: u64,
     since: u64,
 }
 
 /// Waits for the lock.
 #[inline(always)]
 pub fn lock() -> Guard {
+    let asked = timer::now();
     let domains = DOMAINS.lock();
     Guard {
         domains,
+        asked,
         since: timer::now(),
     }
+}
+
+/// Does `work` on the kernel's state and shows how many pages are free then, in a hold that ends with the work. Within a
+/// call, whose time is noted around it; and what ends the hold is in one function with the work, with all in registers,
+/// where a [`Guard`] lies in memory.
+#[inline(always)]
+pub fn with_free_pages<R>(work: impl FnOnce(&mut Domains<'static>) -> R) -> R {
+    let mut domains = DOMAINS.lock();
+    let since = timer::now();
+    let outcome = work(&mut domains);
+    exposed::set_free_pages(domains.pages.free_pages());
+    end(&mut domains, since);
+    outcome
+}
+
+/// What is due at the end of a hold; now, which is the last that it sees.
+#[inline(always)]
+fn end(domains: &mut Domains<'static>, since: u64) -> u64 {
+    if domains.has_interrupts() {
+        tell(domains);
+    }
+    let now = timer::now();
+    exposed::note_hold(now - since);
+    now
 }
 
 /// Does `work` on the pages alone, in a hold of its own. Nobody is told of anything when it ends: what cores are to hear
@@ -89,11 +117,20 @@ impl DerefMut for Guard {
 impl Drop for Guard {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.domains.has_interrupts() {
-            tell(&mut self.domains);
-        }
-        exposed::note_hold(timer::now() - self.since);
+        let now = end(&mut self.domains, self.since);
+        // Whoever leaves a core does so in one hold; a call's own time is noted around it (`masked`).
+        exposed::note_masked(now - self.asked);
     }
+}
+
+/// Does `work`, and notes how long interrupts were masked for it. They are, in all of the kernel: see
+/// [`exopi_abi::exposed::Header::longest_masked_ticks`] for what is worth noting.
+#[inline(always)]
+pub fn masked<R>(work: impl FnOnce() -> R) -> R {
+    let since = timer::now();
+    let outcome = work();
+    exposed::note_masked(timer::now() - since);
+    outcome
 }
 
 /// Interrupts cores: not what calls usually end with.

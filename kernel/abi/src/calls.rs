@@ -81,8 +81,13 @@ pub trait Ambient: Calls {
     /// ([`Argument::USUAL`]): those where taking the other values apart is a large part of the call.
     const APART: &'static [Call] = &[];
 
-    /// Runs `call` on the caller's state.
-    fn with(call: impl FnOnce(&mut Self) -> Reply) -> Reply;
+    /// Runs `work`, which is `call`, on the caller's state.
+    fn with(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply;
+
+    /// The same for the usual value of the first argument of a call in [`Ambient::APART`].
+    fn with_usual(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+        Self::with(call, work)
+    }
 
     /// Hears of each call that came back, for tracing.
     fn observe(call: Call, arguments: [u64; 6], reply: Reply) {

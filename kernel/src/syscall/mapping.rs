@@ -13,7 +13,7 @@ use super::presented::{with_object, with_run, with_source};
 use crate::arch::core_data::Core;
 use crate::arch::tables::Processor;
 use crate::arch::user;
-use crate::kernel::{lock, with_pages};
+use crate::kernel::{lock, masked, with_free_pages, with_pages};
 use crate::seals;
 
 /// One page, and nothing refused.
@@ -82,10 +82,9 @@ pub(super) fn insert_pte(
     access: Access,
 ) -> Progress {
     with_source(by, source, |source| {
-        let mut kernel = lock();
-        let progress = kernel.insert_pte(&mut Processor, by, space, at, source, count, access);
-        kernel.show_free_pages();
-        progress
+        with_free_pages(|kernel| {
+            kernel.insert_pte(&mut Processor, by, space, at, source, count, access)
+        })
     })
 }
 
@@ -133,11 +132,12 @@ pub(super) fn insert_own_new(
     access: Access,
 ) -> Progress {
     let by = &Core::caller();
-    let mut kernel = lock();
     let source = Source::New(which);
-    let progress = kernel.insert_pte(&mut Processor, by, Target::Own, at, source, count, access);
-    kernel.show_free_pages();
-    progress
+    masked(|| {
+        with_free_pages(|kernel| {
+            kernel.insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
+        })
+    })
 }
 
 /// Maps pages by a capability in the caller's own space. What is verified stays in registers; for one without

@@ -32,7 +32,7 @@ use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{Call, Calls, Error, Progress, Reply};
 
 use crate::arch::core_data::Core;
-use crate::exposed;
+use crate::{exposed, kernel};
 use presented::with_object;
 
 /// The environment that runs on this core and makes the call.
@@ -49,8 +49,22 @@ impl Ambient for Caller {
     ];
 
     #[inline(always)]
-    fn with(call: impl FnOnce(&mut Self) -> Reply) -> Reply {
-        call(&mut Self)
+    fn with(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+        // Of no length worth a look at the clock.
+        if matches!(call, Call::null | Call::resume) {
+            work(&mut Self)
+        } else {
+            kernel::masked(
+                #[inline(always)]
+                || work(&mut Self),
+            )
+        }
+    }
+
+    /// One page, mostly, and then of no such length either; of more pages the hold of the lock is noted.
+    #[inline(always)]
+    fn with_usual(_: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+        work(&mut Self)
     }
 
     #[inline(always)]

@@ -16,7 +16,7 @@ const SUITE: &str = "bench";
 /// A figure that the kernel has noted by itself: name, how it is read, what it may be off by.
 type Noted = (&'static str, fn() -> u64, &'static str);
 /// Those that need no rounds.
-const NOTED: [Noted; 2] = [
+const NOTED: [Noted; 3] = [
     (
         "boot_to_el0",
         rows::boot_to_el0,
@@ -25,6 +25,11 @@ const NOTED: [Noted; 2] = [
     (
         "max_lock_hold",
         rows::max_lock_hold,
+        "since boot, +-16, a tick of the clock",
+    ),
+    (
+        "max_irq_masked",
+        rows::max_irq_masked,
         "since boot, +-16, a tick of the clock",
     ),
 ];

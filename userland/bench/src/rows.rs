@@ -214,6 +214,12 @@ pub(crate) fn max_lock_hold() -> u64 {
     instructions_in(header.longest_hold_ticks.load(Ordering::Relaxed))
 }
 
+/// Longest time that interrupts were masked since boot, likewise.
+pub(crate) fn max_irq_masked() -> u64 {
+    let header = exposed::header();
+    instructions_in(header.longest_masked_ticks.load(Ordering::Relaxed))
+}
+
 /// Instructions in so many ticks: a nanosecond each, in the emulator under `-icount shift=0`.
 fn instructions_in(ticks: u64) -> u64 {
     ticks * 1_000_000_000 / exposed::machine().ticks_per_second.max(1)

@@ -87,6 +87,7 @@ macro_rules! calls {
                 ) -> Reply {
                     let arguments = [x0, x1, x2, x3, x4, x5];
                     let reply = C::with(
+                        Call::$name,
                         #[inline(always)]
                         |calls| decoded::$name(calls, arguments),
                     );
@@ -107,7 +108,8 @@ macro_rules! calls {
                     match first_usual(&[$(<$ty as Argument>::USUAL),*]) {
                         Some(usual) if x0 == usual => {
                             let arguments = [usual, x1, x2, x3, x4, x5];
-                            let reply = C::with(
+                            let reply = C::with_usual(
+                                Call::$name,
                                 #[inline(always)]
                                 |calls| decoded::$name(calls, arguments),
                             );

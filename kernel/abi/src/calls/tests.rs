@@ -138,8 +138,8 @@ fn told(call: Call, words: [u64; 6]) -> Reply {
 impl Ambient for Telling {
     const APART: &'static [Call] = Call::ALL;
 
-    fn with(call: impl FnOnce(&mut Self) -> Reply) -> Reply {
-        call(&mut Served(told))
+    fn with(_: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+        work(&mut Served(told))
     }
 }
 
