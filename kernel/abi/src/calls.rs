@@ -251,8 +251,8 @@ calls! {
     /// `remove_pte`, `protect_pte`, `insert_superpage`, `pte_note`. Each one's result is written into it.
     ///
     /// Stops after the first operation that was refused or reached its bound, unless told to go on; after 16
-    /// operations; and when those that were carried out count for 128 mappings, where a new page is 8, a superpage
-    /// that was asked for is 64, and every operation at least 1.
+    /// operations; and when those that were carried out count for 128 mappings, where a capability is 16, an
+    /// executable page 4, a new one 8, a superpage that was asked for 64, and every operation at least 1.
     /// Progress counts operations, the last one included. One whose result could not be written is refused
     /// before it begins.
     #[errors(BadCount)]

@@ -8,8 +8,8 @@ use exopi_protocol::{Record, Verdict};
 use exopi_rt::exposed::Event;
 use exopi_rt::{Error, ExitCode, exposed, println, time};
 
-use crate::measure;
 use crate::rows::{self, ROUNDS, ROWS, Row};
+use crate::{longest, measure};
 
 /// Name of the suite.
 const SUITE: &str = "bench";
@@ -55,6 +55,10 @@ pub(crate) fn main() -> ExitCode {
         }
     );
     let mut failed = measure_rows(results, counting);
+    if let Err(error) = longest::make() {
+        println!("bench: a call that is to take long was refused: {error}");
+        return ExitCode::FAILURE;
+    }
     for noted in NOTED {
         failed += u64::from(!print_noted(noted));
     }

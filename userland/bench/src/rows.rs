@@ -193,7 +193,7 @@ fn page_alloc_zeroed(name: &'static str) -> Result<Row, Error> {
 }
 
 /// Whom this program's pages are charged to.
-fn owner() -> Result<Owner, Error> {
+pub(crate) fn owner() -> Result<Owner, Error> {
     let page = memory::take_page()?;
     let owner = exposed::page(page).map(|record| record.owner);
     memory::give_page(page)?;
