@@ -216,7 +216,7 @@ fn dispatch(mut kernel: Guard) -> ! {
         mmu::empty_lower_half();
         sweep_under(&mut kernel);
     }
-    kernel.tell_failed();
+    kernel.write_failed();
     match kernel.next(here()) {
         Some(next) => enter(kernel, next),
         None => {

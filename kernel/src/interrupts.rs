@@ -13,7 +13,7 @@ use spin::mutex::TicketMutex;
 use crate::arch::core_data::{Core, CoreNumber, count, count_event};
 use crate::arch::smp::{self, Message};
 use crate::arch::timer;
-use crate::console;
+use crate::{console, kernel};
 
 static CONTROLLER: TicketMutex<Option<Interrupts>> = TicketMutex::new(None);
 
@@ -81,7 +81,7 @@ pub fn serve() {
                 timer::cancel();
                 TIMER_SEEN.store(true, Ordering::Relaxed);
             }
-            source if source == console::INTERRUPT => console::serve(),
+            source if source == console::INTERRUPT => kernel::masked(console::serve),
             // Nothing else was turned on.
             Source::Peripheral(_) => {}
         }

@@ -79,12 +79,37 @@ pub type Entry = extern "C" fn(u64, u64, u64, u64, u64, u64) -> Reply;
 /// A [`Calls`] that can be found from nowhere: how an [`Entry`], which gets registers and nothing
 /// else, reaches the state that it works on.
 pub trait Ambient: Calls {
-    /// Runs `call` on the caller's state.
-    fn with(call: impl FnOnce(&mut Self) -> Reply) -> Reply;
+    /// Calls that have an entry of their own for the usual value of their first argument
+    /// ([`Argument::USUAL`]): those where taking the other values apart is a large part of the call.
+    const APART: &'static [Call] = &[];
+
+    /// Runs `work`, which is `call`, on the caller's state.
+    fn with(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply;
+
+    /// The same for the usual value of the first argument of a call in [`Ambient::APART`].
+    fn with_usual(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+        Self::with(call, work)
+    }
 
     /// Hears of each call that came back, for tracing.
     fn observe(call: Call, arguments: [u64; 6], reply: Reply) {
         let _ = (call, arguments, reply);
+    }
+}
+
+/// Whether `call` is one of `calls`.
+const fn is_among(call: Call, calls: &[Call]) -> bool {
+    match calls {
+        [] => false,
+        [first, rest @ ..] => *first as u16 == call as u16 || is_among(call, rest),
+    }
+}
+
+/// The usual value of the first of a call's arguments, given those of all.
+const fn first_usual(usual: &[Option<u64>]) -> Option<u64> {
+    match usual {
+        [first, ..] => *first,
+        [] => None,
     }
 }
 
@@ -228,8 +253,8 @@ calls! {
     /// `remove_pte`, `protect_pte`, `insert_superpage`, `pte_note`. Each one's result is written into it.
     ///
     /// Stops after the first operation that was refused or reached its bound, unless told to go on; after 16
-    /// operations; and when those that were carried out count for 128 mappings, where a new page is 8, a superpage
-    /// that was asked for is 64, and every operation at least 1.
+    /// operations; and when those that were carried out count for 128 mappings, where a capability is 16, an
+    /// executable page 4, a new one 8, a superpage that was asked for 64, and every operation at least 1.
     /// Progress counts operations, the last one included. One whose result could not be written is refused
     /// before it begins.
     #[errors(BadCount)]

@@ -22,6 +22,11 @@ use crate::{Domains, Subject};
 /// No environment.
 pub(crate) const NOBODY: u16 = u16::MAX;
 
+/// In the set of cores that are to be interrupted: a call has failed, too.
+pub(crate) const FAILED: u8 = 1 << 7;
+
+const _: () = assert!(FAILED >> MAX_CORES != 0);
+
 /// What is kept of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Core {
@@ -131,12 +136,12 @@ impl Domains<'_> {
     /// made the call can be among them.
     #[inline]
     pub fn take_interrupts(&mut self) -> u8 {
-        core::mem::take(&mut self.interrupts)
+        core::mem::take(&mut self.interrupts) & !FAILED
     }
 
-    /// Whether [`Domains::take_interrupts`] has any to tell.
+    /// Whether [`Domains::take_interrupts`] or [`Domains::take_failed`] has any to tell.
     #[inline(always)]
-    pub const fn has_interrupts(&self) -> bool {
+    pub const fn has_news(&self) -> bool {
         self.interrupts != 0
     }
 

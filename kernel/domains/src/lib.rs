@@ -119,7 +119,7 @@ pub struct Domains<'m> {
     turn_spaces: u16,
     cores: [Core; MAX_CORES],
     core_count: u8,
-    /// Cores that are to be told, by bit.
+    /// Cores that are to be told, by bit, and [`cores::FAILED`].
     interrupts: u8,
     first: ObjectName,
 }

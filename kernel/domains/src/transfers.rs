@@ -26,6 +26,7 @@ use exopi_abi::transfer::{Call, GATES};
 use exopi_abi::{Error, PageNumber};
 use exopi_pages::Hardware;
 
+use crate::cores::FAILED;
 use crate::life::Lives;
 use crate::links::{Gate, Link, Links};
 use crate::subject::{epoch_of, lasting};
@@ -419,6 +420,7 @@ impl Domains<'_> {
                 [&served.caller_pc, &served.caller_sp].map(|word| word.load(Ordering::Relaxed));
             own.set_failure([pc, sp, error as u64]);
             self.failed.insert(index);
+            self.interrupts |= FAILED;
         }
     }
 
@@ -451,12 +453,6 @@ impl Domains<'_> {
             self.fail_call(caller, Error::Stale);
             self.wake_failed(caller);
         }
-    }
-
-    /// Whether [`Domains::take_failed`] has any to tell.
-    #[inline(always)]
-    pub const fn has_failed(&self) -> bool {
-        !self.failed.is_empty()
     }
 
     /// An environment whose call has failed, and the state that is to be written for it.

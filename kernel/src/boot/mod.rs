@@ -95,7 +95,11 @@ fn draw_key(
     let drawn = drawn.unwrap_or_else(|| random::draw(generator, patience))?;
     seals::init(drawn.key);
     exposed::describe(|machine| machine.boot_id = drawn.boot_id);
-    log!("key: drawn; boot {:016x}", drawn.boot_id);
+    let boot = random::hex(drawn.boot_id);
+    log!(
+        "key: drawn; boot {}",
+        str::from_utf8(&boot).unwrap_or_default()
+    );
     Ok(())
 }
 

@@ -197,7 +197,7 @@ fn page_alloc_zeroed(name: &'static str) -> Result<Row, Error> {
 }
 
 /// Whom this program's pages are charged to.
-fn owner() -> Result<Owner, Error> {
+pub(crate) fn owner() -> Result<Owner, Error> {
     let page = memory::take_page()?;
     let owner = exposed::page(page).map(|record| record.owner);
     memory::give_page(page)?;
@@ -216,6 +216,12 @@ pub(crate) fn boot_to_el0() -> u64 {
 pub(crate) fn max_lock_hold() -> u64 {
     let header = exposed::header();
     instructions_in(header.longest_hold_ticks.load(Ordering::Relaxed))
+}
+
+/// Longest time that interrupts were masked since boot, likewise.
+pub(crate) fn max_irq_masked() -> u64 {
+    let header = exposed::header();
+    instructions_in(header.longest_masked_ticks.load(Ordering::Relaxed))
 }
 
 /// Instructions in so many ticks: a nanosecond each, in the emulator under `-icount shift=0`.

@@ -27,8 +27,12 @@ pub(super) fn steps(stage: Stage, port: Option<&Path>) -> anyhow::Result<Vec<Ste
             let mut test = workspace.exo("test", Form::Summary)?;
             if let Some(port) = port {
                 test.command.arg("--port").arg(port);
+                return Ok(vec![test]);
             }
-            vec![test]
+            // The emulator counts instructions there, and one core runs: what the limits are for.
+            let mut limits = workspace.exo("bench", Form::Status)?;
+            limits.command.args(["--judge", "max_"]);
+            vec![test, limits]
         }
         Stage::E2e => vec![
             workspace.exo("image", Form::Silent)?,
@@ -142,6 +146,7 @@ mod tests {
     fn a_port_goes_to_the_target_suite() {
         let port = Path::new("/dev/ttyUSB0");
         let steps = steps(Stage::Target, Some(port)).unwrap();
+        assert_eq!(steps.len(), 1);
         let arguments: Vec<_> = steps[0].command.get_args().collect();
         assert_eq!(arguments, ["test", "--port", "/dev/ttyUSB0"]);
     }
