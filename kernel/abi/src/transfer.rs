@@ -77,21 +77,15 @@ mod on_target {
     use crate::Error;
     use crate::calls::Call;
 
-    /// Makes transfer `NUMBER` through `gate`: x8 as it comes back, and x0..x7.
+    /// Makes transfer `NUMBER` through `gate` with `message`, which becomes what comes back.
     #[inline(always)]
-    fn transfer<const NUMBER: u16>(gate: u64, deadline: u64, message: Message) -> (u64, Message) {
+    fn transfer<const NUMBER: u16>(
+        gate: u64,
+        deadline: u64,
+        message: &mut Message,
+    ) -> Result<(), Error> {
         let [m0, m1, m2, m3, m4, m5, m6, m7] = message;
-        let (status, a0, a1, a2, a3, a4, a5, a6, a7): (
-            u64,
-            u64,
-            u64,
-            u64,
-            u64,
-            u64,
-            u64,
-            u64,
-            u64,
-        );
+        let status: u64;
         // SAFETY: the kernel writes no memory of the caller's, and comes back with SP, the vector registers and
         // the thread's pointer as they were. All others count as changed, but for x19 and x29, which the
         // compiler keeps for itself: they are stored here.
@@ -101,14 +95,14 @@ mod on_target {
                 "svc #{number}",
                 "ldp x19, x29, [sp], #16",
                 number = const NUMBER,
-                inlateout("x0") m0 => a0,
-                inlateout("x1") m1 => a1,
-                inlateout("x2") m2 => a2,
-                inlateout("x3") m3 => a3,
-                inlateout("x4") m4 => a4,
-                inlateout("x5") m5 => a5,
-                inlateout("x6") m6 => a6,
-                inlateout("x7") m7 => a7,
+                inlateout("x0") *m0 => *m0,
+                inlateout("x1") *m1 => *m1,
+                inlateout("x2") *m2 => *m2,
+                inlateout("x3") *m3 => *m3,
+                inlateout("x4") *m4 => *m4,
+                inlateout("x5") *m5 => *m5,
+                inlateout("x6") *m6 => *m6,
+                inlateout("x7") *m7 => *m7,
                 inlateout("x8") gate => status,
                 inlateout("x9") deadline => _,
                 lateout("x10") _, lateout("x11") _, lateout("x12") _, lateout("x13") _,
@@ -118,27 +112,21 @@ mod on_target {
                 lateout("x27") _, lateout("x28") _, lateout("x30") _,
             );
         }
-        (status, [a0, a1, a2, a3, a4, a5, a6, a7])
-    }
-
-    /// What x8 says when a transfer comes back. The kernel gives no code that is none.
-    #[inline(always)]
-    fn outcome(status: u64) -> Result<(), Error> {
+        // The kernel gives no code that is none.
         match status {
             0 => Ok(()),
             code => Err(Error::from_code(code as u16).unwrap_or(Error::Malformed)),
         }
     }
 
-    /// Calls the environment behind `gate` with `message`, and waits for its answer; until `deadline`, in ticks of
-    /// the counter, if that is not [`FOREVER`].
+    /// Calls the environment behind `gate` with `message`, which becomes its answer; waits until `deadline`, in ticks
+    /// of the counter, if that is not [`FOREVER`](super::FOREVER).
     ///
     /// # Errors
-    /// As the row `pct_call` says.
+    /// As the row `pct_call` says; the message is what it was if the call was refused, and zeros if it has failed.
     #[inline(always)]
-    pub fn call(gate: u64, deadline: u64, message: Message) -> Result<Message, Error> {
-        let (status, answer) = transfer::<{ Call::pct_call as u16 }>(gate, deadline, message);
-        outcome(status).map(|()| answer)
+    pub fn call(gate: u64, deadline: u64, message: &mut Message) -> Result<(), Error> {
+        transfer::<{ Call::pct_call as u16 }>(gate, deadline, message)
     }
 
     /// Sends `message` through `gate`, and goes on when the caller next has a core.
@@ -146,22 +134,29 @@ mod on_target {
     /// # Errors
     /// As the row `pct_send` says.
     #[inline(always)]
-    pub fn send(gate: u64, message: Message) -> Result<(), Error> {
-        outcome(transfer::<{ Call::pct_send as u16 }>(gate, FOREVER, message).0)
+    pub fn send(gate: u64, message: &Message) -> Result<(), Error> {
+        transfer::<{ Call::pct_send as u16 }>(gate, FOREVER, &mut { *message })
     }
 
-    /// Answers the call that is being served with `message`. A callee's entry that ends with this is entered anew
-    /// for the next call; it comes back only to refuse.
+    /// Answers the call that is being served with `message`; if none is, the caller rests until it is called. It is
+    /// entered anew for the next call: this comes back only to refuse.
     #[inline(always)]
-    pub fn reply(message: Message) -> Result<(), Error> {
-        outcome(transfer::<{ Call::pct_reply as u16 }>(0, FOREVER, message).0)
+    pub fn reply(message: &Message) -> Error {
+        match transfer::<{ Call::pct_reply as u16 }>(0, FOREVER, &mut { *message }) {
+            Err(error) => error,
+            // Woken without a prologue: no answer is due.
+            Ok(()) => Error::NotWaiting,
+        }
     }
 
-    /// Gives the core to the environment behind `gate`. The caller has a prologue, where it is entered when it next
-    /// has a core: this comes back only to refuse.
+    /// Gives the core to the environment behind `gate`. A caller with a prologue is entered there when it next has a
+    /// core, and this comes back to it only to refuse.
+    ///
+    /// # Errors
+    /// As the row `gate_yield` says.
     #[inline(always)]
     pub fn yield_to(gate: u64) -> Result<(), Error> {
-        outcome(transfer::<{ Call::gate_yield as u16 }>(gate, FOREVER, [0; 8]).0)
+        transfer::<{ Call::gate_yield as u16 }>(gate, FOREVER, &mut [0; 8])
     }
 }
 

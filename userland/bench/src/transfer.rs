@@ -4,6 +4,7 @@
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
+use exopi_rt::exposed::{self, Event};
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::uarea::{Entry, Frame, UArea, UpcallClass};
 use exopi_rt::{
@@ -124,35 +125,75 @@ impl Callee {
     }
 }
 
-/// Calls through the gate between two readings: what it took, and the first two words of the answer.
-#[inline(never)]
-fn call() -> Result<(Sample, u64, u64), Error> {
-    let (begin, end, status, word): (u64, u64, u64, u64);
-    let before = measure::events();
-    // SAFETY: the callees here keep x19..x29, and the kernel SP.
-    unsafe {
-        asm!(
-            "mrs x20, pmccntr_el0",
-            "svc #{number}",
-            "mrs x21, pmccntr_el0",
-            number = const Call::pct_call as u16,
-            inout("x8") GATE => status,
-            inout("x9") transfer::FOREVER => _,
-            inout("x1") 0_u64 => word,
-            out("x20") begin,
-            out("x21") end,
-            clobber_abi("C"),
-        );
-    }
-    let sample = Sample {
-        instructions: end - begin - measure::overhead(),
-        events: measure::between(before, measure::events()),
+/// Defines a function that calls through the gate between two readings: what it took, the second word of the answer,
+/// and the first reading. `before` runs just before: another call, after which no vector register is this program's,
+/// or the use of one.
+macro_rules! calling {
+    ($name:ident, $before:literal) => {
+        #[inline(never)]
+        fn $name() -> Result<(Sample, u64, u64), Error> {
+            let (begin, end, status, word): (u64, u64, u64, u64);
+            let mut events = measure::Events::default();
+            let counters = exposed::counters(0).map_or(events.as_ptr(), |counters| {
+                counters.events.as_ptr().cast::<u64>()
+            });
+            // SAFETY: the callees here keep x19..x29, and the kernel SP; events are read where they are shown, and
+            // written to the array.
+            unsafe {
+                asm!(
+                    $before,
+                    "mov x8, #{gate}",
+                    "mov x9, #0",
+                    "ldp x22, x23, [x26]",
+                    "ldp x24, x25, [x26, #16]",
+                    "ldp x27, x28, [x26, #32]",
+                    "mrs x20, pmccntr_el0",
+                    "svc #{call}",
+                    "mrs x21, pmccntr_el0",
+                    "ldp x2, x3, [x26]",
+                    "ldp x4, x5, [x26, #16]",
+                    "ldp x6, x7, [x26, #32]",
+                    "sub x2, x2, x22",
+                    "sub x3, x3, x23",
+                    "sub x4, x4, x24",
+                    "sub x5, x5, x25",
+                    "sub x6, x6, x27",
+                    "sub x7, x7, x28",
+                    "stp x2, x3, [x0]",
+                    "stp x4, x5, [x0, #16]",
+                    "stp x6, x7, [x0, #32]",
+                    gate = const GATE,
+                    call = const Call::pct_call as u16,
+                    inout("x0") events.as_mut_ptr() => _,
+                    out("x8") status,
+                    out("x1") word,
+                    out("x20") begin,
+                    out("x21") end,
+                    out("x22") _, out("x23") _, out("x24") _, out("x25") _, out("x27") _,
+                    out("x28") _,
+                    in("x26") counters,
+                    clobber_abi("C"),
+                );
+            }
+            match Error::from_code(status as u16) {
+                Some(error) => Err(error),
+                None => {
+                    let instructions = end - begin - measure::overhead();
+                    let sample = Sample {
+                        instructions,
+                        events,
+                    };
+                    Ok((sample, word, begin))
+                }
+            }
+        }
     };
-    match Error::from_code(status as u16) {
-        Some(error) => Err(error),
-        None => Ok((sample, word, begin)),
-    }
 }
+
+calling!(call, "mov x8, #{gate}\n mov x9, #0\n svc #{call}");
+calling!(call_fp, "fmov d0, #2.0");
+
+const _: () = assert!(Event::COUNT == 6, "six words are copied");
 
 /// Rounds with a callee that runs `code`.
 fn rounds(
@@ -182,30 +223,32 @@ pub(crate) fn roundtrip(name: &'static str) -> Result<Row, Error> {
 
 /// The same, both sides having vector registers of their own and using one in each round.
 pub(crate) fn roundtrip_fp(name: &'static str) -> Result<Row, Error> {
-    rounds(name, answering_fp, || {
-        // SAFETY: changes a register that the compiler is told of.
-        unsafe { asm!("fmov d0, #2.0", out("d0") _, options(nomem, nostack)) };
-        call().map(|(sample, ..)| sample)
-    })
+    rounds(name, answering_fp, || call_fp().map(|(sample, ..)| sample))
 }
 
 /// The call as Rust makes it, with what the compiler stores and loads around it.
 pub(crate) fn api(name: &'static str) -> Result<Row, Error> {
     #[inline(never)]
-    fn through_rust(message: transfer::Message) -> Result<transfer::Message, Error> {
+    fn through_rust(message: &mut transfer::Message) -> Result<(), Error> {
         transfer::call(GATE, transfer::FOREVER, message)
     }
     rounds(name, answering, || {
+        let mut message = core::array::from_fn(|n| n as u64);
+        // After this no vector register is this program's, until it uses one.
+        through_rust(&mut message)?;
         let before = measure::events();
+        through_rust(&mut message)?;
         let begin = measure::now();
-        let answer = through_rust([1, 2, 3, 4, 5, 6, 7, 8])?;
+        through_rust(&mut message)?;
         let end = measure::now();
-        if answer != [1, 2, 3, 4, 5, 6, 7, 8] {
+        let events = measure::between(before, measure::events());
+        if message != core::array::from_fn(|n| n as u64) {
             return Err(Error::Malformed);
         }
         Ok(Sample {
             instructions: end - begin - measure::overhead(),
-            events: measure::between(before, measure::events()),
+            // Of two calls.
+            events: events.map(|count| count / 2),
         })
     })
 }
