@@ -7,6 +7,7 @@
 //!
 //! `EXOPI_SEED` sets the seed and `EXOPI_STEPS` the steps of each search; a failure prints what to set.
 
+mod judge;
 mod oracle;
 mod search;
 
