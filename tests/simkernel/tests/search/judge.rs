@@ -183,7 +183,10 @@ impl<'m> Judged<'m> {
             fresh,
         };
         self.oracle.call(&made)?;
-        self.forget(me, number, &words);
+        // A batch has perhaps told a result before it was refused; others have written nothing then.
+        if !refused || batch {
+            self.forget(me, number, &words);
+        }
         if !looked_at || breaks || busy {
             self.check()?;
         }
