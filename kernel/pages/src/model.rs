@@ -155,7 +155,8 @@ impl Machine {
 
     /// Caches all that may be cached.
     fn speculate(&mut self) {
-        self.caches = self.caches.reach(&self.frames, &self.spaces);
+        let caches = core::mem::take(&mut self.caches);
+        self.caches = caches.reach(&self.frames, &self.spaces);
     }
 
     fn barrier(&mut self) {

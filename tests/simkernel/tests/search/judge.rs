@@ -42,6 +42,7 @@ impl<'m> Judged<'m> {
     /// A kernel that has just booted, with its first environment.
     pub(crate) fn boot(kernel: Kernel<'m>) -> Self {
         let mut oracle = Oracle::new(kernel.domains().pages.len());
+        oracle.seconds = kernel.seconds;
         let first = kernel.first();
         let [root, tables @ ..] = first.tables.map(PageNumber::get);
         oracle.boot(first.account, first.space, root, first.environment);

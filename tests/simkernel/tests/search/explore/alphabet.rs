@@ -1,7 +1,7 @@
 //! The calls that an exploration makes, with few values for each argument, by whoever runs on either core.
 
 use exopi_abi::Call;
-use exopi_abi::capability::Kind;
+use exopi_abi::capability::{Kind, PageRights};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::{DEFAULT_LIMIT, FrameType};
 use exopi_sequence::stage::{STORE, slot_address};
@@ -122,35 +122,32 @@ impl Alphabet {
         self
     }
 
-    /// What holders of capabilities for these do by themselves.
-    pub(super) fn narrowed(mut self, pages: &[u32]) -> Self {
+    /// What holders of capabilities for these do by themselves, keeping one of these sets of rights.
+    pub(super) fn narrowed(mut self, pages: &[u32], rights: &[PageRights]) -> Self {
         for page in pages.iter().map(|page| u64::from(*page)) {
             let part = [PAGE_SLOT, page, 1, READ, PAGE_SLOT];
             self.call(Call::cap_narrow, part);
         }
-        self.limits(SLOTS[0], READ as u16);
+        self.limits(SLOTS[0], rights.iter().map(|rights| rights.bits()));
         self
     }
 
-    fn limits(&mut self, slot: usize, rights: u16) {
-        for limit in [
-            Limit::Rights(rights),
-            Limit::Holder(0),
-            Limit::Holder(1),
-            Limit::Ended,
-        ] {
+    fn limits(&mut self, slot: usize, rights: impl Iterator<Item = u16>) {
+        let others = [Limit::Holder(0), Limit::Holder(1), Limit::Ended];
+        for limit in rights.map(Limit::Rights).chain(others) {
             self.both(|core| Move::Limit(core, slot, limit));
         }
     }
 
-    /// Capabilities for one object of each of these kinds, by index, and what holders do with them.
-    pub(super) fn object_capabilities(mut self, objects: &[(Kind, u64)]) -> Self {
+    /// Capabilities for one object of each of these kinds, by index, and what holders do with them, keeping one of
+    /// these sets of rights.
+    pub(super) fn object_capabilities(mut self, objects: &[(Kind, u64)], rights: &[u16]) -> Self {
         for (kind, index) in objects.iter().copied() {
             let words = [kind as u64, index, 1, all(kind), OBJECT_SLOT];
             self.call(Call::cap_mint, words);
             self.call(Call::cap_narrow, [OBJECT_SLOT, index, 1, 1, OBJECT_SLOT]);
         }
-        self.limits(SLOTS[1], 1);
+        self.limits(SLOTS[1], rights.iter().copied());
         self.both(|core| Move::HandOver(core, SLOTS[1]));
         self
     }

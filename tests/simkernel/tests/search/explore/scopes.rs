@@ -3,11 +3,28 @@
 //! `EXOPI_DEPTH` sets how far all but the first go, for a run longer than tests should take.
 
 use exopi_abi::Call;
-use exopi_abi::capability::Kind;
+use exopi_abi::capability::{EnvironmentRights, Kind, PageRights};
 
 use super::alphabet::Alphabet;
 use super::moves::{Arg, Move};
 use super::stage::{PLACES, SPARE};
+
+/// What a holder of a capability for a page may be left with: one right that calls ask for.
+const PAGE_RIGHTS: [PageRights; 4] = [
+    PageRights::READ,
+    PageRights::WRITE,
+    PageRights::RETIRE,
+    PageRights::FREE,
+];
+
+/// The same for other kinds. The first two are all that spaces and accounts have.
+const SINGLE_RIGHTS: [u16; 5] = [
+    EnvironmentRights::READ_STATE.bits(),
+    EnvironmentRights::WRITE_STATE.bits(),
+    EnvironmentRights::SCHEDULE.bits(),
+    EnvironmentRights::KEEP.bits(),
+    EnvironmentRights::DESTROY.bits(),
+];
 
 /// What is explored.
 #[derive(Clone, Debug)]
@@ -75,8 +92,8 @@ impl Scope {
                     .pages(page)
                     .mappings(page, &PLACES[..1])
                     .shared(page)
-                    .narrowed(page)
-                    .object_capabilities(&[(Kind::Space, 0), (Kind::Space, 1)])
+                    .narrowed(page, &PAGE_RIGHTS)
+                    .object_capabilities(&[(Kind::Space, 0), (Kind::Space, 1)], &[1])
             },
             before: Vec::new(),
             depth: depth(5),
@@ -93,8 +110,8 @@ impl Scope {
                     .pages(&SPARE)
                     .mappings(&SPARE, &PLACES)
                     .shared(&SPARE)
-                    .narrowed(&SPARE)
-                    .object_capabilities(&[(Kind::Space, 0), (Kind::Space, 1)])
+                    .narrowed(&SPARE, &[PageRights::READ])
+                    .object_capabilities(&[(Kind::Space, 0), (Kind::Space, 1)], &[1])
             },
             before: Vec::new(),
             depth: depth(5),
@@ -112,7 +129,7 @@ impl Scope {
                     .pages(&SPARE)
                     .tables(&SPARE)
                     .mappings(&SPARE, &PLACES[..1])
-                    .object_capabilities(&spaces)
+                    .object_capabilities(&spaces, &[1, 2])
             },
             before: Vec::new(),
             depth: depth(5),
@@ -135,7 +152,7 @@ impl Scope {
                 Alphabet::default()
                     .domains(SPARE[0])
                     .pages(page)
-                    .object_capabilities(&objects)
+                    .object_capabilities(&objects, &SINGLE_RIGHTS)
             },
             before: Vec::new(),
             depth: depth(4),
@@ -159,10 +176,10 @@ impl Scope {
                     .pages(&SPARE)
                     .mappings(&SPARE, &PLACES)
                     .shared(&SPARE)
-                    .narrowed(&SPARE)
+                    .narrowed(&SPARE, &[PageRights::READ])
                     .tables(&SPARE)
                     .domains(SPARE[0])
-                    .object_capabilities(objects.as_flattened())
+                    .object_capabilities(objects.as_flattened(), &[1])
                     .runs(SPARE[0])
                     .hostile()
             },
