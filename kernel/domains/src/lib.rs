@@ -59,6 +59,8 @@ mod environments;
 mod first;
 mod memory;
 mod notices;
+#[cfg(any(test, feature = "model"))]
+pub mod saved;
 mod spaces;
 mod subject;
 #[cfg(test)]
