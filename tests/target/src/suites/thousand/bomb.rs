@@ -175,15 +175,15 @@ pub(super) fn forks() -> Outcome {
     let short_of_environments = ends_at(
         Allowance {
             pages: 24 * PAGES_OF_ONE as u32,
-            environments: 16,
+            environments: 10,
             ..Allowance::default()
         },
         Resource::Environments,
     )?;
-    check_eq!(short_of_environments, 16);
+    check_eq!(short_of_environments, 10);
     let short_of_pages = ends_at(
         Allowance {
-            pages: 10 * PAGES_OF_ONE as u32 + 5,
+            pages: 6 * PAGES_OF_ONE as u32 + 5,
             environments: 30,
             ..Allowance::default()
         },
@@ -203,13 +203,13 @@ pub(super) fn forks() -> Outcome {
 pub(super) fn forks_of_everything() -> Outcome {
     GREEDY.store(1, Ordering::Release);
     let all = Allowance {
-        pages: 16 * PAGES_OF_ONE as u32 + 30,
-        environments: 12,
-        spaces: 20,
-        accounts: 20,
+        pages: 12 * PAGES_OF_ONE as u32 + 30,
+        environments: 8,
+        spaces: 10,
+        accounts: 10,
     };
     let made = ends_at(all, Resource::Accounts);
     GREEDY.store(0, Ordering::Release);
-    check_eq!(made?, 12);
+    check_eq!(made?, 8);
     Ok(())
 }
