@@ -11,8 +11,8 @@ use exopi_rt::domain::{ObjectName, Resource};
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::page::FrameType;
 use exopi_rt::{
-    Access, Account, PageNumber, PageSource, Space, VirtAddr, account, exposed, memory, space,
-    tables,
+    Access, Account, Error, PageNumber, PageSource, Space, VirtAddr, account, exposed, memory,
+    space, stubs, tables,
 };
 
 use crate::area::{place, record};
@@ -127,9 +127,16 @@ impl Purse {
         outcome
     }
 
-    /// Ends it with all it has.
+    /// Ends it with all it has: begins that, and leaves the rest to the cores that have nothing else to do.
     pub(crate) fn end(self) -> Outcome {
-        Ok(self.0.destroy()?)
+        match stubs::account_destroy(self.0.object()).unless_stopped() {
+            Ok(_) | Err(Error::Busy) => {}
+            Err(error) => return Err(error.into()),
+        }
+        other::wait(
+            || Ok(self.0.record().is_none()),
+            || format!("the account stays: {:?}", self.0.record()),
+        )
     }
 }
 

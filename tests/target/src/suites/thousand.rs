@@ -33,9 +33,10 @@ pub(crate) const SUITE: Suite = Suite {
         ("with_their_account", || {
             conserving(states::with_their_account)
         }),
-        ("fork_bomb", || conserving(bomb::forks)),
+        ("fork_bomb", || conserving(bomb::out_of_environments)),
+        ("fork_bomb_of_pages", || conserving(bomb::out_of_pages)),
         ("fork_bomb_of_everything", || {
-            conserving(bomb::forks_of_everything)
+            conserving(bomb::out_of_everything)
         }),
     ],
 };

@@ -7,14 +7,14 @@ use exopi_rt::domain::EnvironmentState;
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::registers::{Argument, Arguments};
 use exopi_rt::uarea::{Frame, Vectors};
-use exopi_rt::{Account, Environment, Error, Object, PageNumber, Space, exposed, memory, stubs};
+use exopi_rt::{Account, Environment, Error, PageNumber, Space, exposed, memory, stubs};
 
 use super::{Many, shuffled};
 use crate::area::{Area, place, record};
 use crate::counters::{Purse, give_back, pages_of, space_with_code};
 use crate::crew::other_cores;
 use crate::harness::{Failure, Outcome};
-use crate::other::{Other, code, mark, marked_vectors, wait, yield_to};
+use crate::other::{Other, code, mark, marked_vectors, wait};
 
 /// How many a case makes at a time: no multiple of 7, by which they are shuffled.
 const BATCH: u64 = 30;
@@ -258,9 +258,10 @@ pub(super) fn in_shared_spaces() -> Outcome {
     Ok(())
 }
 
-/// With all else of their account at one blow: in its spaces and in this program's, running, waiting, suspended.
+/// With all else of their account at one blow: in its spaces and in this program's, running and waiting; by the kernel alone, once it has
+/// begun, and by whoever asks again.
 pub(super) fn with_their_account() -> Outcome {
-    for round in 0..2 {
+    for is_begun_only in [true, false] {
         let purse = Purse(Account::create(Allowance {
             pages: 100,
             environments: 16,
@@ -285,10 +286,11 @@ pub(super) fn with_their_account() -> Outcome {
             memory::take_page()?;
             Ok(())
         })?;
-        if round % 2 == 0 {
-            yield_to(Object::Own)?;
+        if is_begun_only {
+            purse.end()?;
+        } else {
+            purse.0.destroy()?;
         }
-        purse.end()?;
     }
     Ok(())
 }
