@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::uarea::Frame;
-use exopi_rt::{Environment, Space, VirtAddr, environment, memory};
+use exopi_rt::{Environment, Space, VirtAddr, environment, memory, time};
 use exopi_vm::Options;
 use exopi_vm::program::{self as vm, Memory};
 
@@ -215,6 +215,21 @@ fn counted() -> Vec<u64> {
     places.map(|place| place.load(Ordering::Relaxed)).collect()
 }
 
+/// Stores by others for which a copy is left alone, and how long at most.
+const STORES_MEANWHILE: u64 = 60;
+const MICROSECONDS: u64 = 20_000;
+
+/// Lets the others store some more than `already`, to pages some of which are the copy's as well.
+fn let_them(already: u64) {
+    let begin = time::ticks();
+    while counted().into_iter().sum::<u64>() < already + STORES_MEANWHILE
+        && time::microseconds(time::ticks() - begin) < MICROSECONDS
+        && !crew::is_over()
+    {
+        time::relax();
+    }
+}
+
 /// Checks one copy, and stores to it. How many of its words had changed since `before`.
 fn check_copy(
     copy: &Memory,
@@ -237,7 +252,7 @@ fn check_copy(
         );
         changed += u64::from(count != *before);
     }
-    crew::pause(random);
+    let_them(after.iter().sum());
     for ((at, _), found) in words(start).zip(&found) {
         check_eq!(
             get(at),

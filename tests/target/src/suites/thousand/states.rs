@@ -264,18 +264,16 @@ pub(super) fn with_their_account() -> Outcome {
     for is_begun_only in [true, false] {
         let purse = Purse(Account::create(Allowance {
             pages: 100,
-            environments: 16,
-            spaces: 3,
+            environments: 5,
+            spaces: 2,
             accounts: 3,
         })?);
         purse.bound(|| {
-            for _ in 0..2 {
-                let space = space_with_code(code::steady as *const () as u64, place(UAREAS)?)?;
-                for index in 0..4 {
-                    let (one, _) = member(space, index, code::steady)?;
-                    if index != 0 {
-                        one.run(index)?;
-                    }
+            let space = space_with_code(code::steady as *const () as u64, place(UAREAS)?)?;
+            for index in 0..4 {
+                let (one, _) = member(space, index, code::steady)?;
+                if index != 0 {
+                    one.run(index)?;
                 }
             }
             let inner = Account::create(Allowance {
