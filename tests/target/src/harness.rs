@@ -103,10 +103,10 @@ pub(crate) fn say(detail: String) {
 }
 
 /// What was said until now, with `next` in its place.
-fn swap_said(next: *mut String) -> Option<Box<String>> {
+fn swap_said(next: *mut String) -> Option<String> {
     let said = SAID.swap(next, Ordering::AcqRel);
     // SAFETY: only `say` puts a pointer there, a box's, and whoever takes it out has it alone.
-    (!said.is_null()).then(|| unsafe { Box::from_raw(said) })
+    (!said.is_null()).then(|| *unsafe { Box::from_raw(said) })
 }
 
 /// A case: its name within the suite, and what it does.
@@ -188,7 +188,7 @@ fn run(name: &str, case: fn() -> Outcome) -> Verdict {
     let outcome = catch::protected(case);
     let microseconds = time::microseconds(time::ticks() - begin);
     let left = exposed::free_pages();
-    let said = swap_said(core::ptr::null_mut()).map_or(String::new(), |said| *said);
+    let said = swap_said(core::ptr::null_mut()).unwrap_or_default();
     let (verdict, detail) = match outcome {
         Ok(Ok(())) if left != free_pages => (
             Verdict::Fail,

@@ -74,11 +74,10 @@ impl Many {
             begin(index, &mut frame);
             let at = place(AT + index * PAGE_SIZE)?;
             let uarea = at.get() as *mut exopi_rt::uarea::UArea;
-            // SAFETY: the page is mapped there, and nobody else's; all zeros are a u-area.
-            unsafe {
-                uarea.write_bytes(0, 1);
-                (*uarea).saved = frame;
-            }
+            // SAFETY: the page is mapped there, and nobody else's.
+            unsafe { uarea.write_bytes(0, 1) };
+            // SAFETY: as above; all zeros are a u-area.
+            unsafe { (*uarea).saved = frame };
             remove(at, 1).unless_stopped()?;
             let page = first.plus(index).ok_or(Error::OutOfRange)?;
             all.push(Environment::create(exopi_rt::Space::Own, page, at)?);

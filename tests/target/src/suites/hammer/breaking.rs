@@ -187,7 +187,7 @@ fn references(first: PageNumber) -> Result<u64, Failure> {
 /// Takes the pages back from everybody. How many mappings there were just before.
 fn take_back(first: PageNumber, round: u64) -> Result<u64, Failure> {
     let retire = || stubs::page_retire(PageRun::Owned(first), PAGES).unless_stopped();
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         // Nobody new comes in, then those who are in go.
         check_eq!(retire(), Ok(PAGES));
         let before = references_now(first)?;

@@ -17,7 +17,7 @@ use exopi_rt::{
 };
 
 use crate::area::{RW, insert, place, remove};
-use crate::counters::{Purse, space_with_code};
+use crate::counters::{Purse, space_with_code, take_low_pages_next};
 use crate::crew::{self, Crew, Draws, Random, Tally};
 use crate::harness::{Failure, Outcome, say};
 use crate::other::{code, stop};
@@ -237,6 +237,7 @@ fn hand(core: u64) {
 
 pub(super) fn everybody_ends_everything() -> Outcome {
     memory::supply_tables(place(AT)?)?;
+    take_low_pages_next(512)?;
     let mut crew = Crew::new();
     crew.add_each(hand, Draws::Program)?;
     crew.start()?;
@@ -375,6 +376,7 @@ pub(super) fn one_end_for_all_who_ask() -> Outcome {
     let mut last = [0; 3];
     for round in crew::rounds(ROUNDS) {
         let round = round + 1;
+        take_low_pages_next(LARGE.pages as usize)?;
         let purse = Purse(Account::create(LARGE)?);
         furnish(&purse)?;
         let cap = purse.0.mint(AccountRights::DESTROY)?;

@@ -116,8 +116,11 @@ fn check_frame(frame: &Frame, which: usize) {
     if !(begin..begin + 0x1000).contains(&frame.pc) {
         crew::broken(frame.pc, begin);
     }
-    if frame.held != 1 || frame.esr != 0 {
-        crew::broken(frame.esr, frame.held);
+    if frame.held != 1 {
+        crew::broken(frame.held, 1);
+    }
+    if frame.esr != 0 {
+        crew::broken(frame.esr, 0);
     }
 }
 

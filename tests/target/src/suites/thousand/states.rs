@@ -11,7 +11,7 @@ use exopi_rt::{Account, Environment, Error, PageNumber, Space, exposed, memory, 
 
 use super::{Many, shuffled};
 use crate::area::{Area, place, record};
-use crate::counters::{Purse, give_back, pages_of, space_with_code};
+use crate::counters::{Purse, give_back, pages_of, space_with_code, take_low_pages_next};
 use crate::crew::other_cores;
 use crate::harness::{Failure, Outcome};
 use crate::other::{Other, code, mark, marked_vectors, wait};
@@ -262,6 +262,7 @@ pub(super) fn in_shared_spaces() -> Outcome {
 /// begun, and by whoever asks again.
 pub(super) fn with_their_account() -> Outcome {
     for is_begun_only in [true, false] {
+        take_low_pages_next(100)?;
         let purse = Purse(Account::create(Allowance {
             pages: 100,
             environments: 5,
