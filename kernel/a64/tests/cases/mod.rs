@@ -7,9 +7,9 @@ use exopi_a64::{
     Condition, Error, Index, Register, Shift, W, W0, W7, W30, Word, X, X0, X3, X7, X28, X30, add,
     add_immediate, add_shifted, adr, and, and_immediate, and_shifted, b, b_cond, bl, blr, br, cbnz,
     cbz, ccmp, ccmp_immediate, cmp, cmp_immediate, cmp_shifted, csel, cset, eor, eor_immediate,
-    eor_shifted, ldp, ldp_post, ldr, ldr_index, ldrb, ldrb_index, ldrh, ldrh_index, ldur, ldurb, ldurh, lsl,
-    lsl_register, lsr, lsr_register, madd, mov, movk, movn, movz, mul, orr, orr_immediate,
-    orr_shifted, ret, rev, rev16, rev32, str, sub, sub_immediate, sub_shifted, subs,
+    eor_shifted, ldp, ldp_post, ldr, ldr_index, ldrb, ldrb_index, ldrh, ldrh_index, ldur, ldurb,
+    ldurh, lsl, lsl_register, lsr, lsr_register, madd, mov, movk, movn, movz, mul, orr,
+    orr_immediate, orr_shifted, ret, rev, rev16, rev32, str, sub, sub_immediate, sub_shifted, subs,
     subs_immediate, subs_shifted, tbnz, tbz, tst, tst_immediate, ubfx, umulh,
 };
 
