@@ -151,6 +151,8 @@ fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
         log!("program: {}, {} bytes", program.name, program.elf.len());
     }
     let memory = memory::describe(&found.memory, archive.length(), colours)?;
+    #[cfg(feature = "selftest")]
+    selftest::run_with_memory(found.arguments());
     let program = archive.first()?;
     let made = first::make(memory, exposed::cores(), &program, found.arguments())?;
     let pages = &made.domains.pages;

@@ -4,6 +4,7 @@ mod boot;
 mod checks;
 mod device_tree;
 mod failures;
+mod generated_code;
 mod images;
 mod monitor;
 mod position;
