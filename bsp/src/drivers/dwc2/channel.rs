@@ -299,7 +299,9 @@ impl<B: Bus> Dwc2<B> {
     /// before.
     pub fn stop(&mut self, channel: usize, now: u64) {
         let running = self.channels.get(channel).map(|own| own.state) == Some(State::Running);
-        if running {
+        let events = ChannelRegisters::of(channel).events();
+        // One that has halted by itself must not be told to, and its end is as good.
+        if running && !events.on(&self.bus).is_set(HCINT::HALTED) {
             self.halt(channel, now, TransferError::Stopped);
         }
     }

@@ -15,7 +15,11 @@
 //! stay masked: a thousand a second (eight thousand at high speed) would say nothing that is needed.
 
 pub mod channel;
+#[cfg(test)]
+pub(crate) mod model;
 mod registers;
+#[cfg(test)]
+mod tests;
 
 use tock_registers::fields::FieldValue;
 use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};

@@ -11,4 +11,6 @@ pub mod loopback;
 pub mod nic;
 mod rings;
 pub mod rndis;
+#[cfg(test)]
+mod tests;
 pub mod usb;

@@ -13,7 +13,8 @@
 //!
 //! An endpoint that refuses (STALL) gets its halt cleared by the driver of the adapter. After other failures
 //! the next transfer waits a little, twice as long each time; after eight in a row the whole bus is reset,
-//! and the device found anew. A frame whose transfer failed is lost and counted.
+//! and the device found anew. A frame whose transfer failed is lost and counted. If it failed in the middle, the
+//! device has a piece of it: sending, the bus is reset at once; receiving, the rest is dropped.
 
 use super::loopback::{gather, total};
 use super::nic::{Kind, Nic, Pipe};
@@ -88,6 +89,8 @@ pub struct UsbEthernet<B, D> {
     under_way: usize,
     /// When it is given up.
     send_until: u64,
+    /// The last transfer in failed within a frame, of which the next brings the rest.
+    cut: bool,
     wants_frames: bool,
     attached: bool,
     counters: FrameCounters,
@@ -115,6 +118,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             sent: 0,
             under_way: 0,
             send_until: 0,
+            cut: false,
             wants_frames: true,
             attached: false,
             counters: FrameCounters::default(),
@@ -166,6 +170,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             self.host.controller.stop(RECEIVE, now);
             self.host.controller.stop(SEND, now);
         }
+        self.cut = false;
         // A device just set up begins with even packets (USB 2.0, 9.1.1.5).
         self.input = Lane {
             busy: self.input.busy,
@@ -245,6 +250,10 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         match ending.result {
             Ok(()) => {
                 self.input.failures = 0;
+                if core::mem::take(&mut self.cut) {
+                    self.counters.malformed = self.counters.malformed.wrapping_add(1);
+                    return;
+                }
                 if let Some(place) = self.receiving.head()
                     && self.attached
                 {
@@ -255,7 +264,10 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
                     self.receiving.filled(bytes);
                 }
             }
-            Err(error) => self.failed(error, Direction::In, now),
+            Err(error) => {
+                self.cut |= ending.bytes > 0;
+                self.failed(error, Direction::In, now);
+            }
         }
     }
 
@@ -307,8 +319,14 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
     fn sent(&mut self, ending: &Ending, now: u64) {
         self.output.next = ending.next;
         if let Err(error) = ending.result {
+            let cut = self.attached && self.sent + ending.bytes as usize > 0;
             self.not_sent(error);
             self.failed(error, Direction::Out, now);
+            if cut {
+                // What the device has of it would be glued to the next frame.
+                self.host.restart();
+                self.host_due = now;
+            }
             return;
         }
         self.output.busy = false;

@@ -14,6 +14,8 @@ mod enumeration;
 pub mod host;
 mod hub;
 pub mod request;
+#[cfg(test)]
+mod tests;
 
 pub use request::{Answer, Speed, Step, Target};
 

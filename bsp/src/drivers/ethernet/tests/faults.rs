@@ -1,0 +1,233 @@
+//! Each transaction fails in each way, at any time: nothing panics, every call is bounded, no memory is used
+//! that the controller has (the memory's model sees to it), and afterwards the interface works again or says
+//! that it is absent.
+
+use proptest::prelude::*;
+
+use super::{World, behind_hub, frame};
+use crate::drivers::dwc2::model::adapter::{Adapter, Cable};
+use crate::drivers::dwc2::model::chips::{Chip, Lan};
+use crate::drivers::dwc2::model::unit::Unit;
+use crate::drivers::dwc2::model::{Character, Fault};
+use crate::drivers::ethernet::nic::Kind;
+use crate::drivers::usb::Speed;
+use crate::traits::{Ethernet, Link};
+
+fn faults() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        Just(Fault::Stall),
+        Just(Fault::Halt),
+        Just(Fault::Error),
+        Just(Fault::Babble),
+        Just(Fault::BusError),
+        Just(Fault::Mute),
+        Just(Fault::NeverReady),
+        Just(Fault::Unplug),
+        any::<u8>().prop_map(Fault::Garbage),
+        Just(Fault::Short),
+    ]
+}
+
+/// Which hardware.
+fn hardware(which: u8) -> (Character, Unit, Cable) {
+    let (character, (unit, cable)) = match which {
+        0 => (Character::Emulator, behind_hub(Speed::Full, true)),
+        1 => (Character::Emulator, Adapter::unit(Speed::Full, true)),
+        2 => (Character::Board, behind_hub(Speed::High, false)),
+        3 => (Character::Board, Lan::unit(Chip::Lan9514)),
+        _ => (Character::Board, Lan::unit(Chip::Lan7800)),
+    };
+    (character, unit, cable)
+}
+
+/// Sends and receives for a while, whatever comes of it.
+fn traffic(world: &mut World, cable: &Cable, count: u32) {
+    for number in 0..count {
+        let sent = frame(60 + (number as usize * 97) % 1455, number);
+        cable.borrow_mut().inward.push_back(sent.clone());
+        let now = world.now();
+        let _ = world.interface.try_send(&[&sent], now);
+        world.run(700);
+        while world.interface.try_receive(&mut |_| ()) {}
+    }
+}
+
+/// After everything, the same device is plugged in again, and must work.
+fn recovers(mut world: World, cable: &Cable) {
+    world.model.0.borrow_mut().faults.clear();
+    let root = world.model.0.borrow_mut().root.take();
+    world.model.0.borrow_mut().unplug();
+    world.run(200_000);
+    if let Some(mut root) = root {
+        root.reset();
+        world.model.0.borrow_mut().plug(root);
+    } else {
+        // It was pulled out by the fault: nothing is left to plug in.
+        assert_eq!(world.interface.link(), Link::Absent);
+        return;
+    }
+    assert!(world.up(), "does not come up again");
+    cable.borrow_mut().inward.clear();
+    // What was on its way before.
+    world.run(1_500_000);
+    while world.interface.try_receive(&mut |_| ()) {}
+    cable.borrow_mut().outward.clear();
+    let last = frame(777, 4_242);
+    assert!(world.send(&last), "does not send");
+    world.run(20_000);
+    assert!(cable.borrow().outward.contains(&last), "did not send");
+    cable.borrow_mut().inward.push_back(last.clone());
+    assert_eq!(world.receive(100_000), Some(last), "does not receive");
+}
+
+proptest! {
+    /// A few faults while the device is set up and while frames pass.
+    #[test]
+    fn faults_are_survived(
+        which in 0..5_u8,
+        cdc in any::<bool>(),
+        at in prop::collection::btree_map(1..900_u64, faults(), 0..6),
+    ) {
+        let (character, unit, cable) = hardware(which);
+        let best = if cdc { Kind::Cdc } else { Kind::Rndis };
+        let mut world = World::new(character, unit, best);
+        world.model.0.borrow_mut().faults = at.into_iter().collect();
+        world.run(700_000);
+        traffic(&mut world, &cable, 60);
+        world.run(3_000_000);
+        traffic(&mut world, &cable, 10);
+        recovers(world, &cable);
+    }
+
+    /// Faults without end: the interface need not work, but each call stays bounded.
+    #[test]
+    fn a_device_that_always_fails_costs_a_bounded_time(
+        which in 0..5_u8,
+        fault in faults(),
+        first in 1..400_u64,
+        step in 1..4_u64,
+    ) {
+        let (character, unit, cable) = hardware(which);
+        let mut world = World::new(character, unit, Kind::Rndis);
+        let at = (first..first + 3_000).step_by(step as usize).map(|at| (at, fault));
+        world.model.0.borrow_mut().faults = at.collect();
+        world.run(700_000);
+        traffic(&mut world, &cable, 40);
+        world.run(2_000_000);
+        recovers(world, &cable);
+    }
+
+    /// Descriptors that are something else.
+    #[test]
+    fn garbage_descriptors_are_survived(
+        which in 0..5_u8,
+        kind in 1..4_u8,
+        number in 0..4_u8,
+        at in 0..80_usize,
+        bytes in prop::collection::vec(any::<u8>(), 1..8),
+    ) {
+        let (character, mut unit, _cable) = hardware(which);
+        let descriptor = unit.descriptors.entry((kind, number)).or_default();
+        for (place, byte) in bytes.into_iter().enumerate() {
+            if let Some(to) = descriptor.get_mut(at + place) {
+                *to = byte;
+            }
+        }
+        // What endpoints are said to have, they have.
+        unit.packets.clear();
+        let mut world = World::new(character, unit, Kind::Rndis);
+        world.run(3_000_000);
+    }
+}
+
+/// Unplugged and plugged in again at each moment of the first while.
+#[test]
+fn unplugged_at_every_step() {
+    for which in 0..5 {
+        for moment in (0..700).step_by(23) {
+            let (character, unit, cable) = hardware(which);
+            let mut world = World::new(character, unit, Kind::Rndis);
+            world.run(moment * 1_000);
+            traffic(&mut world, &cable, 3);
+            recovers(world, &cable);
+        }
+    }
+}
+
+#[test]
+fn a_port_of_a_hub_is_unplugged() {
+    for (character, speed) in [
+        (Character::Emulator, Speed::Full),
+        (Character::Board, Speed::High),
+    ] {
+        let (unit, cable) = behind_hub(speed, character == Character::Emulator);
+        let mut world = World::new(character, unit, Kind::Rndis);
+        assert!(world.up());
+        traffic(&mut world, &cable, 5);
+        let mut state = world.model.0.borrow_mut();
+        state.root.as_mut().unwrap().function.unplug(0);
+        drop(state);
+        assert!(world.until(4_000_000, |world| world.interface.link() == Link::Absent));
+    }
+}
+
+#[test]
+fn a_reset_brings_everything_back() {
+    for which in 0..5 {
+        let (character, unit, cable) = hardware(which);
+        let mut world = World::new(character, unit, Kind::Rndis);
+        assert!(world.up());
+        traffic(&mut world, &cable, 5);
+        let now = world.now();
+        world.interface.reset(now);
+        world.run(5_000);
+        assert_eq!(world.interface.link(), Link::Absent);
+        recovers(world, &cable);
+    }
+}
+
+#[test]
+fn nonsense_instead_of_answers_is_given_up() {
+    for bytes in [vec![], vec![0xff; 1024], vec![0; 64]] {
+        let (unit, cable) = behind_hub(Speed::Full, true);
+        cable.borrow_mut().nonsense = Some(bytes);
+        let mut world = World::new(Character::Emulator, unit, Kind::Rndis);
+        assert!(!world.until(10_000_000, |world| world.interface.link() == Link::Up));
+        // Given up: nobody asks it any more.
+        let before = world.model.0.borrow().transactions;
+        world.run(2_000_000);
+        let asked = world.model.0.borrow().transactions - before;
+        assert!(asked < 10, "{asked} transactions");
+    }
+}
+
+#[test]
+fn lying_messages_cost_frames_and_nothing_else() {
+    let (unit, cable) = behind_hub(Speed::Full, true);
+    let mut world = World::new(Character::Emulator, unit, Kind::Rndis);
+    assert!(world.up());
+    for at in 0..4 {
+        for by in [
+            1,
+            2,
+            44,
+            64,
+            2_000,
+            0x7fff_ffff,
+            0x8000_0000,
+            u32::MAX,
+            u32::MAX - 40,
+        ] {
+            cable.borrow_mut().lie = Some((at, by));
+            cable.borrow_mut().inward.push_back(frame(300, by));
+            let good = frame(301, by);
+            cable.borrow_mut().inward.push_back(good.clone());
+            let mut next = world.receive(5_000);
+            while next.as_ref().is_some_and(|bytes| *bytes != good) {
+                assert!(next.is_none_or(|bytes| bytes.len() <= 1514));
+                next = world.receive(5_000);
+            }
+            assert!(next == Some(good), "{at} {by}");
+        }
+    }
+}
