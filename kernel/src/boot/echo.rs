@@ -23,7 +23,7 @@ use crate::console::log;
 use crate::interrupts;
 
 /// How long the interface may take to come up, and how long frames may fail to come, in microseconds.
-const PATIENCE: u64 = 30_000_000;
+const PATIENCE: u64 = 15_000_000;
 /// The type of frames that are for us (IEEE 802: for experiments within one site), and what ends the test.
 const TYPE: [u8; 2] = [0x88, 0xb5];
 const END: &[u8] = b"end";

@@ -6,6 +6,7 @@ mod device_tree;
 mod failures;
 mod images;
 mod monitor;
+mod network;
 mod position;
 mod randomness;
 mod replay;
