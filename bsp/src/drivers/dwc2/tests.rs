@@ -92,6 +92,7 @@ impl Bench {
     }
 
     fn input(&mut self, length: u32) -> Transfer {
+        self.memory.invalidate(4096..4096 + (1 << 16));
         let mut transfer = self.out(&[]);
         transfer.direction = Direction::In;
         transfer.length = length;

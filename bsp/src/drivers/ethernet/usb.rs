@@ -11,10 +11,11 @@
 //!
 //! # Recovery
 //!
-//! An endpoint that refuses (STALL) gets its halt cleared by the driver of the adapter. After other failures
-//! the next transfer waits a little, twice as long each time; after eight in a row the whole bus is reset,
-//! and the device found anew. A frame whose transfer failed is lost and counted. If it failed in the middle, the
-//! device has a piece of it: sending, the bus is reset at once; receiving, the rest is dropped.
+//! An endpoint that refuses (STALL) gets its halt cleared by the driver of the adapter. After other failures in
+//! the next transfer waits a little, twice as long each time; after eight in a row the whole bus is reset, and
+//! the device found anew. A transfer in that failed within a frame leaves the rest to the next one, which is
+//! dropped. A transfer out that failed, but for a refusal of its first packet, may have left a piece of a frame
+//! in the device, to which the next would be glued: the bus is reset at once. Lost frames are counted.
 
 use super::loopback::{gather, total};
 use super::nic::{Kind, Nic, Pipe};
@@ -104,11 +105,14 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
     /// better than `best`.
     pub fn new(
         controller: Dwc2<B>,
-        memory: D,
+        mut memory: D,
         board_address: Option<MacAddress>,
         best: Kind,
     ) -> Self {
         let nic = Nic::new(board_address, best, controller.is_emulated());
+        // Nothing of what it was made with may be written back later. The processor never writes to places for
+        // receiving, so that this need not be done again for them.
+        memory.invalidate(0..MEMORY_BYTES);
         Self {
             host: Host::new(controller, memory, nic),
             receiving: Receiving::new(),
@@ -238,7 +242,6 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         // Whole packets, as many as there is room for.
         let packet = usize::from(pipe.max_packet.max(1));
         let length = PLACE / packet * packet;
-        self.host.memory.invalidate(at..at + PLACE);
         let transfer = self.transfer(&pipe, Direction::In, at, length);
         self.input.busy = self.host.controller.start(RECEIVE, transfer).is_ok();
         self.input.busy
@@ -319,7 +322,9 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
     fn sent(&mut self, ending: &Ending, now: u64) {
         self.output.next = ending.next;
         if let Err(error) = ending.result {
-            let cut = self.attached && self.sent + ending.bytes as usize > 0;
+            // A packet may have arrived of which we were not told.
+            let nothing = self.sent == 0 && ending.bytes == 0;
+            let cut = self.attached && !(nothing && error == TransferError::Stall);
             self.not_sent(error);
             self.failed(error, Direction::Out, now);
             if cut {
@@ -467,9 +472,17 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
 
     fn serve(&mut self, now: u64) {
         let pending = self.host.controller.pending();
+        let says = |channel: usize| pending.channels >> channel & 1 != 0;
         self.lane_due = None;
-        self.receive(now);
-        self.send(now);
+        // A channel at work that says nothing need not be asked, which is an access to a slow bus.
+        if says(RECEIVE) || !self.input.busy || !self.attached {
+            self.receive(now);
+        }
+        if says(SEND) || !self.output.busy || !self.attached || now >= self.send_until {
+            self.send(now);
+        } else {
+            self.look_at(self.send_until);
+        }
         let own = (1 << host::OWN_CHANNELS) - 1;
         if pending.port || pending.channels & own != 0 || now >= self.host_due {
             self.advance(pending.port, now);

@@ -25,6 +25,8 @@ pub(crate) struct Wire {
     pub late: u32,
     /// Words in a packet message's header that are wrong: which, and by what.
     pub lie: Option<(usize, u32)>,
+    /// How often the PHY was used while it was busy.
+    pub misused: u32,
     /// Every answer on endpoint 0 of the class is this.
     pub nonsense: Option<Vec<u8>>,
 }

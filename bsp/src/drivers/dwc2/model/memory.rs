@@ -95,7 +95,8 @@ impl Memory {
     pub(crate) fn new(length: usize) -> (Self, Rc<RefCell<Shared>>) {
         let shared = Shared {
             bytes: vec![0xa5; length],
-            dirty: vec![false; length.div_ceil(LINE)],
+            // Somebody has just zeroed it.
+            dirty: vec![true; length.div_ceil(LINE)],
             holds: Vec::new(),
         };
         let shared = Rc::new(RefCell::new(shared));

@@ -69,6 +69,7 @@ fn frames_of_every_length_pass_both_ways() {
                 .out_of_step(),
             0
         );
+        assert_eq!(cable.borrow().misused, 0);
     }
 }
 
