@@ -197,7 +197,7 @@ impl Function for Adapter {
         assert!(self.out.len() <= 2048, "beyond the device's buffer");
         let whole =
             self.is_rndis() && self.out.len() >= 8 && self.out.len() >= word(&self.out, 4) as usize;
-        if packet.len() % self.packet != 0 || packet.is_empty() || whole {
+        if !packet.len().is_multiple_of(self.packet) || packet.is_empty() || whole {
             self.frame_out();
         }
         Reply::Ack
@@ -234,7 +234,7 @@ impl Function for Adapter {
         let packet = bytes[*at..end].to_vec();
         *at = end;
         let last = end == bytes.len();
-        let short = packet.len() % self.packet != 0 || packet.is_empty();
+        let short = !packet.len().is_multiple_of(self.packet) || packet.is_empty();
         let ends = last && (short || self.flawed && self.configuration == 2);
         if ends {
             self.sending = None;

@@ -219,7 +219,7 @@ impl Function for Lan {
             return Reply::Nak;
         }
         self.out.extend_from_slice(packet);
-        if packet.len() % PACKET != 0 || packet.is_empty() {
+        if !packet.len().is_multiple_of(PACKET) || packet.is_empty() {
             let bytes = std::mem::take(&mut self.out);
             let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
             let (length, sane) = match self.chip {
@@ -251,7 +251,7 @@ impl Function for Lan {
         let end = (*at + room).min(bytes.len());
         let packet = bytes[*at..end].to_vec();
         *at = end;
-        if packet.len() % PACKET != 0 || packet.is_empty() {
+        if !packet.len().is_multiple_of(PACKET) || packet.is_empty() {
             self.sending = None;
         }
         Reply::Data(packet)

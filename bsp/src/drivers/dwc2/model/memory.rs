@@ -145,7 +145,7 @@ impl DmaMemory for Memory {
     }
 
     fn clean(&mut self, range: Range<usize>) {
-        assert!(range.start % LINE == 0 && range.end % LINE == 0);
+        assert!(range.start.is_multiple_of(LINE) && range.end.is_multiple_of(LINE));
         let mut shared = self.shared.borrow_mut();
         for line in lines(&range) {
             // A line that is not dirty is not written back.
@@ -157,7 +157,7 @@ impl DmaMemory for Memory {
     }
 
     fn invalidate(&mut self, range: Range<usize>) {
-        assert!(range.start % LINE == 0 && range.end % LINE == 0);
+        assert!(range.start.is_multiple_of(LINE) && range.end.is_multiple_of(LINE));
         let mut shared = self.shared.borrow_mut();
         for line in lines(&range) {
             shared.dirty[line] = false;

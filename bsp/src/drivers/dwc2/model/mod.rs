@@ -442,7 +442,7 @@ impl State {
         assert_eq!(value >> 20 & 3, 1, "one transaction");
         let input = value >> 15 & 1 != 0;
         assert!(
-            !input || length % packet == 0,
+            !input || length.is_multiple_of(packet),
             "parts of packets are asked for"
         );
         self.memory
