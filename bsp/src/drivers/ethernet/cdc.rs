@@ -7,7 +7,7 @@
 use super::nic::{Frame, Framing, Offer};
 use crate::drivers::usb::descriptors::{ascii, kind};
 use crate::drivers::usb::request::{Answer, Request, Step, Target};
-use crate::traits::{Link, MOST_FRAME, MacAddress};
+use crate::traits::{LEAST_FRAME, Link, MOST_FRAME, MacAddress};
 
 /// The functional descriptor with the address's string (ECM 1.2, table 3).
 pub(super) const FUNCTIONAL: u8 = 0x0f;
@@ -88,7 +88,8 @@ impl Cdc {
     }
 
     pub(super) fn next_frame(&self, bytes: &[u8]) -> Option<Frame> {
-        (bytes.len() <= MOST_FRAME).then_some(Frame {
+        let sane = (LEAST_FRAME..=MOST_FRAME).contains(&bytes.len());
+        sane.then_some(Frame {
             range: Some(0..bytes.len()),
             used: bytes.len(),
         })

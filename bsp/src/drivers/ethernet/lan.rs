@@ -4,7 +4,7 @@
 //! formats of transmitted and received packets. Not seen on a board.
 //!
 //! Registers are read and written by requests, the register's offset in `wIndex`. What is done with them
-//! here is a list of [`Op`]s, run one request at a time. Nothing is offloaded and no power is saved:
+//! here is a list of operations, run one request at a time. Nothing is offloaded and no power is saved:
 //! frames go out and come in whole, one in a transfer:
 //!
 //! ```text

@@ -16,7 +16,7 @@
 //!
 //! The emulator's controller cuts a transfer of up to 1,536 bytes into packets and lets 250 µs pass after
 //! each but the first two; a longer transfer goes to the device at once. Padding belongs to a message, so a
-//! frame in a message of [`PADDED`] bytes is one transfer of one step, and legal on any hardware. There it
+//! frame in a message that is longer is one transfer of one step, and legal on any hardware. There it
 //! costs time on the wire, so it is done for the emulator's controller alone. On the way in, a transfer is
 //! always armed with more than 1,536 bytes.
 //!

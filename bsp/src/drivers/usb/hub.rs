@@ -181,6 +181,10 @@ pub(super) struct Look {
     pub lost: bool,
     /// Something was plugged in or out.
     pub replugged: bool,
+    /// The device there does not come out of its reset. That is no failure of the hub.
+    pub unusable: bool,
+    /// The device there was turned off, and is not to be tried again.
+    pub refused: bool,
     /// How fast the device is that answers at address 0, when the run is done.
     pub new: Option<Speed>,
 }
@@ -198,6 +202,8 @@ impl Look {
             state: 0,
             lost: false,
             replugged: false,
+            unusable: false,
+            refused: false,
             new: None,
         }
     }
@@ -242,12 +248,13 @@ impl Look {
                 Request::port_status(self.port),
             ),
             LookPhase::ResetStatus(left) => self.is_reset(bytes, left),
+            LookPhase::Off => self.clear_reset(),
+            LookPhase::ClearReset if self.refused => Step::Done,
             LookPhase::ClearReset => self.wait(LookPhase::Recovery, RECOVERY),
             LookPhase::Recovery => {
                 self.new = Some(self.speed());
                 Step::Done
             }
-            LookPhase::Off => Step::Done,
         }
     }
 
@@ -295,17 +302,21 @@ impl Look {
         match (over, left) {
             (true, _) if self.hub.speed == Speed::High && self.speed() != Speed::High => {
                 // It would need split transactions. Left on, it would answer at address 0.
-                let request = Request::clear_port(feature::ENABLE, self.port);
-                self.ask(LookPhase::Off, request)
+                self.refused = true;
+                self.ask(LookPhase::Off, off(self.port))
             }
-            (true, _) => {
-                let reset = feature::FIRST_CHANGE + feature::RESET;
-                let request = Request::clear_port(reset, self.port);
-                self.ask(LookPhase::ClearReset, request)
+            (true, _) => self.clear_reset(),
+            (false, 0) => {
+                self.unusable = true;
+                Step::Done
             }
-            (false, 0) => Step::Failed,
             (false, _) => self.wait(LookPhase::ResetLook(left - 1), RESET_LOOK),
         }
+    }
+
+    fn clear_reset(&mut self) -> Step {
+        let request = Request::clear_port(feature::FIRST_CHANGE + feature::RESET, self.port);
+        self.ask(LookPhase::ClearReset, request)
     }
 
     fn speed(&self) -> Speed {

@@ -116,7 +116,7 @@ impl Function for Hub {
                 port.reset_until = None;
                 port.state &= !RESETTING;
                 port.change |= 16;
-                if let Some(unit) = &mut port.unit {
+                if let Some(unit) = port.unit.as_mut().filter(|unit| !unit.broken) {
                     unit.reset();
                     port.state |= ENABLED;
                     port.state |= match unit.speed {
@@ -137,10 +137,17 @@ impl Function for Hub {
         on.filter_map(|port| port.unit.as_mut()).collect()
     }
 
-    fn unplug(&mut self, port: usize) {
+    fn unplug(&mut self, port: usize) -> Option<Unit> {
         let port = &mut self.ports[port];
-        port.unit = None;
         port.state &= !(CONNECTED | ENABLED);
+        port.change |= 1;
+        port.unit.take()
+    }
+
+    fn plug(&mut self, port: usize, unit: Unit) {
+        let port = &mut self.ports[port];
+        port.unit = Some(unit);
+        port.state |= CONNECTED;
         port.change |= 1;
     }
 }

@@ -27,6 +27,9 @@ pub(crate) struct Shared {
     bytes: Vec<u8>,
     dirty: Vec<bool>,
     holds: Vec<Hold>,
+    /// What stopped transfers had, of whose channels none has ended by itself since. A channel's last two
+    /// count.
+    ghosts: Vec<Hold>,
 }
 
 fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
@@ -44,7 +47,8 @@ impl Shared {
         let range = start..start + length;
         assert!(range.end <= self.bytes.len(), "beyond the driver's memory");
         self.release(channel);
-        for other in &self.holds {
+        let ghosts = self.ghosts.iter().filter(|hold| hold.channel != channel);
+        for other in self.holds.iter().chain(ghosts) {
             let both_read = !writes && !other.writes;
             assert!(
                 both_read || !overlap(&range, &other.range),
@@ -64,6 +68,24 @@ impl Shared {
             range,
             writes,
         });
+    }
+
+    /// A channel was stopped, and may go on.
+    pub(crate) fn haunt(&mut self, channel: usize) {
+        let own = self.holds.iter().find(|hold| hold.channel == channel);
+        self.ghosts.extend(own.cloned());
+        self.release(channel);
+        let own = self.ghosts.iter().filter(|hold| hold.channel == channel);
+        if own.count() > 2 {
+            let oldest = self.ghosts.iter().position(|hold| hold.channel == channel);
+            self.ghosts.remove(oldest.unwrap());
+        }
+    }
+
+    /// A channel's transfer has ended by itself.
+    pub(crate) fn lay(&mut self, channel: usize) {
+        self.release(channel);
+        self.ghosts.retain(|hold| hold.channel != channel);
     }
 
     pub(crate) fn release(&mut self, channel: usize) {
@@ -98,6 +120,7 @@ impl Memory {
             // Somebody has just zeroed it.
             dirty: vec![true; length.div_ceil(LINE)],
             holds: Vec::new(),
+            ghosts: Vec::new(),
         };
         let shared = Rc::new(RefCell::new(shared));
         let seen = vec![0x5a; length];
@@ -112,7 +135,8 @@ impl Memory {
 
     #[track_caller]
     fn check(&self, range: &Range<usize>, writes: bool) {
-        for hold in &self.shared.borrow().holds {
+        let shared = self.shared.borrow();
+        for hold in shared.holds.iter().chain(&shared.ghosts) {
             assert!(
                 !(writes || hold.writes) || !overlap(range, &hold.range),
                 "{range:?} is channel {}'s",

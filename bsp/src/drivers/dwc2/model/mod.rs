@@ -78,6 +78,8 @@ pub(crate) struct State {
     busy_until: u64,
     /// Transactions so far, and what goes wrong at which.
     pub transactions: u64,
+    /// Requests on endpoint 0 so far.
+    pub requests: u64,
     pub faults: BTreeMap<u64, Fault>,
     muted: bool,
     never_ready: bool,
@@ -122,6 +124,7 @@ impl Model {
             memory,
             busy_until: 0,
             transactions: 0,
+            requests: 0,
             faults: BTreeMap::new(),
             muted: false,
             never_ready: false,
@@ -276,6 +279,7 @@ impl State {
         let endpoint = (own.character >> 11 & 0xf) as u8;
         let kind = own.character >> 18 & 3;
         self.transactions += 1;
+        self.requests += u64::from(own.size >> 29 == 3);
         let fault = self.faults.remove(&self.transactions);
         let strict = self.character == Character::Board;
         let mark = strict.then_some(own.size >> 29 == 2);
@@ -401,7 +405,7 @@ impl State {
         own.active = false;
         own.ghost = false;
         own.character &= 0x3fff_ffff;
-        self.memory.borrow_mut().release(number);
+        self.memory.borrow_mut().lay(number);
     }
 
     fn write_character(&mut self, number: usize, value: u32) {
@@ -420,8 +424,9 @@ impl State {
             own.active = false;
             own.character = value & 0x3fff_ffff;
             own.events |= HALTED;
-            if !own.ghost {
-                self.memory.borrow_mut().release(number);
+            match own.ghost {
+                true => self.memory.borrow_mut().haunt(number),
+                false => self.memory.borrow_mut().release(number),
             }
             return;
         }

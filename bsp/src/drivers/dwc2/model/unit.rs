@@ -36,7 +36,11 @@ pub(crate) trait Function {
         Vec::new()
     }
     /// Pulls out what is behind a port.
-    fn unplug(&mut self, _port: usize) {}
+    fn unplug(&mut self, _port: usize) -> Option<Unit> {
+        None
+    }
+    /// Plugs something in behind a port.
+    fn plug(&mut self, _port: usize, _unit: Unit) {}
 }
 
 /// A device.
@@ -55,6 +59,8 @@ pub(crate) struct Unit {
     data: Vec<u8>,
     at: usize,
     refused: bool,
+    /// It does not come out of a reset.
+    pub broken: bool,
     /// Packets with the wrong mark.
     pub out_of_step: u32,
 }
@@ -74,6 +80,7 @@ impl Unit {
             data: Vec::new(),
             at: 0,
             refused: false,
+            broken: false,
             out_of_step: 0,
         }
     }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::{World, behind_hub, frame};
 use crate::drivers::dwc2::model::adapter::{Adapter, Cable};
 use crate::drivers::dwc2::model::chips::{Chip, Lan};
+use crate::drivers::dwc2::model::hub::Hub;
 use crate::drivers::dwc2::model::unit::Unit;
 use crate::drivers::dwc2::model::{Character, Fault};
 use crate::drivers::ethernet::nic::Kind;
@@ -164,11 +165,152 @@ fn a_port_of_a_hub_is_unplugged() {
         let mut world = World::new(character, unit, Kind::Rndis);
         assert!(world.up());
         traffic(&mut world, &cable, 5);
-        let mut state = world.model.0.borrow_mut();
-        state.root.as_mut().unwrap().function.unplug(0);
-        drop(state);
-        assert!(world.until(4_000_000, |world| world.interface.link() == Link::Absent));
+        for number in 0..5 {
+            let state = world.model.0.clone();
+            let pulled = state.borrow_mut().root.as_mut().unwrap().function.unplug(0);
+            let absent = |world: &mut World| world.interface.link() == Link::Absent;
+            assert!(world.until(4_000_000, absent));
+            world.run(100_000);
+            cable.borrow_mut().inward.clear();
+            let mut unit = pulled.unwrap();
+            unit.reset();
+            state
+                .borrow_mut()
+                .root
+                .as_mut()
+                .unwrap()
+                .function
+                .plug(0, unit);
+            assert!(world.up(), "{character:?}");
+            while world.interface.try_receive(&mut |_| ()) {}
+            let last = frame(700, number);
+            assert!(world.send(&last));
+            world.run(10_000);
+            assert!(cable.borrow().outward.contains(&last));
+            cable.borrow_mut().inward.push_back(last.clone());
+            assert_eq!(world.receive(100_000), Some(last));
+        }
     }
+}
+
+/// A device that fails now and then is set up anew each time: what counts is how often in a row.
+#[test]
+fn a_device_that_recovers_may_fail_again() {
+    for (character, speed) in [
+        (Character::Emulator, Speed::Full),
+        (Character::Board, Speed::High),
+    ] {
+        for hub in [false, true] {
+            let flawed = character == Character::Emulator;
+            let (unit, cable) = match hub {
+                true => behind_hub(speed, flawed),
+                false => Adapter::unit(speed, flawed),
+            };
+            let mut world = World::new(character, unit, Kind::Rndis);
+            for _ in 0..6 {
+                assert!(world.up());
+                cable.borrow_mut().nonsense = Some(Vec::new());
+                let absent = |world: &mut World| world.interface.link() == Link::Absent;
+                assert!(world.until(4_000_000, absent));
+                cable.borrow_mut().nonsense = None;
+            }
+        }
+    }
+}
+
+/// A device that takes nothing: frames are lost in time, the device is set up anew, and no place is used again
+/// that a stopped transfer may still be read from.
+#[test]
+fn a_device_that_takes_no_frames_is_reset() {
+    for which in 0..5 {
+        let (character, unit, cable) = hardware(which);
+        let mut world = World::new(character, unit, Kind::Rndis);
+        for round in 0..4 {
+            assert!(world.up());
+            cable.borrow_mut().blocked = true;
+            let mut taken = 0;
+            let now = world.now();
+            while world.interface.try_send(&[&frame(600, taken)], now).is_ok() {
+                taken += 1;
+            }
+            assert!(taken >= 4, "{taken} in round {round}");
+            let absent = |world: &mut World| world.interface.link() == Link::Absent;
+            assert!(world.until(4_000_000, absent), "{character:?}");
+            world.run(1_000);
+            assert_eq!(world.interface.in_flight().sending, 0);
+        }
+        cable.borrow_mut().blocked = false;
+        cable.borrow_mut().outward.clear();
+        assert!(world.up());
+        world.run(1_500_000);
+        let frames: Vec<_> = (0..20).map(|number| frame(100, number)).collect();
+        for frame in &frames {
+            assert!(world.send(frame));
+        }
+        world.run(20_000);
+        // Before them may be a frame that was counted as lost: in the emulator a stopped transfer goes on.
+        assert!(cable.borrow().outward.ends_with(&frames), "{character:?}");
+    }
+}
+
+/// An endpoint that refuses works again when its halt was cleared, with marks from the start.
+#[test]
+fn halts_are_cleared() {
+    for before in 0..4 {
+        for (character, speed) in [
+            (Character::Emulator, Speed::Full),
+            (Character::Board, Speed::High),
+        ] {
+            let (unit, cable) = Adapter::unit(speed, character == Character::Emulator);
+            let mut world = World::new(character, unit, Kind::Rndis);
+            assert!(world.up());
+            traffic(&mut world, &cable, before);
+            let state = world.model.0.clone();
+            state.borrow_mut().root.as_mut().unwrap().halt(0x82);
+            state.borrow_mut().root.as_mut().unwrap().halt(0x02);
+            assert!(world.send(&frame(60, 1)));
+            world.run(50_000);
+            cable.borrow_mut().outward.clear();
+            traffic(&mut world, &cable, 5);
+            assert_eq!(cable.borrow().outward.len(), 5, "{character:?}");
+            let counters = world.interface.counters();
+            assert_eq!((counters.restarts, counters.lost), (1, 1));
+            assert_eq!(counters.received, u64::from(before) + 5);
+            let steps = state.borrow_mut().root.as_mut().unwrap().out_of_step();
+            assert_eq!(steps, 0);
+        }
+    }
+}
+
+/// Neighbours on a hub that are broken, of no use, too slow for it, or say nonsense, do not disturb.
+#[test]
+fn neighbours_do_not_disturb() {
+    let (adapter, cable) = Adapter::unit(Speed::High, false);
+    let (mut broken, _) = Adapter::unit(Speed::High, false);
+    broken.broken = true;
+    let (slow, _) = Adapter::unit(Speed::Full, false);
+    let (second, second_cable) = Adapter::unit(Speed::High, false);
+    let (mut nonsense, _) = Adapter::unit(Speed::High, false);
+    nonsense.descriptors.insert((1, 0), vec![0; 18]);
+    let (mut useless, _) = Adapter::unit(Speed::High, false);
+    useless.descriptors.retain(|(kind, _), _| *kind == 1);
+    let ports = [broken, slow, nonsense, useless, adapter, second].map(Some);
+    let hub = Hub::unit(Speed::High, ports.into_iter().collect());
+    let mut world = World::new(Character::Board, hub, Kind::Rndis);
+    assert!(world.up());
+    let sent = frame(500, 1);
+    assert!(world.send(&sent));
+    world.run(5_000_000);
+    assert_eq!(world.interface.link(), Link::Up);
+    assert_eq!(world.interface.counters().restarts, 1);
+    assert_eq!(cable.borrow().outward, [sent]);
+    // The first one found is the one that is driven.
+    assert!(second_cable.borrow().outward.is_empty());
+    // The others are given up in the end.
+    let before = world.model.0.borrow().requests;
+    world.run(5_000_000);
+    let asked = world.model.0.borrow().requests - before;
+    assert!(asked < 30, "{asked} requests");
 }
 
 #[test]
@@ -182,6 +324,9 @@ fn a_reset_brings_everything_back() {
         world.interface.reset(now);
         world.run(5_000);
         assert_eq!(world.interface.link(), Link::Absent);
+        // It comes to a channel that was stopped, and goes on in the emulator.
+        cable.borrow_mut().inward.push_back(frame(99, 9));
+        world.run(20_000);
         recovers(world, &cable);
     }
 }
@@ -194,10 +339,10 @@ fn nonsense_instead_of_answers_is_given_up() {
         let mut world = World::new(Character::Emulator, unit, Kind::Rndis);
         assert!(!world.until(10_000_000, |world| world.interface.link() == Link::Up));
         // Given up: nobody asks it any more.
-        let before = world.model.0.borrow().transactions;
+        let before = world.model.0.borrow().requests;
         world.run(2_000_000);
-        let asked = world.model.0.borrow().transactions - before;
-        assert!(asked < 10, "{asked} transactions");
+        let asked = world.model.0.borrow().requests - before;
+        assert!(asked < 10, "{asked} requests");
     }
 }
 

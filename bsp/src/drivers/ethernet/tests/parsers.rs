@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::drivers::ethernet::cdc::address;
+use crate::drivers::ethernet::cdc::{Cdc, address};
 use crate::drivers::ethernet::lan::{Chip, Lan};
 use crate::drivers::ethernet::nic::Frame;
 use crate::drivers::ethernet::rndis::Rndis;
@@ -18,6 +18,50 @@ fn pieces(bytes: &[u8], next: impl Fn(&[u8]) -> Option<Frame>) {
         }
         at += frame.used;
     }
+}
+
+/// Each chip's and each message's way to put several frames in one transfer.
+#[test]
+fn several_frames_in_a_transfer_are_found() {
+    let lengths = [60_usize, 61, 62, 63, 1514, 14];
+    let frames: Vec<Vec<u8>> = lengths
+        .iter()
+        .map(|length| vec![*length as u8; *length])
+        .collect();
+    let all = |next: &dyn Fn(&[u8]) -> Option<Frame>, bytes: &[u8]| {
+        let (mut at, mut found) = (0, Vec::new());
+        while let Some(frame) = next(&bytes[at..]) {
+            let piece = &bytes[at..at + frame.used];
+            found.push(piece[frame.range.unwrap()].to_vec());
+            at += frame.used;
+        }
+        found
+    };
+    let (mut slow, mut fast, mut messages) = (Vec::new(), Vec::new(), Vec::new());
+    for frame in &frames {
+        let length = frame.len() as u32 + 4;
+        slow.extend((length << 16).to_le_bytes());
+        fast.extend(length.to_le_bytes().iter().chain(&[0; 6]));
+        for bytes in [&mut slow, &mut fast] {
+            bytes.extend(frame);
+            bytes.extend([0xcc; 4]);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        // With some padding.
+        let words = [1, 44 + frame.len() as u32 + 5, 36, frame.len() as u32];
+        messages.extend(words.into_iter().chain([0; 7]).flat_map(u32::to_le_bytes));
+        messages.extend(frame);
+        messages.extend([0; 5]);
+    }
+    assert_eq!(
+        all(&|b| Lan::new(Chip::Lan9514, None).next_frame(b), &slow),
+        frames
+    );
+    assert_eq!(
+        all(&|b| Lan::new(Chip::Lan7800, None).next_frame(b), &fast),
+        frames
+    );
+    assert_eq!(all(&|b| Rndis::new(false).next_frame(b), &messages), frames);
 }
 
 proptest! {
@@ -37,6 +81,7 @@ proptest! {
         for chip in [Chip::Lan9514, Chip::Lan7800] {
             pieces(&bytes, |bytes| Lan::new(chip, None).next_frame(bytes));
         }
+        pieces(&bytes, |bytes| Cdc::new().next_frame(bytes));
         let _ = address(&bytes);
     }
 }

@@ -226,10 +226,17 @@ impl<B: Bus, D: DmaMemory, C: Class> Host<B, D, C> {
         };
         let port = look.port();
         hub.unseen &= !(1 << (port & 15));
-        if look.replugged
-            && let Some(failures) = hub.failures.get_mut(usize::from(port))
-        {
-            *failures = 0;
+        if let Some(failures) = hub.failures.get_mut(usize::from(port)) {
+            if look.replugged {
+                *failures = 0;
+            }
+            if look.refused {
+                *failures = TRIES;
+            }
+            if look.unusable {
+                *failures = failures.saturating_add(1);
+                hub.unseen |= 1 << (port & 15);
+            }
         }
         if well {
             hub.own_failures = 0;
