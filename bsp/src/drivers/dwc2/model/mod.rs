@@ -374,18 +374,23 @@ impl State {
                 self.channels[number].events |= NAK;
                 self.channels[number].next_at = wait;
             }
-            Reply::Ack => self.moved(number, sent.len(), left, packet, false),
+            Reply::Ack => self.moved(number, sent.len(), left, false),
             Reply::Data(bytes) if bytes.len() > left => self.end(number, BABBLE),
             Reply::Data(bytes) => {
                 let at = self.channels[number].memory;
                 self.memory.borrow_mut().write(at, &bytes);
-                let short = bytes.len() < packet;
-                self.moved(number, bytes.len(), left, packet, short);
+                // The emulator's goes by the packet size that it was told.
+                let told = (self.channels[number].character & 0x7ff) as usize;
+                let short = match self.character {
+                    Character::Board => bytes.len() < packet,
+                    Character::Emulator => bytes.is_empty() || !bytes.len().is_multiple_of(told),
+                };
+                self.moved(number, bytes.len(), left, short);
             }
         }
     }
 
-    fn moved(&mut self, number: usize, bytes: usize, left: usize, packet: usize, short: bool) {
+    fn moved(&mut self, number: usize, bytes: usize, left: usize, short: bool) {
         let own = &mut self.channels[number];
         let packets = (own.size >> 19 & 0x3ff).saturating_sub(1);
         let pid = own.size >> 29;
@@ -393,8 +398,7 @@ impl State {
         let left = (left - bytes) as u32;
         own.size = next << 29 | packets << 19 | left;
         own.memory += bytes as u32;
-        let over = left == 0 || short || bytes < packet;
-        if over {
+        if left == 0 || short {
             self.end(number, COMPLETE);
         }
     }
