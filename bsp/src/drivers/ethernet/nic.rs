@@ -1,7 +1,7 @@
 //! Which Ethernet adapter a USB device is, how it is set up, and how its link stands.
 //!
 //! ```text
-//!   offered -> taken -> set up -> works: the link is asked for each second
+//!   offered -> taken -> set up -> works: the link is asked for now and then
 //!                          '- refused, late -> the bus resets it and offers it anew
 //! ```
 //!
@@ -32,7 +32,7 @@ use crate::traits::{Link, MacAddress};
 /// Most bytes in front of a frame that is sent.
 pub(super) const MOST_HEADER: usize = 44;
 /// Microseconds from one question for the link to the next: while it is up, and while it is not.
-const WATCH_UP: u64 = 1_000_000;
+const WATCH_UP: u64 = 4_000_000;
 const WATCH_DOWN: u64 = 500_000;
 /// The packet size that the emulator is told.
 const LONG_PACKET: u16 = 2047;

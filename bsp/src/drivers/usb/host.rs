@@ -37,7 +37,7 @@ const HUB_CHANNEL: usize = 1;
 pub const OWN_CHANNELS: usize = 2;
 
 /// Microseconds from one question of hubs what has changed to the next.
-const WATCH: u64 = 1_000_000;
+const WATCH: u64 = 2_000_000;
 /// How long such a question may take.
 const WATCH_PATIENCE: u64 = 100_000;
 /// How long the controller may take for its reset.

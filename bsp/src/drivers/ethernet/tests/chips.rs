@@ -78,9 +78,9 @@ fn the_link_is_followed() {
     for (chip, _) in CHIPS {
         let (mut world, cable) = up(chip);
         cable.borrow_mut().unplugged = true;
-        assert!(world.until(3_000_000, |world| world.interface.link() == Link::Down));
+        assert!(world.until(6_000_000, |world| world.interface.link() == Link::Down));
         cable.borrow_mut().unplugged = false;
-        assert!(world.until(3_000_000, |world| world.interface.link() == Link::Up));
+        assert!(world.until(6_000_000, |world| world.interface.link() == Link::Up));
     }
 }
 

@@ -165,14 +165,14 @@ fn the_link_is_followed() {
     );
     assert!(world.up());
     cable.borrow_mut().unplugged = true;
-    assert!(world.until(3_000_000, |world| world.interface.link() == Link::Down));
+    assert!(world.until(6_000_000, |world| world.interface.link() == Link::Down));
     let now = world.now();
     assert_eq!(
         world.interface.try_send(&[&[0; 60]], now),
         Err(SendError::Down)
     );
     cable.borrow_mut().unplugged = false;
-    assert!(world.until(3_000_000, |world| world.interface.link() == Link::Up));
+    assert!(world.until(6_000_000, |world| world.interface.link() == Link::Up));
 }
 
 #[test]
@@ -206,8 +206,8 @@ fn an_idle_interface_is_left_alone() {
     each(|mut world, _, _, _| {
         world.run(1_100_000);
         let before = world.serves;
-        world.run(5_000_000);
-        // A question for the link and one for hubs each second, some steps each.
-        assert!(world.serves - before < 5 * 20, "{}", world.serves - before);
+        world.run(4_000_000);
+        // A question for the link and some for hubs, each of some steps.
+        assert!(world.serves - before < 50, "{}", world.serves - before);
     });
 }
