@@ -196,6 +196,8 @@ pub(super) struct Pipe {
     pub endpoint: u8,
     /// The packet size to name.
     pub max_packet: u16,
+    /// How far into its place a transfer begins, so that the frame in it is aligned: a multiple of 4.
+    pub lead: usize,
     /// One transfer for each packet, since the emulator lets time pass between the packets of one.
     pub by_packet: bool,
 }
@@ -264,6 +266,11 @@ impl Nic {
                 true => LONG_PACKET,
                 false => device.offer.input.max_packet,
             },
+            lead: match device.offer.kind {
+                // Of 44 bytes and of 4, in front of a frame.
+                Kind::Rndis | Kind::Lan9514 => 4,
+                Kind::Cdc | Kind::Lan7800 => 0,
+            },
             by_packet: false,
         })
     }
@@ -275,6 +282,7 @@ impl Nic {
             device: device.target.address,
             endpoint: device.offer.output.number,
             max_packet: device.offer.output.max_packet,
+            lead: 0,
             by_packet: self.emulated && matches!(device.protocol, Protocol::Cdc(_)),
         })
     }

@@ -18,9 +18,15 @@ use core::ops::Range;
 
 use crate::dma::LINE;
 
-/// Bytes of a place. More than the longest frame with whatever is around it, and than the emulator's 1,536
+/// Bytes for a transfer. More than the longest frame with whatever is around it, and than the emulator's 1,536
 /// (see [`rndis`](super::rndis)).
-pub(super) const PLACE: usize = 2048;
+pub(super) const ROOM: usize = 2048;
+/// Bytes of a place: a transfer may begin a few bytes into it, so that its frame begins at a multiple of
+/// [`ALIGNED`].
+pub(super) const PLACE: usize = ROOM + LINE;
+/// Copies between addresses that are equal modulo this are done by words; others, on a target whose compiler
+/// makes no unaligned accesses, by bytes.
+pub(super) const ALIGNED: usize = 8;
 /// Places for receiving and for sending.
 pub(super) const RECEIVING: usize = 16;
 pub(super) const SENDING: usize = 8;
@@ -67,7 +73,7 @@ impl Receiving {
             return;
         }
         if let Some(length) = self.lengths.get_mut(self.head) {
-            *length = bytes.min(PLACE);
+            *length = bytes.min(ROOM);
         }
         self.head = (self.head + 1) % RECEIVING;
         self.held += 1;
@@ -106,6 +112,8 @@ impl Receiving {
 /// A frame that waits to be sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outgoing {
+    /// Where in the place the transfer begins: a multiple of 4.
+    pub lead: usize,
     /// Bytes of the transfer.
     pub bytes: usize,
     /// Its end must be a packet that is not full.
@@ -124,6 +132,7 @@ pub(super) struct Sending {
 impl Sending {
     pub(super) const fn new() -> Self {
         const NONE: Outgoing = Outgoing {
+            lead: 0,
             bytes: 0,
             ends_short: false,
         };

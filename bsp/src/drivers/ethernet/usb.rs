@@ -19,7 +19,7 @@
 
 use super::loopback::{gather, total};
 use super::nic::{Kind, Nic, Pipe};
-use super::rings::{Outgoing, PLACE, RECEIVING, Receiving, SENDING, Sending};
+use super::rings::{ALIGNED, Outgoing, PLACE, RECEIVING, ROOM, Receiving, SENDING, Sending};
 use crate::bus::Bus;
 use crate::dma::{DmaMemory, LINE};
 use crate::drivers::dwc2::Dwc2;
@@ -84,6 +84,8 @@ pub struct UsbEthernet<B, D> {
     sending: Sending,
     input: Lane,
     output: Lane,
+    /// How far into their places transfers in begin.
+    lead: usize,
     /// Bytes of the first frame that are sent.
     sent: usize,
     /// Bytes that its transfer under way sends.
@@ -119,6 +121,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             sending: Sending::new(),
             input: Lane::IDLE,
             output: Lane::IDLE,
+            lead: 0,
             sent: 0,
             under_way: 0,
             send_until: 0,
@@ -238,10 +241,11 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             self.look_at(self.input.not_before);
             return false;
         }
-        let at = RECEIVING_AT + place * PLACE;
+        self.lead = pipe.lead;
+        let at = RECEIVING_AT + place * PLACE + self.lead;
         // Whole packets, as many as there is room for.
         let packet = usize::from(pipe.max_packet.max(1));
-        let length = PLACE / packet * packet;
+        let length = ROOM / packet * packet;
         let transfer = self.transfer(&pipe, Direction::In, at, length);
         self.input.busy = self.host.controller.start(RECEIVE, transfer).is_ok();
         self.input.busy
@@ -261,8 +265,8 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
                     && self.attached
                 {
                     let at = RECEIVING_AT + place * PLACE;
-                    let bytes = (ending.bytes as usize).min(PLACE);
-                    let lines = bytes.next_multiple_of(LINE);
+                    let bytes = (ending.bytes as usize).min(ROOM);
+                    let lines = (self.lead + bytes).next_multiple_of(LINE);
                     self.host.memory.invalidate(at..at + lines);
                     self.receiving.filled(bytes);
                 }
@@ -310,7 +314,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             true => left.min(pipe.max_packet.into()),
             false => left,
         };
-        let at = SENDING_AT + place * PLACE + self.sent;
+        let at = SENDING_AT + place * PLACE + frame.lead + self.sent;
         let mut transfer = self.transfer(&pipe, Direction::Out, at, length);
         self.send_until = now.saturating_add(SEND_PATIENCE);
         transfer.deadline = Some(self.send_until);
@@ -419,17 +423,19 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
         let place = self.sending.free().ok_or(SendError::Full)?;
         let at = SENDING_AT + place * PLACE;
         let end = framing.header_bytes + length;
-        if end > PLACE || framing.bytes > PLACE {
+        if end > ROOM || framing.bytes > ROOM {
             return Err(SendError::Length);
         }
-        let to = self.host.memory.bytes_mut(at..at + end);
+        let lead = framing.header_bytes.next_multiple_of(ALIGNED) - framing.header_bytes;
+        let to = self.host.memory.bytes_mut(at + lead..at + lead + end);
         let (header, frame) = to.split_at_mut(framing.header_bytes.min(to.len()));
         gather(header, &[&framing.header]);
         gather(frame, pieces);
         // What is behind the frame is padding: what it holds, the device has had before.
-        let lines = framing.bytes.next_multiple_of(LINE);
+        let lines = (lead + framing.bytes).next_multiple_of(LINE);
         self.host.memory.clean(at..at + lines);
         self.sending.add(Outgoing {
+            lead,
             bytes: framing.bytes,
             ends_short: framing.ends_short,
         });
@@ -439,7 +445,7 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
 
     fn try_receive(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
         while let Some((place, range, whole)) = self.receiving.oldest() {
-            let at = RECEIVING_AT + place * PLACE;
+            let at = RECEIVING_AT + place * PLACE + self.lead;
             let bytes = self.host.memory.bytes(at + range.start..at + range.end);
             let Some(frame) = self.host.class.next_frame(bytes) else {
                 // Padding behind the last frame; or no frame at all.
