@@ -13,7 +13,7 @@ use super::random::{self, Drawn};
 use crate::arch::{arena, mmu};
 
 /// What the boot argument `selftest=` asks for, if there is one.
-fn asked(arguments: &[u8]) -> Option<&[u8]> {
+pub(super) fn asked(arguments: &[u8]) -> Option<&[u8]> {
     arguments
         .split(u8::is_ascii_whitespace)
         .find_map(|word| word.strip_prefix(b"selftest="))

@@ -7,6 +7,7 @@ mod failures;
 mod generated_code;
 mod images;
 mod monitor;
+mod network;
 mod position;
 mod randomness;
 mod replay;
