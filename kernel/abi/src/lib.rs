@@ -9,6 +9,7 @@
 //! * [`domain`]: the records of accounts, spaces and environments.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
+//! * [`predicate`]: what would wake a sleeper.
 //! * [`boot`]: the form of the boot image behind the kernel.
 //! * [`exit`]: exit statuses of the kernel in the emulator.
 //! * [`layout`]: the addresses of user space that both sides must agree on.
@@ -29,6 +30,7 @@ pub mod exposed;
 pub mod host;
 pub mod layout;
 pub mod page;
+pub mod predicate;
 pub mod registers;
 #[cfg(target_os = "none")]
 mod svc;

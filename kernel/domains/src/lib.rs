@@ -62,6 +62,8 @@ mod life;
 mod links;
 mod memory;
 mod notices;
+#[cfg(any(test, feature = "model"))]
+pub mod saved;
 mod spaces;
 mod subject;
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod caveats;
 mod console;
 mod exposed;
 mod giving;
+mod hammer;
 mod hostile;
 mod isolation;
 mod keeping;
@@ -23,6 +24,7 @@ mod spaces;
 mod superpages;
 mod switching;
 mod tables;
+mod thousand;
 mod upcalls;
 mod vm;
 mod window;
@@ -58,7 +60,9 @@ pub(crate) const SUITES: &[Suite] = &[
     notices::SUITE,
     keeping::SUITE,
     spaces::SUITE,
+    thousand::SUITE,
     vm::SUITE,
+    hammer::SUITE,
     replay::SUITE,
 ];
 

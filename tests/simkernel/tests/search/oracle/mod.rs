@@ -10,6 +10,7 @@
 //! * `effects`: what follows from a call that was carried out; `domains` and `issued` of those on accounts, spaces and
 //!   environments, and on capabilities.
 //! * `reach`: what every core could reach now, against what was given.
+//! * `digest`: all that as a number, for explorations.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,11 +19,13 @@ use exopi_abi::capability::{CAPABILITY_WORDS, Identity, Kind};
 use exopi_abi::domain::ObjectName;
 
 mod authority;
+mod digest;
 mod domains;
 mod effects;
 mod issued;
 mod reach;
 
+pub(crate) use digest::renamed;
 pub(crate) use effects::Made;
 pub(crate) use reach::Reach;
 
