@@ -19,6 +19,7 @@ mod pages;
 mod replay;
 mod rights;
 mod runtime;
+mod sched;
 mod spaces;
 mod superpages;
 mod switching;
@@ -59,6 +60,7 @@ pub(crate) const SUITES: &[Suite] = &[
     keeping::SUITE,
     spaces::SUITE,
     vm::SUITE,
+    sched::SUITE,
     replay::SUITE,
 ];
 
