@@ -221,3 +221,22 @@ fn shares_that_are_none_are_refused() {
         Err(Refused::Full)
     );
 }
+
+/// Many small charges are as much as a large one: what divisions leave over is not lost. By the order in
+/// which the two are picked, as equal passes go by the order of coming.
+#[test]
+fn stride_loses_nothing_to_rounding() {
+    let mut policy = Stride::<2>::new();
+    for index in 0..2 {
+        policy.admit(thread(index), Share::Tickets(3), 0).unwrap();
+        policy.ready(thread(index), 0);
+        policy.pick(0, &mut anybody).unwrap();
+    }
+    for _ in 0..3000 {
+        policy.charge(thread(0), 1, 0);
+    }
+    policy.charge(thread(1), 3000, 0);
+    policy.ready(thread(1), 0);
+    policy.ready(thread(0), 0);
+    assert_eq!(policy.pick(0, &mut anybody), Some(thread(1)));
+}
