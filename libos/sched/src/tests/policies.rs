@@ -240,3 +240,33 @@ fn stride_loses_nothing_to_rounding() {
     policy.ready(thread(0), 0);
     assert_eq!(policy.pick(0, &mut anybody), Some(thread(1)));
 }
+
+/// What was left of a budget when a thread fell asleep is good until the deadline, as far as it is no more
+/// than the thread's share of that time; else a new period begins, so that it does not get two budgets at once.
+#[test]
+fn a_late_riser_gets_no_more_than_its_share() {
+    let mut policy = EarliestDeadline::<1>::new();
+    let share = Share::Deadline {
+        period: 10,
+        budget: 5,
+    };
+    policy.admit(thread(0), share, 0).unwrap();
+    let wake = |policy: &mut EarliestDeadline<1>, now| {
+        policy.ready(thread(0), now);
+        policy.pick(now, &mut anybody).unwrap();
+    };
+    wake(&mut policy, 0);
+    assert_eq!(policy.deadline(thread(0)), Some(10));
+    policy.charge(thread(0), 4, 4);
+    policy.block(thread(0), 4);
+    // One tick left, and two would be its share until then.
+    wake(&mut policy, 6);
+    assert_eq!(policy.deadline(thread(0)), Some(10));
+    policy.block(thread(0), 6);
+    // One tick left, and half of one would be its share.
+    wake(&mut policy, 9);
+    assert_eq!(policy.deadline(thread(0)), Some(19));
+    // Two budgets and a half at once are two deadlines later.
+    policy.charge(thread(0), 13, 22);
+    assert_eq!(policy.deadline(thread(0)), Some(39));
+}

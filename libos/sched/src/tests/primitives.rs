@@ -143,6 +143,31 @@ fn a_mutex_outlives_its_holders() {
     });
 }
 
+/// Who waits behind a second holder hears of that one's end, though the first is still there.
+#[test]
+fn waiters_know_who_holds_it_now() {
+    under_seeds(|| {
+        let value = leak(Mutex::new(0_u64));
+        let guard = value.lock().unwrap();
+        let second = thread::spawn(move || {
+            core::mem::forget(value.lock());
+            thread::yield_now();
+            #[expect(unsafe_code, reason = "the test of it")]
+            // SAFETY: nothing on the stack is anybody's.
+            unsafe {
+                thread::exit()
+            }
+        });
+        // Both wait, one after the other.
+        thread::sleep(1000);
+        let third = thread::spawn(move || matches!(value.lock(), Err(LockError::HolderEnded(_))));
+        thread::sleep(1000);
+        drop(guard);
+        assert_eq!(third.unwrap().join(), Ok(true));
+        assert_eq!(second.unwrap().join().err(), Some(Ended::Exited));
+    });
+}
+
 #[test]
 fn no_notification_is_missed() {
     under_seeds(|| {
