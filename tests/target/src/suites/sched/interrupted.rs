@@ -316,11 +316,12 @@ pub(super) fn masks_keep_the_core() -> Outcome {
                     (before, OTHERS.load(Ordering::Relaxed))
                 });
                 check_eq!(before, after, "turns of another thread meanwhile");
-                wait_for_ticks(2)?;
-                check!(
-                    OTHERS.load(Ordering::Relaxed) > after,
-                    "it came not afterwards"
-                );
+                // Afterwards it comes, though not at once perhaps: a tick may find it before its first step.
+                let patience = time::ticks() + 10 * time::ticks_per_second();
+                while OTHERS.load(Ordering::Relaxed) == after {
+                    check!(time::ticks() < patience, "the other does not run again");
+                    listen();
+                }
             }
             STOP.store(true, Ordering::Relaxed);
             Ok(other.join()?)
@@ -385,25 +386,34 @@ fn by_tickets() -> Outcome {
             let share = Share::Tickets(share as u32);
             handles.push(Builder::new().share(share).spawn(hog)?);
         }
+        let used = |handles: &[JoinHandle<u64>]| -> Vec<u64> {
+            let used = handles.iter().map(|it| thread::ticks_of(it.id()));
+            masked(|| used.map(Option::unwrap_or_default).collect())
+        };
+        // From here on all of them are there. Some have run before.
+        let before = used(&handles);
+        LONGEST.store(0, Ordering::Relaxed);
         wait_for_ticks(300)?;
-        let mut used = Vec::new();
-        for handle in &handles {
-            used.push(thread::ticks_of(handle.id()).unwrap_or(0));
-        }
+        let after = used(&handles);
         STOP.store(true, Ordering::Relaxed);
         for handle in handles {
             handle.join()?;
         }
-        // The lag that the policy promises for the longest time between two ticks, and what a switch takes.
+        let used = after
+            .iter()
+            .zip(before)
+            .map(|(after, before)| after - before);
+        let used: Vec<u64> = used.collect();
+        // The lag that the policy promises, for charges as long as the longest time between two ticks and what a
+        // switch takes: ahead at one end, and behind at the other.
         let longest = LONGEST.load(Ordering::Relaxed) * 2;
         let (sum, tickets): (u64, u64) = (used.iter().sum(), SHARES.iter().sum());
         for (used, share) in used.iter().zip(SHARES) {
-            let ahead = i128::from(used * tickets) - i128::from(sum * share);
-            let bound = i128::from(longest * (tickets - share));
-            let behind = i128::from(longest * 3 * share);
+            let lag = (used * tickets).abs_diff(sum * share);
+            let bound = longest * (tickets - share) + longest * 2 * share;
             check!(
-                ahead <= bound && -ahead <= behind,
-                "{used} of {sum} by {share}"
+                lag <= bound,
+                "{used} of {sum} by {share}, with charges up to {longest}"
             );
         }
         Ok(())
