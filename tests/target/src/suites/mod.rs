@@ -20,6 +20,7 @@ mod pages;
 mod replay;
 mod rights;
 mod runtime;
+mod sched;
 mod spaces;
 mod superpages;
 mod switching;
@@ -63,6 +64,7 @@ pub(crate) const SUITES: &[Suite] = &[
     thousand::SUITE,
     vm::SUITE,
     hammer::SUITE,
+    sched::SUITE,
     replay::SUITE,
 ];
 
