@@ -111,6 +111,8 @@ pub fn serve() {
 }
 
 /// Does what the boot arguments ask for.
+// Its large frame is gone from the boot's stack when it returns.
+#[inline(never)]
 pub(super) fn run(arguments: &[u8], usb: UsbController, mut firmware: FirmwareMailbox<Message>) {
     let best = match selftest::asked(arguments) {
         Some(b"echo") => Kind::Rndis,

@@ -57,7 +57,9 @@ impl Writer {
         }
     }
 
-    /// The entry of a sleeper that waits for a word of [`WORDS`].
+    /// The entry of a sleeper that waits for a word of [`WORDS`]. Its large frame is on the stack while it runs, and no
+    /// longer.
+    #[inline(never)]
     fn sleeper(&mut self, word: u16, tag: u32) -> Option<Entry> {
         let mut wait = Predicate::any();
         // Words that never change make the code long.
@@ -108,6 +110,7 @@ fn check_names(code: usize) {
 ///
 /// # Panics
 /// If anything is not as it should be.
+#[inline(never)]
 pub(super) fn run() {
     let mut writer = Writer { next: 0 };
     let mut buffer = [0; STUB_WORDS];
