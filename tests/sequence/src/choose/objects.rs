@@ -195,7 +195,21 @@ impl Chooser {
             board_exit if self.purpose == Purpose::Search => {
                 [self.random.pick(&BORDERS), 0, 0, 0, 0, 0]
             }
+            gate_bind => {
+                let object = self.object(Kind::Environment, world, names);
+                [self.gate(), object, 0, 0, 0, 0]
+            }
+            gate_unbind | gate_yield | pct_send => [self.gate(), 0, 0, 0, 0, 0],
+            pct_call => {
+                let deadline = self.random.pick(&[0, 0, 0, 1, u64::MAX]);
+                [self.gate(), deadline, 0, 0, 0, 0]
+            }
             _ => [0; 6],
         }
+    }
+
+    /// A gate; few of them, so that those are bound that are used.
+    fn gate(&mut self) -> u64 {
+        self.random.pick(&[0, 0, 0, 0, 1, 1, 15, 16])
     }
 }

@@ -204,7 +204,9 @@ fn objects(judged: &Judged<'_>, names: &Names, state: &mut DefaultHasher) {
         let record = domains.environment(index).map(|record| {
             let keeper = environment(ObjectName::from_word(record.keeper));
             let owners = [record.account, record.bound].map(|owner| account(domains, owner));
-            let place = (record.state, record.core, record.next, record.debugged);
+            // A word without its epoch.
+            let life = domains.life(index).bits() as u16;
+            let place = (life, record.queue, record.debugged);
             let told = (
                 keeper.map(|keeper| (keeper, record.keeper_bit)),
                 record.notices,

@@ -95,6 +95,18 @@ impl Oracle {
                 self.console = Some(to);
                 Ok(())
             }
+            Call::gate_bind => {
+                let to = made.words[1];
+                self.environment_of(caller, to, Rights::CALL)
+                    .or_else(|_| self.environment_of(caller, to, Rights::SCHEDULE))
+                    .map(drop)
+            }
+            // A gate was bound by right, and what goes through it takes nothing from anybody.
+            Call::gate_unbind
+            | Call::gate_yield
+            | Call::pct_call
+            | Call::pct_send
+            | Call::pct_reply => Ok(()),
             Call::console_write | Call::console_read => self.has_console(made.by),
             Call::board_exit | Call::board_reset if self.board == Some(made.by) => Ok(()),
             _ => Err(format!("{call:?} was carried out for {:?}", made.by)),

@@ -163,7 +163,7 @@ fn check_victim(victim: &Other, which: usize) -> Outcome {
         victim.run(core)?;
         victim.wait_for_count(before + 1)?;
         victim.stop()?;
-        check_eq!(victim.record()?.state, EnvironmentState::Stopped);
+        check_eq!(victim.state(), EnvironmentState::Stopped);
     }
     check_frame(&victim.uarea().saved, which);
     crew::check_whole()?;

@@ -1,6 +1,7 @@
 //! Destroyed in each state that an environment can be in.
 
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use exopi_rt::account::Allowance;
 use exopi_rt::domain::EnvironmentState;
@@ -237,7 +238,8 @@ pub(super) fn in_shared_spaces() -> Outcome {
             members.push((one, uarea));
         }
         for (one, _) in members.iter().skip(1) {
-            let turns = || one.record().map_or(0, |record| record.dispatches);
+            let life = || one.name().and_then(|name| exposed::live_at(name.index));
+            let turns = || life().map_or(0, |life| life.dispatches.load(Ordering::Relaxed));
             wait(|| Ok(turns() > 0), || "it has no turn".into())?;
         }
         check_eq!(
