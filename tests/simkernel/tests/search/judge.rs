@@ -112,7 +112,7 @@ impl<'m> Judged<'m> {
             && self.write_words(to, words)
             && let Edit::Attenuate { restriction, .. } = edit
         {
-            self.oracle.attenuated(&source, words, *restriction);
+            self.oracle.attenuated(&source, *restriction);
         }
     }
 

@@ -208,7 +208,7 @@ fn narrow(judged: &mut Judged<'_>, slot: usize, limit: Limit) -> Came {
         Ok(narrowed) if capability.caveats().is_empty() => narrowed.words(),
         _ => return Came::Impossible,
     };
-    judged.oracle.attenuated(&words, narrowed, restriction);
+    judged.oracle.attenuated(&words, restriction);
     judged.write_words(at, narrowed);
     Came::Done
 }
