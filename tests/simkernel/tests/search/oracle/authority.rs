@@ -135,7 +135,7 @@ impl Oracle {
         if token.until.is_some() {
             return Err(format!("{token:?} was bound for ever"));
         }
-        Ok(EnvironmentRights::from_bits_retain(token.rights))
+        Ok(EnvironmentRights::from_bits_truncate(token.rights))
     }
 
     /// The same for an account.
