@@ -80,7 +80,7 @@ const WEIGHTS: [(Call, u64); 45] = [
     (Call::gate_yield, 2),
     (Call::pct_call, 4),
     (Call::pct_send, 2),
-    (Call::pct_reply, 2),
+    (Call::pct_reply, 4),
 ];
 
 const _: () = assert!(WEIGHTS.len() == Call::ALL.len());
