@@ -58,6 +58,7 @@ mod cores;
 mod ends;
 mod environments;
 mod first;
+mod gates;
 mod life;
 mod links;
 mod memory;
