@@ -44,9 +44,16 @@ use super::vectors::{CALLS, HANDLERS};
 #[repr(C, align(16))]
 struct Passing {
     message: Message,
-    /// x8 and x9 of whom the message reaches.
+    whom: Whom,
+}
+
+/// Whom a message reaches.
+#[derive(Debug)]
+#[repr(C)]
+struct Whom {
+    /// x8 and x9.
     told: [u64; 2],
-    /// Its first instruction, and its stack pointer.
+    /// The first instruction, and the stack pointer.
     entry: [u64; 2],
 }
 
@@ -80,15 +87,10 @@ pub fn behind() -> Behind {
 /// with `told` in x8 and x9. Only on the way of a transfer, which then succeeds.
 pub fn pass(told: [u64; 2], entry: [u64; 2]) {
     let passing = Core::below::<Passing>();
+    let place = passing.wrapping_byte_add(offset_of!(Passing, whom));
     // SAFETY: on the way of a transfer the place holds what `__transfer` has put there, and its code alone looks
     // at it again, when the call has come back.
-    unsafe {
-        (&raw mut (*passing).told).write(told);
-    }
-    // SAFETY: as above.
-    unsafe {
-        (&raw mut (*passing).entry).write(entry);
-    }
+    unsafe { place.cast::<Whom>().write(Whom { told, entry }) };
 }
 
 global_asm!(
@@ -358,8 +360,8 @@ __transfer:
     VECTORS_GUARD = const guard::VECTORS,
     VECTORS_TRAP = const VECTORS_TRAP,
     PASSING_BYTES = const size_of::<Passing>(),
-    TOLD = const offset_of!(Passing, told),
-    ENTRY = const offset_of!(Passing, entry),
+    TOLD = const offset_of!(Passing, whom) + offset_of!(Whom, told),
+    ENTRY = const offset_of!(Passing, whom) + offset_of!(Whom, entry),
     HANDLERS = sym HANDLERS,
     CALL_INDEX = const Call::pct_call as usize - 1,
     REPLY_INDEX = const Call::pct_reply as usize - 1,
