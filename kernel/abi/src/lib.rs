@@ -7,6 +7,7 @@
 //! * [`transfer`]: how messages travel in registers from one environment to another.
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
+//! * [`mod@slice`]: the record of a slice of processor time.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
 //! * [`predicate`]: what would wake a sleeper.
@@ -32,6 +33,7 @@ pub mod layout;
 pub mod page;
 pub mod predicate;
 pub mod registers;
+pub mod slice;
 #[cfg(target_os = "none")]
 mod svc;
 pub mod transfer;
