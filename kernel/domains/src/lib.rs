@@ -89,7 +89,7 @@ pub use life::Lives;
 pub use links::Table;
 pub use links::{Gate, Link, Links, Places};
 pub use subject::{Subject, Target};
-pub use transfers::{Answered, Begun, Failed};
+pub use transfers::{Answered, Begun, Behind, Failed};
 
 /// Pages, accounts, spaces, environments and cores.
 #[derive(Debug)]

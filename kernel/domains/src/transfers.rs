@@ -65,9 +65,18 @@ pub enum Answered {
         pc: u64,
         /// Its stack pointer.
         sp: u64,
+        /// It takes single steps, and one is due.
+        steps: bool,
+        /// Who has answered still has the core by its word, being to stop or to die: as soon as the core is in the
+        /// caller's space, [`Domains::departed`] follows. If not, nothing of it may be touched any more: another
+        /// core may have entered it.
+        departs: bool,
     },
     /// Nobody: the core is free.
-    Nobody,
+    Nobody {
+        /// The same of a core that is in no space. [`Domains::left`] follows, or [`Domains::vacated`] if not.
+        departs: bool,
+    },
 }
 
 /// The state of an environment that goes on behind a call that has failed, to be written into its u-area's `saved`:
@@ -82,6 +91,19 @@ pub struct Failed {
     pub sp: u64,
     /// The error's code.
     pub code: u64,
+    /// It takes single steps.
+    pub steps: bool,
+}
+
+/// Where a caller goes on when its call is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The instruction behind the call.
+    pub pc: u64,
+    /// The stack pointer there.
+    pub sp: u64,
+    /// It takes single steps: one is due then.
+    pub steps: bool,
 }
 
 /// A gate as it was bound.
@@ -234,10 +256,11 @@ impl Domains<'_> {
 
     /// Gives back what [`Domains::pct_begin`] has claimed: it has no entry for calls.
     pub fn pct_abandon(&mut self, begun: &Begun) {
-        self.lives.rest(begun.callee.name.index, begun.rest);
+        // Under the lock nobody has changed it meanwhile.
+        let _ = self.lives.rest(begun.callee.name.index, begun.rest);
     }
 
-    /// Links `by`, which waits from now on and goes on at `pc` with `sp`, to the callee that was claimed.
+    /// Links `by`, which waits from now on and goes on at `behind`, to the callee that was claimed.
     ///
     /// # Errors
     /// [`Error::Busy`] of a caller that is to stop or to die; what was claimed is given back.
@@ -246,7 +269,7 @@ impl Domains<'_> {
         hw: &mut H,
         by: &Subject,
         begun: &Begun,
-        [pc, sp]: [u64; 2],
+        behind: Behind,
         deadline: u64,
     ) -> Result<(), Error> {
         let (me, index) = (by.name.index, begun.callee.name.index);
@@ -256,10 +279,11 @@ impl Domains<'_> {
             return Err(Error::Busy);
         }
         if let Some(links) = self.links(index) {
-            links.caller_pc.store(pc, Ordering::Relaxed);
-            links.caller_sp.store(sp, Ordering::Relaxed);
+            links.caller_pc.store(behind.pc, Ordering::Relaxed);
+            links.caller_sp.store(behind.sp, Ordering::Relaxed);
         }
-        self.serve(begun, Link::slow(self.places.place(me)));
+        let link = Link::slow(self.places.place(me)).stepping(behind.steps);
+        self.serve(begun, link);
         if let Some(links) = self.links(me) {
             let callee = Link::slow(self.places.place(index));
             links.callee.store(callee.word(), Ordering::Relaxed);
@@ -285,22 +309,38 @@ impl Domains<'_> {
         self.departed(hw, me);
     }
 
-    /// `by` has answered, and is on no core any more: if it was to stop or to die, that is done.
-    pub fn pct_answered<H: Hardware>(&mut self, hw: &mut H, by: &Subject) {
-        if self.life(by.name.index).core().is_some() {
-            self.departed(hw, by.name.index);
-        }
-    }
-
-    fn serve(&self, begun: &Begun, caller: Link) {
-        if let Some(links) = self.links(begun.callee.name.index) {
+    fn serve(&mut self, begun: &Begun, caller: Link) {
+        let Subject { name, core, .. } = begun.callee;
+        if let Some(links) = self.links(name.index) {
             links.rest.store(begun.rest.bits(), Ordering::Relaxed);
             links.caller.store(caller.word(), Ordering::Relaxed);
         }
+        self.wait_no_more(name.index);
+        self.hear(begun.rest, core);
     }
 
-    /// Answers as the row `pct_reply` of the call table says: all that is kept of `by` has been put away, and it
-    /// has no core from now on, unless this is refused or it is to stop or to die ([`Domains::departed`] follows).
+    /// An environment that had this word was given `core` at once: if something waits for it, the core looks after that
+    /// as soon as it is at EL0.
+    fn hear(&mut self, word: LifeWord, core: u8) {
+        if word.has(LifeWord::ATTENTION) {
+            self.interrupt(core);
+        }
+    }
+
+    /// Gives the core back that the environment at `index` has: it is as it was before it served, by `word`. Whether it
+    /// still has the core, being to stop or to die.
+    fn rest(&mut self, index: u16, word: LifeWord) -> bool {
+        let before = self.lives.rest(index, word);
+        let departs = before.state() != EnvironmentState::Running;
+        if !departs && roused(word, before).state() == EnvironmentState::Ready {
+            self.became_ready(index);
+        }
+        departs
+    }
+
+    /// Answers as the row `pct_reply` of the call table says: all that is kept of `by` has been put away and its time
+    /// charged, and it has no core from now on, unless this is refused or it is to stop or to die. `masked`: it has
+    /// asynchronous upcalls masked, and so takes no calls before it has run again.
     ///
     /// # Errors
     /// [`Error::NotWaiting`], [`Error::TimedOut`]: the call is over, and `by` goes on.
@@ -308,47 +348,69 @@ impl Domains<'_> {
         &mut self,
         hw: &mut H,
         by: &Subject,
+        masked: bool,
         now: u64,
     ) -> Result<Answered, Error> {
-        let own = self.links(by.name.index).ok_or(Error::NotWaiting)?;
+        let me = by.name.index;
+        let own = self.links(me).ok_or(Error::NotWaiting)?;
         let link = own.caller();
         let served = LifeWord::from_bits(own.rest.load(Ordering::Relaxed));
-        let [pc, sp] = [&own.caller_pc, &own.caller_sp].map(|word| word.load(Ordering::Relaxed));
-        self.set_caller(by.name.index, Link::NOBODY);
+        let closed = if masked { LifeWord::CLOSED } else { 0 };
         match link {
-            Link::GONE => return Err(Error::NotWaiting),
-            Link::ONE_WAY => {
-                self.lives.rest(by.name.index, served);
-                return Ok(Answered::Nobody);
+            Link::GONE => {
+                self.set_caller(me, Link::NOBODY);
+                return Err(Error::NotWaiting);
             }
-            // No call is served: it waits for one from now on.
-            Link::NOBODY => {
-                let rest =
+            Link::ONE_WAY | Link::NOBODY => {
+                let asleep =
                     LifeWord::new(by.name.epoch, EnvironmentState::Asleep, LifeWord::NOWHERE);
-                self.lives.rest(by.name.index, rest.with(LifeWord::LIGHT));
-                return Ok(Answered::Nobody);
+                let word = if link == Link::NOBODY { asleep } else { served };
+                self.set_caller(me, Link::NOBODY);
+                let departs = self.rest(me, word.with(LifeWord::LIGHT | closed));
+                return Ok(Answered::Nobody { departs });
             }
             _ => {}
         }
+        self.answer(hw, by, link, served.with(closed), now)
+    }
+
+    /// Answers whoever waits behind `link`; `by` is what `rest` says from then on.
+    fn answer<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        by: &Subject,
+        link: Link,
+        rest: LifeWord,
+        now: u64,
+    ) -> Result<Answered, Error> {
+        let me = by.name.index;
+        let own = self.links(me).ok_or(Error::NotWaiting)?;
+        let [pc, sp] = [&own.caller_pc, &own.caller_sp].map(|word| word.load(Ordering::Relaxed));
         let caller = self.other_end(link).ok_or(Error::NotWaiting)?;
         if self.alarms.of(caller).is_some_and(|time| time <= now) {
-            self.set_caller(by.name.index, link);
             self.time_out(caller);
-            self.set_caller(by.name.index, Link::NOBODY);
+            self.set_caller(me, Link::NOBODY);
             return Err(Error::TimedOut);
         }
         let subject = self.subject(caller, by.core).ok_or(Error::NotWaiting)?;
-        if self.lives.go_on(caller, by.core).is_err() {
+        let Ok(waited) = self.lives.go_on(caller, by.core) else {
             // It is to stop or to die, and does.
-            self.set_caller(by.name.index, link);
-            self.untangle(hw, by.name.index);
-            self.set_caller(by.name.index, Link::NOBODY);
+            self.untangle(hw, me);
+            self.set_caller(me, Link::NOBODY);
             return Err(Error::NotWaiting);
-        }
+        };
+        self.hear(waited, by.core);
         self.alarms.cancel(caller);
         self.set_callee(caller, Link::NOBODY);
-        self.lives.rest(by.name.index, served);
-        Ok(Answered::Caller { subject, pc, sp })
+        self.set_caller(me, Link::NOBODY);
+        let departs = self.rest(me, rest);
+        Ok(Answered::Caller {
+            subject,
+            pc,
+            sp,
+            steps: link.steps(),
+            departs,
+        })
     }
 
     fn other_end(&self, link: Link) -> Option<u16> {
@@ -367,6 +429,23 @@ impl Domains<'_> {
         }
     }
 
+    /// With what flags the environment at `index` leaves a core light, other than by an answer: it takes no calls if it
+    /// serves one, or has asynchronous upcalls masked.
+    pub fn flags_of_light(&self, index: u16, masked: bool) -> u64 {
+        let closed = if self.serves(index) || masked {
+            LifeWord::CLOSED
+        } else {
+            0
+        };
+        LifeWord::LIGHT | closed
+    }
+
+    /// Whether the environment at `index` serves a call, be it one whose caller waits no more.
+    pub fn serves(&self, index: u16) -> bool {
+        let caller = self.links(index).map(Links::caller);
+        caller.is_some_and(|caller| caller != Link::NOBODY)
+    }
+
     /// Whether the environment at `index` waits for an answer.
     pub fn waits_for_answer(&self, index: u16) -> bool {
         self.links(index)
@@ -383,12 +462,10 @@ impl Domains<'_> {
     /// having answered, or its caller is wanted. The caller waits by its life word from now on, and if it is to stop
     /// or to die, that is done.
     pub fn untangle<H: Hardware>(&mut self, hw: &mut H, index: u16) {
-        let Some(link) = self.links(index).map(Links::caller) else {
+        let link = self.links(index).map(Links::caller);
+        let Some(link) = link.filter(|link| link.is_fast()) else {
             return;
         };
-        if !link.is_fast() {
-            return;
-        }
         let slow = Link::slow(link.word());
         self.set_caller(index, slow);
         if let Some(caller) = self.other_end(slow)
@@ -414,18 +491,22 @@ impl Domains<'_> {
         };
         self.alarms.cancel(index);
         self.set_callee(index, Link::NOBODY);
+        let steps = self
+            .links(callee)
+            .is_some_and(|links| links.caller().steps());
         self.set_caller(callee, Link::GONE);
         if let (Some(served), Some(own)) = (self.links(callee), self.links(index)) {
             let [pc, sp] =
                 [&served.caller_pc, &served.caller_sp].map(|word| word.load(Ordering::Relaxed));
-            own.set_failure([pc, sp, error as u64]);
+            own.set_failure([pc, sp, error as u64, steps.into()]);
             self.failed.insert(index);
             self.interrupts |= FAILED;
         }
     }
 
-    /// The deadline of the call that `index` waits in has passed.
-    fn time_out(&mut self, index: u16) {
+    /// The deadline of the call that the environment at `index` waits in has passed, if it waits in one: for whoever has
+    /// taken its alarm ([`Alarms::take_due`](crate::Alarms::take_due)).
+    pub fn time_out(&mut self, index: u16) {
         self.fail_call(index, Error::TimedOut);
         self.wake_failed(index);
     }
@@ -459,14 +540,25 @@ impl Domains<'_> {
     pub fn take_failed(&mut self) -> Option<Failed> {
         let index = self.failed.first()?;
         self.failed.remove(index);
-        let [pc, sp, code] = self.links(index)?.failure();
+        let [pc, sp, code, steps] = self.links(index)?.failure();
         let record = self.environment(index)?;
         Some(Failed {
             uarea: PageNumber::new(record.uarea),
             pc,
             sp,
             code,
+            steps: steps != 0,
         })
+    }
+}
+
+/// `rest`, or ready instead of asleep if something waits, by the word `now`, that does not let it sleep.
+fn roused(rest: LifeWord, now: LifeWord) -> LifeWord {
+    match rest.state() {
+        EnvironmentState::Asleep if now.has(LifeWord::ATTENTION) => {
+            rest.to(EnvironmentState::Ready)
+        }
+        _ => rest,
     }
 }
 
@@ -491,17 +583,16 @@ impl Lives<'_> {
         Ok(before)
     }
 
-    /// One that runs is what its word was before it served, light and on no core. One that is to stop or to die keeps
-    /// its core until it has departed.
-    fn rest(self, index: u16, rest: LifeWord) {
-        let flags = |word: LifeWord| {
-            let still = word.bits() & (LifeWord::ATTENTION | LifeWord::DEBT);
-            rest.with(still)
-        };
-        let _ = self.change(index, |word| match word.state() {
-            EnvironmentState::Running => Some(flags(word)),
+    /// One that runs is what `rest` says from now on, but for what waits for it by now and what it owes. One that is to
+    /// stop or to die keeps its core until it has departed. Gives the word before.
+    fn rest(self, index: u16, rest: LifeWord) -> LifeWord {
+        const NOW: u64 = LifeWord::ATTENTION | LifeWord::DEBT;
+        let rested = |word: LifeWord| roused(rest, word).without(NOW).with(word.bits() & NOW);
+        let before = self.change(index, |word| match word.state() {
+            EnvironmentState::Running => Some(rested(word)),
             _ => Some(word.with(LifeWord::LIGHT)),
         });
+        before.unwrap_or_else(|word| word)
     }
 
     /// One that runs waits from now on, and has no core.

@@ -31,12 +31,12 @@ use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::transfer::{GATES, Message};
 use exopi_abi::uarea::{self, Frame, UArea, UpcallClass, Vectors};
 use exopi_abi::{Call, Reply};
-use exopi_domains::{Gate, Link};
+use exopi_domains::{Behind, Gate, Link};
 
 use super::context::offset as context;
 use super::core_data::{Core, offset};
 use super::macros::{count_exception, count_space, macros, purge};
-use super::switch::{VECTORS_TRAP, guard};
+use super::switch::{VECTORS_TRAP, guard, steps};
 use super::vectors::{CALLS, HANDLERS};
 
 /// What a transfer leaves on the empty stack while Rust looks at it: just below the core's record.
@@ -67,9 +67,13 @@ pub const fn in_front(mut table: [Entry; CALLS]) -> [Entry; CALLS] {
     table
 }
 
-/// Where the one that makes a transfer goes on behind it, and with which stack pointer.
-pub fn behind() -> [u64; 2] {
-    [ELR_EL1.get(), SP_EL0.get()]
+/// Where the one that makes a transfer goes on behind it.
+pub fn behind() -> Behind {
+    Behind {
+        pc: ELR_EL1.get(),
+        sp: SP_EL0.get(),
+        steps: steps(),
+    }
 }
 
 /// Lets the message reach the environment that this core was given to, at `entry`, an instruction and a stack pointer,
@@ -198,7 +202,8 @@ __pct_call:
     add x12, x12, #1
     str x12, [x14, #{DISPATCHES}]
     SWITCH x12, x30
-    ldr x18, [x11, #{PCT_ENTRY} + 8]
+    // As it is now that the callee is claimed: what was looked at before may have been changed by it until then.
+    ldp x17, x18, [x11, #{PCT_ENTRY}]
     ENTER x17, x18
     ldr x8, [x10, #{NAME}]
     and x9, x13, #{BADGE}
@@ -223,7 +228,10 @@ __pct_reply:
     ldp x16, x17, [sp, #{UAREA}]
     cmp x17, #{VECTORS_GUARD}
     b.ne 6f
-1:  ldp x14, x11, [x9, #{LIFE}]
+    // With asynchronous upcalls masked it takes no calls from now on, which its word is to say.
+1:  ldr x15, [x16, #{MASKED}]
+    cbnz x15, 9f
+    ldp x14, x11, [x9, #{LIFE}]
     // The caller runs here, by its word, and nothing waits for it.
     ldrh w15, [x14]
     ldr x18, [sp, #{RUNNING}]
@@ -342,6 +350,7 @@ __transfer:
         + UpcallClass::Pct as usize * size_of::<uarea::Entry>(),
     SAVED = const offset_of!(UArea, saved),
     PC = const offset_of!(Frame, pc),
+    MASKED = const offset_of!(UArea, masked),
     THREAD = const offset_of!(UArea, thread),
     VECTORS = const offset_of!(UArea, vectors),
     FPCR = const offset_of!(Vectors, fpcr),

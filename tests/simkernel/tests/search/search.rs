@@ -7,6 +7,7 @@ use exopi_abi::capability::{CAPABILITY_WORDS, Kind};
 use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::page::BATCH_BOUND;
+use exopi_abi::uarea::{self, UArea, UpcallClass};
 use exopi_abi::{Call, Operation, PageNumber, Reply};
 use exopi_pages::model::Machine;
 use exopi_sequence::stage::{AREA, OPERATIONS, SLOTS, STORE, operations_address, slot_address};
@@ -277,7 +278,14 @@ impl<'m> Life<'m> {
     fn found(&mut self, core: u8, pages: u32) -> Verdict {
         found(core, pages.into(), |call, words| self.must(call, words))?;
         self.kernel.schedule();
-        Ok(())
+        // It takes calls.
+        let here = self.kernel.core();
+        self.kernel.select(core);
+        let entry = core::mem::offset_of!(UArea, entries)
+            + UpcallClass::Pct as usize * size_of::<uarea::Entry>();
+        let stored = self.kernel.store(FIRST_UAREA + entry as u64, AREA);
+        self.kernel.select(here);
+        stored.map_err(|fault| format!("no entry for calls: {fault:?}"))
     }
 
     /// Some core on which somebody runs; none if everybody is gone. Idle cores clear up now and then.
@@ -397,9 +405,14 @@ impl<'m> Life<'m> {
         let machine = closely.then(|| self.kernel.machine().clone());
         let core = self.kernel.core();
         let reply = self.kernel.dispatch(number, words);
+        let then = self.kernel.is_busy(core).then(|| self.kernel.running());
         let after = self.kernel.snapshot();
         let refused = reply.error().is_some() && reply.status >> 16 == 0;
-        let breaks = Call::from_number(number) == Some(Call::page_break);
+        // Some have an effect, too: a break goes on behind it, and an answer that comes too late ends the call.
+        let breaks = matches!(
+            Call::from_number(number),
+            Some(Call::page_break | Call::pct_reply)
+        );
         // A call that is busy has asked for an interrupt, which has come.
         let busy = reply.error() == Some(exopi_abi::Error::Busy);
         if refused && !breaks && !busy {
@@ -441,6 +454,7 @@ impl<'m> Life<'m> {
             after: &|at| words_at(kernel, at),
             entry: &|space, at| kernel.frame_in(space, at),
             fresh,
+            then,
         };
         self.oracle.call(&made)?;
         self.forget(me, number, &words);
