@@ -6,13 +6,18 @@ use core::mem::offset_of;
 
 use exopi_rt::Call as Number;
 use exopi_rt::transfer::{Call, Message};
-use exopi_rt::uarea::{Entry, UArea, UpcallClass};
+use exopi_rt::uarea::{Entry, Frame, UArea, UpcallClass};
 
 use super::{Handler, Server};
 use crate::call::Service;
 
 /// Where the u-area has the entry of calls.
 const ENTRY: usize = offset_of!(UArea, entries) + UpcallClass::Pct as usize * size_of::<Entry>();
+
+/// Where it has the stack pointer to go on with, and the PC after it.
+const SAVED: usize = offset_of!(UArea, saved) + offset_of!(Frame, sp);
+
+const _: () = assert!(offset_of!(Frame, pc) == offset_of!(Frame, sp) + 8);
 
 /// Sets the entry and rests. The stack pointer of the entry is this function's, so that handlers run below all that
 /// the environment has on its stack, which stays: nothing returns there.
@@ -74,11 +79,19 @@ unsafe extern "C" fn enter<S: Service, H: Handler<S>>() {
         "ldp x4, x5, [sp, #32]",
         "ldp x6, x7, [sp, #48]",
         "ldp x0, x1, [sp]",
+        // Should it be stopped at rest and run, it goes on with what is in `saved`: rest again, and not a
+        // handler that was interrupted some time ago.
+        "mrs x9, tpidrro_el0",
+        "add x9, x9, #{saved}",
+        "adr x10, 2f",
+        "mov x11, sp",
+        "stp x11, x10, [x9]",
         "2:",
         "svc #{reply}",
         // Refused: who called waits no more. The next one is without a call, and rests.
         "b 2b",
         answer = sym answer::<S, H>,
+        saved = const SAVED,
         reply = const Number::pct_reply as u16,
     )
 }

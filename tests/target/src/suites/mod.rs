@@ -10,6 +10,7 @@ mod console;
 mod exposed;
 mod giving;
 mod hostile;
+mod ipc;
 mod isolation;
 mod keeping;
 mod mapping;
@@ -58,6 +59,7 @@ pub(crate) const SUITES: &[Suite] = &[
     notices::SUITE,
     keeping::SUITE,
     spaces::SUITE,
+    ipc::SUITE,
     vm::SUITE,
     replay::SUITE,
 ];
