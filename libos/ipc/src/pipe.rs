@@ -202,11 +202,14 @@ impl<'m, W: Wait> Writer<'m, W> {
     fn put(&mut self, bytes: &[u8], room: usize) -> usize {
         let bytes = bytes.get(..room).unwrap_or(bytes);
         let capacity = self.pipe.capacity();
-        // In two parts, if the end comes between.
-        let first = bytes.len().min(capacity - self.own.place);
-        let (before, after) = bytes.split_at_checked(first).unwrap_or((bytes, &[]));
-        copy::into(self.pipe.data, self.own.place, before);
-        copy::into(self.pipe.data, 0, after);
+        match bytes.split_at_checked(capacity - self.own.place) {
+            // The end comes between.
+            Some((before, after)) => {
+                copy::into(self.pipe.data, self.own.place, before);
+                copy::into(self.pipe.data, 0, after);
+            }
+            None => copy::into(self.pipe.data, self.own.place, bytes),
+        }
         self.own.advance(bytes.len(), capacity);
         // After the bytes.
         self.pipe.written.store(self.own.count, Ordering::Release);
@@ -308,11 +311,15 @@ impl<'m, W: Wait> Reader<'m, W> {
     fn take(&mut self, into: &mut [u8], filled: usize) -> usize {
         let count = into.len().min(filled);
         let capacity = self.pipe.capacity();
-        let first = count.min(capacity - self.own.place);
-        let (before, after) = into.split_at_mut_checked(first).unwrap_or_default();
-        copy::out_of(self.pipe.data, self.own.place, before);
-        if let Some(after) = after.get_mut(..count - first) {
+        let into = into.get_mut(..count).unwrap_or_default();
+        let first = capacity - self.own.place;
+        if first < count {
+            // The end comes between.
+            let (before, after) = into.split_at_mut_checked(first).unwrap_or_default();
+            copy::out_of(self.pipe.data, self.own.place, before);
             copy::out_of(self.pipe.data, 0, after);
+        } else {
+            copy::out_of(self.pipe.data, self.own.place, into);
         }
         self.own.advance(count, capacity);
         // After the bytes were copied: from now on they may be others.

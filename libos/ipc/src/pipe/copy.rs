@@ -17,8 +17,19 @@ fn from(data: &[AtomicU64], place: usize) -> (&[AtomicU64], usize) {
 /// Stores `bytes` from byte `place` on. What does not fit is dropped.
 #[inline(always)]
 pub(super) fn into(data: &[AtomicU64], place: usize, bytes: &[u8]) {
-    let (mut words, inside) = from(data, place);
-    let mut bytes = bytes;
+    let (words, inside) = from(data, place);
+    // Requests and answers are small: a few bytes in one word take no way around.
+    if let Some(word) = words.first()
+        && bytes.len() <= WORD - inside
+    {
+        merge(word, inside, bytes);
+    } else {
+        into_many(words, inside, bytes);
+    }
+}
+
+fn into_many(words: &[AtomicU64], inside: usize, bytes: &[u8]) {
+    let (mut words, mut bytes) = (words, bytes);
     if inside > 0 {
         let head = bytes.len().min(WORD - inside);
         let (part, rest) = bytes.split_at_checked(head).unwrap_or((bytes, &[]));
@@ -42,18 +53,29 @@ pub(super) fn into(data: &[AtomicU64], place: usize, bytes: &[u8]) {
 /// Stores a few bytes from byte `inside` of a word on.
 #[inline(always)]
 fn merge(word: &AtomicU64, inside: usize, bytes: &[u8]) {
-    let mut all = word.load(Ordering::Relaxed).to_le_bytes();
-    for (to, from) in all.iter_mut().skip(inside).zip(bytes) {
-        *to = *from;
+    let mut all = word.load(Ordering::Relaxed);
+    for (byte, at) in bytes.iter().zip(inside..WORD) {
+        let shift = 8 * at;
+        all = all & !(0xff << shift) | u64::from(*byte) << shift;
     }
-    word.store(u64::from_le_bytes(all), Ordering::Relaxed);
+    word.store(all, Ordering::Relaxed);
 }
 
 /// Loads bytes from byte `place` on. What is not there leaves what was.
 #[inline(always)]
 pub(super) fn out_of(data: &[AtomicU64], place: usize, bytes: &mut [u8]) {
-    let (mut words, inside) = from(data, place);
-    let mut bytes = bytes;
+    let (words, inside) = from(data, place);
+    if let Some(word) = words.first()
+        && bytes.len() <= WORD - inside
+    {
+        extract(word, inside, bytes);
+    } else {
+        out_of_many(words, inside, bytes);
+    }
+}
+
+fn out_of_many(words: &[AtomicU64], inside: usize, bytes: &mut [u8]) {
+    let (mut words, mut bytes) = (words, bytes);
     if inside > 0 {
         let head = bytes.len().min(WORD - inside);
         let (part, rest) = bytes.split_at_mut_checked(head).unwrap_or_default();
@@ -78,8 +100,9 @@ pub(super) fn out_of(data: &[AtomicU64], place: usize, bytes: &mut [u8]) {
 /// Loads a few bytes from byte `inside` of a word on.
 #[inline(always)]
 fn extract(word: &AtomicU64, inside: usize, bytes: &mut [u8]) {
-    let all = word.load(Ordering::Relaxed).to_le_bytes();
-    for (to, from) in bytes.iter_mut().zip(all.iter().skip(inside)) {
-        *to = *from;
+    let mut all = word.load(Ordering::Relaxed) >> (8 * inside as u32 % 64);
+    for byte in bytes {
+        *byte = all as u8;
+        all >>= 8;
     }
 }
