@@ -75,7 +75,7 @@ fn with_worker(case: impl FnOnce(Run<'static>, &Peer, &Client<Worker>) -> Outcom
         .unless_stopped()?;
     for n in 0..WORDS {
         // SAFETY: the pages are mapped there.
-        unsafe { (MINE as *mut u64).add(n as usize).write_volatile(n) };
+        unsafe { word(n).write_volatile(n) };
     }
     let peer = Peer::elsewhere(&shared, 0, serve, 0)?;
     peer.wait_for_rest()?;
@@ -99,10 +99,15 @@ fn loan(run: Run<'static>, peer: &Peer) -> Result<Loan, Failure> {
     )?)
 }
 
+/// Where the lender has a word.
+fn word(n: u64) -> *mut u64 {
+    (MINE as *mut u64).wrapping_add(n as usize)
+}
+
 /// The lender's last word.
 fn last_word() -> u64 {
     // SAFETY: the pages are mapped there.
-    unsafe { (MINE as *const u64).add(WORDS as usize - 1).read_volatile() }
+    unsafe { word(WORDS - 1).read_volatile() }
 }
 
 pub(super) fn returned() -> Outcome {
