@@ -11,6 +11,7 @@ mod exposed;
 mod giving;
 mod hammer;
 mod hostile;
+mod ipc;
 mod isolation;
 mod keeping;
 mod mapping;
@@ -62,6 +63,7 @@ pub(crate) const SUITES: &[Suite] = &[
     keeping::SUITE,
     spaces::SUITE,
     thousand::SUITE,
+    ipc::SUITE,
     vm::SUITE,
     hammer::SUITE,
     sched::SUITE,

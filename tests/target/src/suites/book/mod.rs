@@ -1,5 +1,6 @@
 //! The examples of the book's chapters, which include these files: they run here, so that they are true.
 
+mod calls;
 mod capabilities;
 mod environments;
 mod faults;
@@ -11,6 +12,7 @@ use crate::harness::Suite;
 pub(crate) const SUITE: Suite = Suite {
     name: "book",
     cases: &[
+        ("calls", calls::a_service),
         ("capabilities", capabilities::a_page_is_lent),
         ("environments", environments::a_child_of_one_s_own),
         ("faults", faults::memory_appears_when_it_is_touched),
