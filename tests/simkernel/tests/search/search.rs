@@ -13,7 +13,7 @@ use exopi_pages::model::Machine;
 use exopi_sequence::stage::{AREA, OPERATIONS, SLOTS, STORE, operations_address, slot_address};
 use exopi_sequence::{Chooser, Edit, Names, Purpose, Random, Step, learn};
 use exopi_simkernel::el0::Use;
-use exopi_simkernel::{Board, Kernel, SimulatedWorld, Storage, found};
+use exopi_simkernel::{Board, Kernel, SimulatedWorld, Storage, found, owned};
 
 use super::oracle::{Made, Oracle, Reach, Verdict, Words};
 
@@ -276,7 +276,18 @@ impl<'m> Life<'m> {
 
     /// An account, a space with a store, and an environment that runs on `core`.
     fn found(&mut self, core: u8, pages: u32) -> Verdict {
-        found(core, pages.into(), |call, words| self.must(call, words))?;
+        found(core, pages.into(), |call, words| {
+            let value = self.must(call, words)?;
+            // The first environment, which draws on the other's account now, has a gate to it.
+            if call == Call::env_create {
+                let environment = owned(ObjectName::from_word(value));
+                self.must(
+                    Call::gate_bind,
+                    [u64::from(core) - 1, environment, 0, 0, 0, 0],
+                )?;
+            }
+            Ok::<_, String>(value)
+        })?;
         self.kernel.schedule();
         // It takes calls.
         let here = self.kernel.core();
