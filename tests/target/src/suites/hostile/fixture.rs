@@ -330,6 +330,7 @@ impl Fixture {
             Call::space_create => Ok(Space::Owned(ObjectName::from_word(value)).destroy()?),
             Call::env_create => Ok(Environment::Owned(ObjectName::from_word(value)).destroy()?),
             Call::env_debug => Ok(Environment::Own.debug(false)?),
+            Call::gate_bind => Ok(stubs::gate_unbind(words[0])?),
             _ => Ok(()),
         }
     }
