@@ -252,7 +252,8 @@ impl Domains<'_> {
                 Running | Dying => word.core().is_some(),
                 Ready | Asleep | Calling | Stopped | Suspended => true,
             };
-            let placed = placed && there && queued == waits && record.queue >> 16 <= 4;
+            let in_place = queued == waits || self.comes_and_goes(index) && queued <= 1;
+            let placed = placed && there && in_place && record.queue >> 16 <= 4;
             let placed = placed && (record.queue == 0) == (queued == 0);
             let told = word.has(LifeWord::ATTENTION) == (record.notices != 0);
             if !uarea || !placed || !told || record.keeper_bit > 31 || record.debugged > 1 {
@@ -260,6 +261,19 @@ impl Domains<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the environment at `index` is entered, or was, by a core without the lock, which leaves queues as they
+    /// are.
+    fn comes_and_goes(&self, index: u16) -> bool {
+        let word = self.life(index);
+        let serves = self.places.links(index);
+        let serves = serves.is_some_and(|links| links.caller().is_fast());
+        match word.state() {
+            EnvironmentState::Ready => word.has(LifeWord::LIGHT),
+            EnvironmentState::Running => serves,
+            _ => false,
+        }
     }
 
     /// Whether the environment at `index` waits for an answer by a link that is not slow.
@@ -311,8 +325,8 @@ impl Domains<'_> {
         let mut at = place.head;
         while at != NOBODY {
             let waiting = self.waiting(at)?;
-            let waits = self.life(at).state() == EnvironmentState::Ready && waiting.core == core;
-            if !waits || queue.contains(&at) {
+            let waits = self.life(at).state() == EnvironmentState::Ready || self.comes_and_goes(at);
+            if !waits || waiting.core != core || queue.contains(&at) {
                 return None;
             }
             queue.push(at);
@@ -326,14 +340,13 @@ impl Domains<'_> {
         if core >= self.core_count && *place != Core::IDLE {
             return Err(Violation::Core(core));
         }
-        let runs = place.running == NOBODY || self.environment(place.running).is_some();
         // Whoever was given the core may have handed it on: one has it, beside those who wait for that one's answer on it.
         let holders = (0..self.environments.len() as u16)
             .filter(|index| {
                 self.life(*index).core() == Some(core) && !self.waits_on_its_core(*index)
             })
             .count();
-        let runs = runs && holders == usize::from(place.running != NOBODY);
+        let runs = holders == usize::from(place.running != NOBODY);
         match self.queue(core) {
             Some(_) if runs => Ok(()),
             _ => Err(Violation::Core(core)),

@@ -148,8 +148,10 @@ impl Domains<'_> {
 
     /// Gives back what [`Domains::pct_begin`] has claimed: it has no entry for calls.
     pub fn pct_abandon(&mut self, begun: &Begun) {
-        // Under the lock nobody has changed it meanwhile.
-        let _ = self.lives.rest(begun.callee.name.index, begun.rest);
+        // Under the lock nobody has changed it since it was claimed.
+        let _ = self
+            .lives
+            .change(begun.callee.name.index, |_| Some(begun.rest));
     }
 
     /// Links `by`, which waits from now on and goes on at `behind`, to the callee that was claimed.

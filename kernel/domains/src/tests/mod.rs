@@ -19,6 +19,7 @@ mod random;
 mod snapshot;
 mod spaces;
 mod sweeps;
+mod transfers;
 mod world;
 
 use exopi_abi::capability::{Body, Epoch, Identity, Kind, KindRights, Restriction, Rights, Second};
