@@ -23,6 +23,7 @@ mod spaces;
 mod superpages;
 mod switching;
 mod tables;
+mod transfers;
 mod upcalls;
 mod vm;
 mod window;
@@ -57,6 +58,7 @@ pub(crate) const SUITES: &[Suite] = &[
     switching::SUITE,
     notices::SUITE,
     keeping::SUITE,
+    transfers::SUITE,
     spaces::SUITE,
     vm::SUITE,
     replay::SUITE,

@@ -228,7 +228,7 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
         // Either right is enough for a gate.
         Call::gate_bind => {
             let either = EnvironmentRights::CALL | EnvironmentRights::SCHEDULE;
-            let attempt = |refused: victim::Refused| {
+            let attempt = |refused: Refused| {
                 let words = Words::new().with(0_u64).with(refused.object);
                 (words.words(), refused.error)
             };
