@@ -98,10 +98,9 @@ pub fn renew(kernel: &Guard, name: ObjectName) {
         context.renew(kernel);
     }
     let caller = Core::caller();
-    if name == caller.name {
-        if record(kernel, &caller).is_none_or(|record| record.debugged == 0) {
-            switch::forget_steps();
-        }
+    let debugged = record(kernel, &caller).is_some_and(|record| record.debugged != 0);
+    if name == caller.name && !debugged {
+        switch::forget_steps();
     }
 }
 

@@ -50,6 +50,8 @@ struct Passing {
     entry: [u64; 2],
 }
 
+const _: () = assert!(offset_of!(Passing, entry) == offset_of!(Passing, told) + 16);
+
 unsafe extern "C" {
     /// The transfers' entries in the call table. Messages and gates are in registers of their own.
     safe fn __pct_call(x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64) -> Reply;
@@ -79,15 +81,14 @@ pub fn behind() -> Behind {
 /// Lets the message reach the environment that this core was given to, at `entry`, an instruction and a stack pointer,
 /// with `told` in x8 and x9. Only on the way of a transfer, which then succeeds.
 pub fn pass(told: [u64; 2], entry: [u64; 2]) {
-    let passing = Core::below::<Passing>();
-    // SAFETY: on the way of a transfer the place holds what `__transfer` has put there, and its code alone looks
-    // at it again, when the call has come back.
-    unsafe {
-        (&raw mut (*passing).told).write(told);
-    }
-    // SAFETY: as above.
-    unsafe {
-        (&raw mut (*passing).entry).write(entry);
+    let words = Core::below::<Passing>().cast::<u64>();
+    let first = offset_of!(Passing, told) / size_of::<u64>();
+    let [name, badge] = told;
+    let [pc, sp] = entry;
+    for (index, word) in (first..).zip([name, badge, pc, sp]) {
+        // SAFETY: on the way of a transfer the place holds what `__transfer` has put there, and its code alone looks
+        // at it again, when the call has come back.
+        unsafe { words.wrapping_add(index).write(word) };
     }
 }
 
