@@ -198,6 +198,8 @@ impl Domains<'_> {
 
     /// Lets an environment wait for `core` behind all others.
     pub(crate) fn wait_last(&mut self, core: u8, index: u16) {
+        // One that was entered without the lock may be in a queue still.
+        self.wait_no_more(index);
         self.set_waiting(index, Waiting { core, next: NOBODY });
         let tail = self.core(core).map_or(NOBODY, |place| place.tail);
         self.set_next(tail, index);
@@ -211,6 +213,7 @@ impl Domains<'_> {
 
     /// Lets an environment wait for `core` before all others.
     pub(crate) fn wait_first(&mut self, core: u8, index: u16) {
+        self.wait_no_more(index);
         let next = self.core(core).map_or(NOBODY, |place| place.head);
         self.set_waiting(index, Waiting { core, next });
         self.update_core(core, |place| {

@@ -214,6 +214,7 @@ fn alarms() -> Alarms<'static> {
 ///
 /// # Errors
 /// What is wrong with the program: the machine ends.
+#[inline(never)]
 pub(super) fn make(
     memory: Memory,
     cores: u8,

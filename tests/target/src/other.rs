@@ -9,6 +9,7 @@
 //! ```
 
 pub(crate) mod code;
+pub(crate) mod serving;
 
 use alloc::format;
 use core::mem::offset_of;

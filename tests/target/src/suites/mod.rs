@@ -27,6 +27,7 @@ mod superpages;
 mod switching;
 mod tables;
 mod thousand;
+mod transfers;
 mod upcalls;
 mod vm;
 mod window;
@@ -61,6 +62,7 @@ pub(crate) const SUITES: &[Suite] = &[
     switching::SUITE,
     notices::SUITE,
     keeping::SUITE,
+    transfers::SUITE,
     spaces::SUITE,
     thousand::SUITE,
     ipc::SUITE,

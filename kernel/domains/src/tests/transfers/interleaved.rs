@@ -219,10 +219,11 @@ fn long_random_orders_keep_the_rules() {
             happen(&mut board, core, event, &mut left);
             revive(&mut board, &mut state);
             let checked = board.check();
+            let lives: Vec<_> = (0..4).map(|index| board.life(index)).collect();
             assert_eq!(
                 checked,
                 Ok(()),
-                "seed {seed}, step {step}: {event:?} on {core}"
+                "seed {seed}, step {step}: {event:?} on {core}, {lives:?}"
             );
         }
     }

@@ -6,6 +6,7 @@ mod environments;
 mod faults;
 mod own_tables;
 mod threads;
+mod transfers;
 
 use crate::harness::Suite;
 
@@ -18,5 +19,6 @@ pub(crate) const SUITE: Suite = Suite {
         ("faults", faults::memory_appears_when_it_is_touched),
         ("own_tables", own_tables::entries_are_read_and_annotated),
         ("threads", threads::threads_and_tasks),
+        ("transfers", transfers::a_server_answers),
     ],
 };
