@@ -19,7 +19,7 @@ mod edits;
 mod objects;
 mod replayable;
 
-use replayable::replayable;
+use replayable::{names_no_other, replayable};
 
 /// For what a sequence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,7 +262,13 @@ impl Chooser {
                 let at = self.random.pick(&[PLACES[7], PLACES[8], PLACES[0], at]);
                 let [mut page, capability] = self.run(world, names);
                 if self.random.chance(90) {
-                    page &= !511;
+                    // Around a page from a free list there is another superpage on each machine.
+                    page = match (self.purpose, names.pages().first()) {
+                        (Purpose::Replay, Some(first)) => {
+                            page >> 56 << 56 | u64::from(first.get()) & !511
+                        }
+                        _ => page & !511,
+                    };
                 }
                 let count = self.random.pick(&[1, 1, 1, 2, 3, 0]);
                 [space, at, page, capability, count, self.access()]
@@ -299,7 +305,9 @@ impl Chooser {
             _ => self.mapping(call, world, names),
         };
         // What a batch allocates nobody tells; a sequence that is replayed does without.
-        if call == insert_pte && self.purpose != Purpose::Search && words[2] >> 56 > 2 {
+        let told = words[2] >> 56 <= 2 && names_no_other(names, call, &words);
+        let pages = matches!(call, insert_pte | insert_superpage);
+        if pages && self.purpose != Purpose::Search && !told {
             words[2] = self.own_page(world, names);
         }
         let [_, arguments @ ..] = words;

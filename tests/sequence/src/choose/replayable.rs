@@ -20,10 +20,7 @@ pub(super) fn replayable<W: World>(
     let Some(call) = Call::from_number(number) else {
         return true;
     };
-    if !pages_of(call, words)
-        .iter()
-        .all(|page| is_anywhere(names, *page))
-    {
+    if !names_no_other(names, call, words) {
         return false;
     }
     match Call::from_number(number) {
@@ -44,6 +41,12 @@ pub(super) fn replayable<W: World>(
         Some(pte_batch) => !is_in_area(words[1]),
         _ => true,
     }
+}
+
+/// Whether a call names pages that are the same on every machine.
+pub(super) fn names_no_other(names: &Names, call: Call, words: &[u64; 6]) -> bool {
+    let pages = pages_of(call, words);
+    pages.iter().all(|page| is_anywhere(names, *page))
 }
 
 /// The words of a call that name pages; 0 for those that do not.
