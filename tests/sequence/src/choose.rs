@@ -85,6 +85,15 @@ const WEIGHTS: [(Call, u64); 45] = [
 
 const _: () = assert!(WEIGHTS.len() == Call::ALL.len());
 
+/// Whether a call is about gates or goes through one.
+const fn goes_through_a_gate(call: Call) -> bool {
+    use Call::{gate_bind, gate_unbind, gate_yield, pct_call, pct_reply, pct_send};
+    matches!(
+        call,
+        gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply
+    )
+}
+
 /// Values at which something begins or ends.
 const BORDERS: [u64; 24] = [
     0,
@@ -161,9 +170,15 @@ impl Chooser {
     }
 
     fn call<W: World>(&mut self, world: &W, names: &Names) -> Step {
-        let total = WEIGHTS.iter().map(|(_, weight)| weight).sum();
+        // What leads to others cannot be made again, and is not drawn for it.
+        let search = self.purpose == Purpose::Search;
+        let weights = || {
+            let drawn = WEIGHTS.iter();
+            drawn.filter(move |(call, _)| search || !goes_through_a_gate(*call))
+        };
+        let total = weights().map(|(_, weight)| weight).sum();
         let mut left = self.random.below(total);
-        let drawn = WEIGHTS.iter().find(|(_, weight)| {
+        let drawn = weights().find(|(_, weight)| {
             let found = left < *weight;
             left = left.saturating_sub(*weight);
             found
@@ -264,7 +279,7 @@ impl Chooser {
                 if self.random.chance(90) {
                     // Around a page from a free list there is another superpage on each machine.
                     page = match (self.purpose, names.pages().first()) {
-                        (Purpose::Replay, Some(first)) => {
+                        (Purpose::Replay { .. }, Some(first)) => {
                             page >> 56 << 56 | u64::from(first.get()) & !511
                         }
                         _ => page & !511,
