@@ -1,4 +1,4 @@
-//! What servers and their callers run: a few instructions, SP at their [`Pad`], no stack.
+//! What servers and their callers run: a few instructions, SP at their pad, no stack.
 
 use core::arch::naked_asm;
 
