@@ -25,7 +25,7 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, LifeWord, ObjectName};
+use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{exit, layout};
 use exopi_domains::{Entering, Left, Next, Subject};
@@ -35,7 +35,7 @@ use crate::arch::exception::Cause;
 use crate::arch::tables::Processor;
 use crate::arch::uarea::OwnUArea;
 use crate::arch::upcall::SliceEnd;
-use crate::arch::{context, mmu, smp, switch, timer, upcall};
+use crate::arch::{barrier, context, mmu, smp, switch, timer, upcall};
 use crate::kernel::{self, Guard};
 use crate::{console, exposed, interrupts, power};
 
@@ -58,9 +58,7 @@ fn here() -> u8 {
 pub fn begin(mut kernel: Guard, first: Subject, start: Start) -> ! {
     exposed::describe(|machine| machine.first_el0_ticks = timer::now());
     take(first);
-    let now = timer::now();
-    Core::set_entered(now);
-    set_timer(&mut kernel, &first, now);
+    set_timer(&mut kernel, &first);
     let area = Core::uarea();
     area.write(OwnUArea::saved_x(0), layout::FIRST_ARGUMENTS);
     area.write(OwnUArea::saved_x(1), start.argument_bytes);
@@ -87,14 +85,17 @@ pub fn settle_yield(kernel: Guard) {
     if kernel.runs(&caller) {
         return;
     }
-    let [prologue, _] = Core::uarea().entry(UpcallClass::SliceBegin);
+    let index = caller.name.index;
+    let area = Core::uarea();
+    let [prologue, _] = area.entry(UpcallClass::SliceBegin);
     // One that is to stop or to die has its state saved: others may want to see it.
-    if prologue == 0 || kernel.life(caller.name.index).state() != EnvironmentState::Ready {
+    if prologue == 0 || kernel.life(index).state() != EnvironmentState::Ready {
         leave(kernel, caller, [0; 2])
     }
     switch::stop_stepping();
     switch::put_registers_away();
-    go(kernel, caller, LifeWord::LIGHT)
+    let flags = kernel.flags_of_light(index, area.read(OwnUArea::MASKED) != 0);
+    go(kernel, caller, flags)
 }
 
 /// For the calls that may be the caller's own end: comes back if it is not. Whoever was stopped from elsewhere
@@ -119,11 +120,9 @@ pub fn renew(kernel: &Guard, name: ObjectName) {
         context.renew(kernel);
     }
     let caller = Core::caller();
-    if name == caller.name {
-        Core::renew();
-        if record(kernel, &caller).is_none_or(|record| record.debugged == 0) {
-            switch::forget_steps();
-        }
+    let debugged = || record(kernel, &caller).is_some_and(|record| record.debugged != 0);
+    if name == caller.name && !debugged() {
+        switch::forget_steps();
     }
 }
 
@@ -150,12 +149,14 @@ pub fn deliver(mut kernel: Guard) {
 pub fn idle() -> ! {
     loop {
         let mut kernel = kernel::lock();
+        expire(&mut kernel);
         let again = match kernel.next(here(), timer::now()) {
             Next::Run(next) => enter(kernel, next),
             Next::Again => true,
             Next::Idle => false,
         };
         let swept = sweep_under(&mut kernel);
+        set_timer_to(&kernel, None);
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
         // stays pending, and ends the sleep at once.
@@ -166,6 +167,12 @@ pub fn idle() -> ! {
         // That was it.
         let _ = Core::take_attention();
     }
+}
+
+/// Ends calls that this core sees to and whose deadlines have passed.
+fn expire(kernel: &mut Guard) {
+    kernel.expire(here(), timer::now());
+    kernel.write_failed();
 }
 
 /// One bounded step of what is being taken apart. Whether there was one to make.
@@ -185,7 +192,7 @@ fn record<'k>(kernel: &'k Guard, subject: &Subject) -> Option<&'k EnvironmentRec
 }
 
 /// Makes `subject` the one that has this core: its space, its u-area, its registers that are in no frame.
-fn take(subject: Subject) {
+pub fn take(subject: Subject) {
     mmu::enter_space(&subject.space);
     // Whoever runs by the records has one.
     if let Some(context) = context::of(subject.name.index) {
@@ -213,28 +220,41 @@ fn go_on(mut kernel: Guard, subject: Subject) -> ! {
 fn enter(mut kernel: Guard, next: Entering) -> ! {
     let subject = next.subject;
     take(subject);
-    let now = timer::now();
-    Core::set_entered(now);
-    set_timer(&mut kernel, &subject, now);
-    if !upcall::begin_slice(next.light, next.length, next.slice) {
-        // It gave its core away as one that has a prologue, and has none any more.
-        let _ = kernel.suspended(&subject);
-        leave(kernel, subject, [0; 2])
-    }
+    set_timer(&mut kernel, &subject);
+    upcall::begin_slice(next.light, next.length, next.slice);
     go_on(kernel, subject)
 }
 
-/// Lets the timer take this core from `subject` at the end of its turn, if somebody else could run.
-fn set_timer(kernel: &mut Guard, subject: &Subject, now: u64) {
+/// Lets the timer take this core from `subject`, which has just been given it, at the end of its turn, if somebody else
+/// could run, or when a call's deadline comes.
+pub fn set_timer(kernel: &mut Guard, subject: &Subject) {
     Core::set_leaving(0);
-    set_timer_to(kernel.deadline(subject, now));
+    let end = kernel.deadline(subject, timer::now());
+    set_timer_to(kernel, end);
 }
 
-fn set_timer_to(deadline: Option<u64>) {
-    match deadline {
-        Some(end) => timer::set_deadline(end),
-        None => timer::cancel(),
+/// Lets the timer interrupt this core at `end`, if there is one, or before, when a call's deadline comes.
+fn set_timer_to(kernel: &Guard, end: Option<u64>) {
+    match (end, kernel.alarms.earliest(here())) {
+        (Some(one), Some(other)) => timer::set_deadline(one.min(other)),
+        (Some(one), None) | (None, Some(one)) => timer::set_deadline(one),
+        (None, None) => timer::cancel(),
     }
+}
+
+/// Takes this core from `by`, whose registers were put away, which is in no frame and whose time was charged, and gives
+/// it to the next one. `departs`: its word still has this core; if not, another core may be in it by now.
+pub fn vacate(mut kernel: Guard, by: &Subject, departs: bool) -> ! {
+    mmu::empty_lower_half();
+    Core::vacate();
+    let now = timer::now();
+    if departs {
+        let how = Left { now, flags: 0 };
+        kernel.left(&mut Processor, by, how);
+    } else {
+        kernel.vacated(by, now);
+    }
+    dispatch(kernel)
 }
 
 /// Takes this core from `subject`, which does not run any more by the records and whose registers are in
@@ -251,11 +271,19 @@ fn leave(kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
 
 /// The same for one whose registers are where they belong. Its word has `flags` from now on.
 fn go(mut kernel: Guard, subject: Subject, flags: u64) -> ! {
+    Core::charge();
     Core::vacate();
+    untangle(&mut kernel, &subject);
     let now = timer::now();
-    let used = now.saturating_sub(Core::entered());
-    kernel.left(&mut Processor, &subject, Left { now, used, flags });
+    kernel.left(&mut Processor, &subject, Left { now, flags });
     dispatch(kernel)
+}
+
+/// Lets the caller of a fast call that `subject` serves here, if it does, wait without this core. What it has begun of
+/// cache maintenance is complete then: it can go on elsewhere.
+fn untangle(kernel: &mut Guard, subject: &Subject) {
+    barrier::complete();
+    kernel.untangle(&mut Processor, subject.name.index);
 }
 
 /// The turn of `subject`, whose state is in `saved`, has come to its end at `end`, and somebody else could run. Whether it
@@ -270,7 +298,7 @@ fn stays(kernel: &Guard, end: u64, now: u64) -> bool {
         }
         Core::set_leaving(limit);
     }
-    timer::set_deadline(limit);
+    set_timer_to(kernel, Some(limit));
     now < limit
 }
 
@@ -281,11 +309,11 @@ fn dispatch(mut kernel: Guard) -> ! {
         mmu::empty_lower_half();
         sweep_under(&mut kernel);
     }
+    kernel.write_failed();
     if let Next::Run(next) = kernel.next(here(), timer::now()) {
         enter(kernel, next)
     }
     mmu::empty_lower_half();
-    timer::cancel();
     drop(kernel);
     // It asks again.
     idle()
@@ -297,6 +325,10 @@ fn dispatch(mut kernel: Guard) -> ! {
 extern "C" fn __environment_interrupted() -> ! {
     let mut kernel = kernel::lock();
     let subject = Core::caller();
+    if kernel.caller_is_wanted(subject.name.index) {
+        untangle(&mut kernel, &subject);
+    }
+    expire(&mut kernel);
     if kernel.runs(&subject) {
         let now = timer::now();
         switch::stop_stepping();
@@ -309,7 +341,7 @@ extern "C" fn __environment_interrupted() -> ! {
             }
             deadline => {
                 Core::set_leaving(0);
-                set_timer_to(deadline);
+                set_timer_to(&kernel, deadline);
                 go_on(kernel, subject)
             }
         }

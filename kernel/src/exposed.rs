@@ -104,6 +104,7 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
     },
     free_pages: AtomicU64::new(0),
     longest_hold_ticks: AtomicU64::new(0),
+    longest_masked_ticks: AtomicU64::new(0),
     console_losses: AtomicU64::new(0),
 }));
 
@@ -183,6 +184,16 @@ pub fn note_hold(ticks: u64) {
     let longest = &header().longest_hold_ticks;
     if ticks > longest.load(Ordering::Relaxed) {
         longest.store(ticks, Ordering::Relaxed);
+    }
+}
+
+/// Notes that interrupts were masked for `ticks`.
+#[inline(always)]
+pub fn note_masked(ticks: u64) {
+    let longest = &header().longest_masked_ticks;
+    if ticks > longest.load(Ordering::Relaxed) {
+        // Another core may be about to say more.
+        longest.fetch_max(ticks, Ordering::Relaxed);
     }
 }
 

@@ -13,7 +13,7 @@ use spin::mutex::TicketMutex;
 use crate::arch::core_data::{Core, CoreNumber, count, count_event};
 use crate::arch::smp::{self, Message};
 use crate::arch::timer;
-use crate::console;
+use crate::{console, kernel};
 
 static CONTROLLER: TicketMutex<Option<Interrupts>> = TicketMutex::new(None);
 
@@ -43,6 +43,14 @@ pub fn enable_here(core: CoreNumber) {
     if let Some(controller) = CONTROLLER.lock().as_mut() {
         controller.set_enabled(core.index(), Source::Ipi, true);
         controller.set_enabled(core.index(), Source::Timer, true);
+    }
+}
+
+/// Turns on an interrupt of a device that was set up later than the controller.
+#[cfg(feature = "selftest")]
+pub fn enable(source: Source) {
+    if let Some(controller) = CONTROLLER.lock().as_mut() {
+        controller.set_enabled(CoreNumber::current().index(), source, true);
     }
 }
 
@@ -84,7 +92,9 @@ pub fn serve() {
                 Core::ask_attention();
                 TIMER_SEEN.store(true, Ordering::Relaxed);
             }
-            source if source == console::INTERRUPT => console::serve(),
+            source if source == console::INTERRUPT => kernel::masked(console::serve),
+            #[cfg(feature = "selftest")]
+            exopi_bsp::boards::USB_INTERRUPT => crate::boot::echo::serve(),
             // Nothing else was turned on.
             Source::Peripheral(_) => {}
         }

@@ -7,11 +7,12 @@
 use core::ops::{Deref, DerefMut};
 
 use exopi_domains::Domains;
+use exopi_pages::Pages;
 use spin::RelaxStrategy;
 use spin::mutex::TicketMutex;
 use spin::mutex::ticket::TicketMutexGuard;
 
-use crate::arch::{smp, timer};
+use crate::arch::{smp, timer, uarea};
 use crate::{exposed, interrupts};
 
 /// How a core waits for the lock.
@@ -37,20 +38,65 @@ pub fn init(domains: Domains<'static>) {
 #[derive(Debug)]
 pub struct Guard {
     domains: TicketMutexGuard<'static, Domains<'static>, Relax>,
+    /// When the lock was asked for, and when it was had.
+    asked: u64,
     since: u64,
 }
 
 /// Waits for the lock.
 #[inline(always)]
 pub fn lock() -> Guard {
+    let asked = timer::now();
     let domains = DOMAINS.lock();
     Guard {
         domains,
+        asked,
         since: timer::now(),
     }
 }
 
+/// Does `work` on the kernel's state and shows how many pages are free then, in a hold that ends with the work. Within a
+/// call, whose time is noted around it; and what ends the hold is in one function with the work, with all in registers,
+/// where a [`Guard`] lies in memory.
+#[inline(always)]
+pub fn with_free_pages<R>(work: impl FnOnce(&mut Domains<'static>) -> R) -> R {
+    let mut domains = DOMAINS.lock();
+    let since = timer::now();
+    let outcome = work(&mut domains);
+    exposed::set_free_pages(domains.pages.free_pages());
+    end(&mut domains, since);
+    outcome
+}
+
+/// What is due at the end of a hold; now, which is the last that it sees.
+#[inline(always)]
+fn end(domains: &mut Domains<'static>, since: u64) -> u64 {
+    if domains.has_news() {
+        tell(domains);
+    }
+    let now = timer::now();
+    exposed::note_hold(now - since);
+    now
+}
+
+/// Does `work` on the pages alone, in a hold of its own. Nobody is told of anything when it ends: what cores are to hear
+/// of lies elsewhere. Nor is anything kept for that, which is why the calls that are made most use this.
+#[inline(always)]
+pub fn with_pages<R>(work: impl FnOnce(&mut Pages<'static>) -> R) -> R {
+    let mut domains = DOMAINS.lock();
+    let since = timer::now();
+    let outcome = work(&mut domains.pages);
+    exposed::note_hold(timer::now() - since);
+    outcome
+}
+
 impl Guard {
+    /// Writes what the states of environments are to say whose calls have failed, before one of them is entered in this
+    /// hold.
+    pub fn write_failed(&mut self) {
+        write_failed(&mut self.domains);
+    }
+
     /// Shows how many pages are free: after whatever may have taken some, or given them back.
     #[inline(always)]
     pub fn show_free_pages(&self) {
@@ -77,15 +123,31 @@ impl DerefMut for Guard {
 impl Drop for Guard {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.domains.has_interrupts() {
-            tell(&mut self.domains);
-        }
-        exposed::note_hold(timer::now() - self.since);
+        let now = end(&mut self.domains, self.since);
+        // Whoever leaves a core does so in one hold; a call's own time is noted around it (`masked`).
+        exposed::note_masked(now - self.asked);
     }
 }
 
-/// Interrupts cores: not what calls usually end with.
+/// Does `work`, and notes how long interrupts were masked for it. They are, in all of the kernel: see
+/// [`exopi_abi::exposed::Header::longest_masked_ticks`] for what is worth noting.
+#[inline(always)]
+pub fn masked<R>(work: impl FnOnce() -> R) -> R {
+    let since = timer::now();
+    let outcome = work();
+    exposed::note_masked(timer::now() - since);
+    outcome
+}
+
+/// Interrupts cores, and writes states that nobody may see before: not what calls usually end with.
 #[cold]
 fn tell(domains: &mut Domains<'static>) {
+    write_failed(domains);
     interrupts::reschedule(domains.take_interrupts());
+}
+
+fn write_failed(domains: &mut Domains<'static>) {
+    while let Some(failed) = domains.take_failed() {
+        uarea::write_failed(&failed);
+    }
 }

@@ -45,19 +45,24 @@ fn now() -> u64 {
     (timer::now() - exposed::entry_ticks()) / timer::frequency()
 }
 
-/// Reads what `presenter` presents, and verifies it.
+/// Reads what `presenter` presents, and verifies it; what it proves is in `place`.
 ///
 /// # Errors
 /// [`Error::BadAddress`], [`Error::Malformed`], or why the capability is worth nothing to the presenter.
 #[inline(always)]
-pub fn verify(presented: UserCapability<'_>, presenter: Identity) -> Result<Verified, Error> {
-    verify_words(user::read_capability(presented)?, presenter)
+pub fn verify_into<'p>(
+    place: &'p mut Option<Verified>,
+    presented: UserCapability<'_>,
+    presenter: Identity,
+) -> Result<&'p Verified, Error> {
+    let words = user::read_capability(presented)?;
+    exopi_cap::verify_into(place, words, key(), presenter, now)
 }
 
 /// Words that somebody presents, which can be anything, verified.
 ///
 /// # Errors
-/// As [`verify`].
+/// [`Error::Malformed`], or why the capability is worth nothing to the presenter.
 #[inline(always)]
 pub fn verify_words(
     words: [u64; CAPABILITY_WORDS],

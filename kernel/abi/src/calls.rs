@@ -34,6 +34,8 @@ pub struct Row {
     pub call: Call,
     /// What it does, in Markdown.
     pub doc: &'static str,
+    /// The register that its first argument is in: 0, or 8 if x0..x7 are a message.
+    pub first_register: usize,
     /// Its arguments, in the order of the registers.
     pub arguments: &'static [Parameter],
     /// Type of its result.
@@ -77,12 +79,37 @@ pub type Entry = extern "C" fn(u64, u64, u64, u64, u64, u64) -> Reply;
 /// A [`Calls`] that can be found from nowhere: how an [`Entry`], which gets registers and nothing
 /// else, reaches the state that it works on.
 pub trait Ambient: Calls {
-    /// Runs `call` on the caller's state.
-    fn with(call: impl FnOnce(&mut Self) -> Reply) -> Reply;
+    /// Calls that have an entry of their own for the usual value of their first argument
+    /// ([`Argument::USUAL`]): those where taking the other values apart is a large part of the call.
+    const APART: &'static [Call] = &[];
+
+    /// Runs `work`, which is `call`, on the caller's state.
+    fn with(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply;
+
+    /// The same for the usual value of the first argument of a call in [`Ambient::APART`].
+    fn with_usual(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+        Self::with(call, work)
+    }
 
     /// Hears of each call that came back, for tracing.
     fn observe(call: Call, arguments: [u64; 6], reply: Reply) {
         let _ = (call, arguments, reply);
+    }
+}
+
+/// Whether `call` is one of `calls`.
+const fn is_among(call: Call, calls: &[Call]) -> bool {
+    match calls {
+        [] => false,
+        [first, rest @ ..] => *first as u16 == call as u16 || is_among(call, rest),
+    }
+}
+
+/// The usual value of the first of a call's arguments, given those of all.
+const fn first_usual(usual: &[Option<u64>]) -> Option<u64> {
+    match usual {
+        [first, ..] => *first,
+        [] => None,
     }
 }
 
@@ -226,8 +253,8 @@ calls! {
     /// `remove_pte`, `protect_pte`, `insert_superpage`, `pte_note`. Each one's result is written into it.
     ///
     /// Stops after the first operation that was refused or reached its bound, unless told to go on; after 16
-    /// operations; and when those that were carried out count for 128 mappings, where a new page is 8, a superpage
-    /// that was asked for is 64, and every operation at least 1.
+    /// operations; and when those that were carried out count for 128 mappings, where a capability is 16, an
+    /// executable page 4, a new one 8, a superpage that was asked for 64, and every operation at least 1.
     /// Progress counts operations, the last one included. One whose result could not be written is refused
     /// before it begins.
     #[errors(BadCount)]
@@ -413,11 +440,50 @@ calls! {
     #[errors(MissingRight, NotYours)]
     39 => fn console_give(to: Object<'_>) -> Result<(), Error>;
 
+    /// Binds the caller's `gate`, 0 to 15, to an environment, instead of what it was bound to: from now on the
+    /// number suffices to call it or to give the core to it. For one that is presented: the right to call, or
+    /// the right to schedule; the gate is good for those that there are, and has the capability's badge.
+    #[errors(NoGate, NotYours, TimeLimited)]
+    40 => fn gate_bind(gate: u64, environment: Object<'_>) -> Result<(), Error>;
+
+    /// Unbinds the caller's `gate`.
+    #[errors(NoGate)]
+    41 => fn gate_unbind(gate: u64) -> Result<(), Error>;
+
+    /// Gives the rest of the slice to the environment behind `gate`, which is ready to run. A caller with a
+    /// prologue is entered there when it next has a core; another one goes on behind the call.
+    #[errors(NoGate, MissingRight, Stale, NotReady, Busy, Indebted)]
+    #[moves_message]
+    42 => fn gate_yield(gate: u64) -> Result<(), Error>;
+
+    /// Enters the environment behind `gate` with the message, in the rest of the caller's slice, and waits for
+    /// its answer. While the caller waits, its slices run the callee. At `deadline`, in ticks of the counter, the
+    /// call has failed and an answer is refused; 0 means no deadline.
+    ///
+    /// A callee is entered if it has an entry for calls and has given its core away itself; not while it serves a
+    /// call, has been interrupted, or had masked asynchronous upcalls when it left.
+    #[errors(NoGate, MissingRight, Stale, NotReady, Busy, NotAccepting, Indebted, TimedOut)]
+    #[moves_message]
+    43 => fn pct_call(gate: u64, deadline: u64) -> Result<(), Error>;
+
+    /// Enters the environment behind `gate` with the message, as `pct_call` does, and waits for nothing: the caller
+    /// goes on when it next has a core, and the callee's reply goes to nobody.
+    #[errors(NoGate, MissingRight, Stale, NotReady, Busy, NotAccepting, Indebted)]
+    #[moves_message]
+    44 => fn pct_send(gate: u64) -> Result<(), Error>;
+
+    /// Answers the call that the caller serves: who waits for it goes on with the message, in the rest of the
+    /// slice, and the caller is again what it was before. If nobody was to be answered, the core goes to
+    /// whoever is next.
+    #[errors(NotWaiting, TimedOut)]
+    #[moves_message]
+    45 => fn pct_reply() -> Result<(), Error>;
+
     /// Sets how much of `resource` an account may use that was carved out of the one that the caller draws on. What
     /// it grows by is charged to that one; what it shrinks by flows back, down to what is in use. Returns how much
     /// it is now. For an account that is presented: the right to destroy.
     #[errors(MissingRight, NotYours, Stale, OverAllowance)]
-    40 => fn account_allow(
+    46 => fn account_allow(
         account: Object<'_>,
         resource: Resource,
         amount: u32
@@ -427,7 +493,7 @@ calls! {
     /// is 2^64 - 1. It is charged to the account that the caller draws on. For an environment that is presented:
     /// the right to schedule.
     #[errors(NotYours, OutOfRange, Taken, OverAllowance, Exhausted, Stale, TimeLimited)]
-    41 => fn slice_alloc(
+    47 => fn slice_alloc(
         core: u64,
         position: u64,
         environment: Object<'_>
@@ -436,12 +502,12 @@ calls! {
     /// Gives the turns of a slice to `environment` from the next one on. `Own` is the slice that runs now. For a
     /// slice that is presented: the right to use it; for an environment: the right to schedule.
     #[errors(NotYours, Stale, TimeLimited)]
-    42 => fn slice_bind(slice: Object<'_>, environment: Object<'_>) -> Result<(), Error>;
+    48 => fn slice_bind(slice: Object<'_>, environment: Object<'_>) -> Result<(), Error>;
 
     /// Moves a slice to `position` of `core`, named as for `slice_alloc`. With another place it has another name,
     /// and no capability made before is good for it. For one that is presented: the right to move it.
     #[errors(NotYours, Stale, OutOfRange, Taken, Exhausted)]
-    43 => fn slice_move(
+    49 => fn slice_move(
         slice: Object<'_>,
         core: u64,
         position: u64
@@ -450,7 +516,7 @@ calls! {
     /// Gives a slice back. If it runs now, its turn goes on to its end. For one that is presented: the right to free
     /// it.
     #[errors(NotYours)]
-    44 => fn slice_free(slice: Object<'_>) -> Result<(), Error>;
+    50 => fn slice_free(slice: Object<'_>) -> Result<(), Error>;
 }
 
 #[cfg(test)]

@@ -487,16 +487,22 @@ impl Chain {
         self.caveats.is_empty()
     }
 
-    /// Takes the step for the next caveat, of which there is one. `None` if it is no caveat, or not for
-    /// `presenter`.
+    /// Takes the step for the next caveat, of which there is one, and tells `restrict` what it takes away: before the
+    /// step, so that the caveat is taken apart once. `None` if it is no caveat, or not for `presenter`.
     #[inline(always)]
-    pub fn follow(&mut self, presenter: Identity, initial: Initial) -> Option<Restriction> {
+    pub fn follow(
+        &mut self,
+        presenter: Identity,
+        initial: Initial,
+        restrict: impl FnOnce(Restriction),
+    ) -> Option<()> {
         let (word, position) = (self.caveats.rest as u32, self.caveats.position);
-        let restriction = Caveat::from_word(word)?.for_presenter(presenter).ok()?;
+        let restriction = Caveat::restriction(word, presenter)?;
+        restrict(restriction);
         self.caveats.rest >>= 32;
         self.caveats.position += 1;
         self.seal = self.seal.chain_word(position, word, restriction, initial);
-        Some(restriction)
+        Some(())
     }
 
     /// The capability, if the chain has come to its seal with as many caveats as it says.

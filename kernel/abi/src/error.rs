@@ -93,6 +93,18 @@ errors! {
     Misaligned = 28,
     /// The environment has nowhere to run, or runs already, or is suspended.
     NotReady = 29,
+    /// No call is being served, or who made it waits no more.
+    NotWaiting = 30,
+    /// The deadline of a call has passed.
+    TimedOut = 31,
+    /// The environment owes more processor time than it may.
+    Indebted = 32,
+    /// There is no such gate, or it is not bound.
+    NoGate = 33,
+    /// The environment takes no calls at present: it serves one, has masked them, or was interrupted.
+    NotAccepting = 34,
+    /// The caller was stopped while it waited for an answer, and the call given up.
+    Interrupted = 35,
 }
 
 impl core::fmt::Display for Error {

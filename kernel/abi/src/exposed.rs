@@ -110,6 +110,16 @@ pub struct Header {
     pub free_pages: AtomicU64,
     /// Longest time that the kernel lock was held, in ticks.
     pub longest_hold_ticks: AtomicU64,
+    /// Longest time that interrupts were masked while an environment's call, its turn or a device was attended to, in
+    /// ticks: how much later than asked an interrupt may be taken.
+    ///
+    /// Of a call it goes from when its registers are seen to when its reply is there; of a change of environments from
+    /// before the kernel lock is waited for to its end; of the console's interrupt from when it is told from others to
+    /// when it is served. What comes before and after, and is left out of it, is of a length that depends on nothing:
+    /// the way in and out. So are whole faults, `null`, `resume`, and the mapping, removal, protection and minting of
+    /// one page of the caller's own, but for their wait for the kernel lock: a hold of each other core at most. A core
+    /// that sleeps or boots is not masked in this sense.
+    pub longest_masked_ticks: AtomicU64,
     /// How often the console lost input: a damaged byte, one that came while the queue was full, or any
     /// number of them that the port itself had no room for.
     pub console_losses: AtomicU64,

@@ -4,11 +4,13 @@
 //!   EL0 stub, trace name and reference page.
 //! * [`error`], [`registers`], [`types`]: what the rows are made of, and how it travels in registers.
 //! * [`uarea`]: the page in which the kernel leaves upcalls for an environment.
+//! * [`transfer`]: how messages travel in registers from one environment to another.
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
 //! * [`mod@slice`]: the record of a slice of processor time.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
+//! * [`predicate`]: what would wake a sleeper.
 //! * [`boot`]: the form of the boot image behind the kernel.
 //! * [`exit`]: exit statuses of the kernel in the emulator.
 //! * [`layout`]: the addresses of user space that both sides must agree on.
@@ -29,10 +31,12 @@ pub mod exposed;
 pub mod host;
 pub mod layout;
 pub mod page;
+pub mod predicate;
 pub mod registers;
 pub mod slice;
 #[cfg(target_os = "none")]
 mod svc;
+pub mod transfer;
 pub mod types;
 pub mod uarea;
 

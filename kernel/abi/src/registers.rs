@@ -69,6 +69,8 @@ pub trait Argument: Sized {
     const WORDS: usize = 1;
     /// What [`Argument::decode`] can give instead of a value.
     const REFUSALS: &'static [Error] = &[];
+    /// The word of the value that most calls have, if one stands out.
+    const USUAL: Option<u64> = None;
     /// Takes the value out of the registers.
     ///
     /// # Errors

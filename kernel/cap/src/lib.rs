@@ -84,7 +84,7 @@ use exopi_abi::capability::{Body, Capability};
 
 pub use cache::Cache;
 pub use epochs::Epochs;
-pub use verify::{Verified, verify, verify_plain, verify_words};
+pub use verify::{Verified, verify, verify_into, verify_plain, verify_words};
 
 /// The key of all seals of one boot: 128 bits from the hardware's generator.
 ///

@@ -142,6 +142,30 @@ pub fn verify_words(
     }
 }
 
+/// The same, with what is proved put where it stays: a capability's worth of memory is moved no second time.
+///
+/// # Errors
+/// As [`verify_words`]; what is in `place` then is good for nothing.
+#[inline(always)]
+pub fn verify_into<'p>(
+    place: &'p mut Option<Verified>,
+    words: [u64; CAPABILITY_WORDS],
+    key: &Key,
+    presenter: Identity,
+    now: impl FnOnce() -> u64,
+) -> Result<&'p Verified, Error> {
+    match of_pages(words, key, presenter) {
+        Some(verified) => {
+            let verified = place.insert(verified);
+            if verified.left.until.is_some() {
+                verified.in_time(now())?;
+            }
+            Ok(verified)
+        }
+        None => Ok(place.insert(by_the_rules(words, key, presenter, now())?)),
+    }
+}
+
 /// What the words prove, their time aside, if they are a genuine capability for pages.
 #[inline(always)]
 fn of_pages(words: [u64; CAPABILITY_WORDS], key: &Key, presenter: Identity) -> Option<Verified> {
@@ -149,7 +173,7 @@ fn of_pages(words: [u64; CAPABILITY_WORDS], key: &Key, presenter: Identity) -> O
     let mut left = Left::all(chain.rights());
     let initial = Initial::in_memory();
     while !chain.is_followed() {
-        left.restrict(chain.follow(presenter, initial)?);
+        chain.follow(presenter, initial, |restriction| left.restrict(restriction))?;
     }
     Some(Verified {
         capability: chain.genuine()?,

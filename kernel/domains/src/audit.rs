@@ -11,10 +11,12 @@ use exopi_abi::domain::{
 use exopi_abi::exposed::MAX_CORES;
 use exopi_abi::page::{FrameType, Owner};
 use exopi_abi::slice::SLICES_PER_CORE;
-use exopi_pages::{Hardware, audit};
+use exopi_pages::audit;
+use exopi_pages::model::Machine;
 
 use crate::Domains;
 use crate::cores::{Core, NOBODY};
+use crate::links::Link;
 use crate::spaces::{ASKED_FOR, asid_of};
 
 /// What was found wrong, and where: mostly the index of a record.
@@ -36,6 +38,8 @@ pub enum Violation {
     Epoch(u64),
     /// A space's root, owner or members are not what its record says.
     Space(u16),
+    /// An environment's links are not those of who waits for it, and of whom it waits for.
+    Links(u16),
     /// An environment's account, space, u-area or place is not what its record says.
     Environment(u16),
     /// A core does not run what it should, or has not been told of who could run.
@@ -52,7 +56,7 @@ impl Domains<'_> {
     ///
     /// # Errors
     /// The first violation found.
-    pub fn check_invariants<H: Hardware>(&self, hw: &H) -> Result<(), Violation> {
+    pub fn check_invariants(&self, hw: &Machine) -> Result<(), Violation> {
         let spaces: Vec<_> = (0..self.spaces.len() as u16)
             .filter_map(|index| self.pages.space(PageNumber::new(self.space(index)?.root)))
             .collect();
@@ -65,6 +69,7 @@ impl Domains<'_> {
         self.check_spaces()?;
         self.check_environments()?;
         self.check_slices()?;
+        self.check_links()?;
         for core in 0..self.cores.len() as u8 {
             self.check_core(core)?;
         }
@@ -241,25 +246,67 @@ impl Domains<'_> {
             let uarea = uarea.is_some_and(|frame| {
                 frame.kind == FrameType::UArea && frame.owner == record.account
             });
-            let has = |core: &Core| core.running == index || core.gift == index;
-            let runs = self.cores.iter().position(has);
             use EnvironmentState::{
                 Asleep, Calling, Dying, Free, Ready, Running, Stopped, Suspended,
             };
-            let there = runs == word.core().map(usize::from);
-            let placed = match word.state() {
-                Free => false,
-                Running => runs.is_some(),
-                Dying => runs.is_some() || self.ending_environments.contains(index),
-                Ready | Asleep | Calling | Stopped | Suspended => true,
-            };
-            let placed = placed && there;
+            let has = |core: &Core| core.running != NOBODY || core.gift == index;
+            let there = |core| self.core(core).is_some_and(has);
+            let placed = word.core().is_none_or(there);
+            let placed = placed
+                && match word.state() {
+                    Free => false,
+                    Running => word.core().is_some(),
+                    Dying => word.core().is_some() || self.ending_environments.contains(index),
+                    Ready | Asleep | Calling | Stopped | Suspended => true,
+                };
             let debt = self.lives.debt(index);
             let indebted = self.slices.lengths().is_indebted(debt);
             let placed = placed && word.has(LifeWord::DEBT) == indebted;
             let told = word.has(LifeWord::ATTENTION) == (record.notices != 0);
             if !uarea || !placed || !told || record.keeper_bit > 31 || record.debugged > 1 {
                 return Err(Violation::Environment(index));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the environment at `index` waits for an answer by a link that is not slow.
+    fn waits_on_its_core(&self, index: u16) -> bool {
+        let callee = self
+            .callee_of(index)
+            .and_then(|callee| self.places.links(callee));
+        callee.is_some_and(|links| links.caller().is_fast())
+    }
+
+    /// Whoever waits for an answer waits for one who knows of it, lives, and has nobody else to answer; and nobody has
+    /// somebody to answer who does not wait.
+    fn check_links(&self) -> Result<(), Violation> {
+        for index in 0..self.environments.len() as u16 {
+            let word = self.life(index);
+            let Some(links) = self.places.links(index).filter(|_| !word.is_free()) else {
+                continue;
+            };
+            let other = |link: Link| link.place().and_then(|place| self.places.index(place));
+            let (caller, callee) = (other(links.caller()), other(links.callee()));
+            let back = |end: Option<u16>| end.and_then(|end| self.places.links(end));
+            let called = callee.is_none_or(|callee| {
+                let knows = back(Some(callee)).and_then(|links| other(links.caller()));
+                knows == Some(index) && !self.life(callee).is_free()
+            });
+            let waited = caller.is_none_or(|caller| {
+                let knows = back(Some(caller)).and_then(|links| other(links.callee()));
+                knows == Some(index) && !self.life(caller).is_free()
+            });
+            let state = word.state();
+            let fast = self.waits_on_its_core(index);
+            // By its word it waits if and only if somebody is to answer it, unless that is on its own core.
+            let waits = (state == EnvironmentState::Calling) == (callee.is_some() && !fast);
+            let timed = self.alarms.of(index).is_none() || state == EnvironmentState::Calling;
+            // Nobody takes calls who serves one.
+            let open = word.has(LifeWord::LIGHT) && !word.has(LifeWord::CLOSED);
+            let serves = links.caller() != Link::NOBODY;
+            if !(called && waited && waits && timed) || open && serves {
+                return Err(Violation::Links(index));
             }
         }
         Ok(())
@@ -290,8 +337,15 @@ impl Domains<'_> {
         if core >= self.core_count && *place != Core::IDLE {
             return Err(Violation::Core(core));
         }
-        let running = place.running;
-        if running != NOBODY && self.environment(running).is_none() {
+        // Whoever was given the core may have handed it on: one has it, beside those who wait for that one's answer
+        // on it, and who has been claimed for the rest of the turn.
+        let holds = |index: &u16| {
+            self.life(*index).core() == Some(core)
+                && place.gift != *index
+                && !self.waits_on_its_core(*index)
+        };
+        let holders = (0..self.environments.len() as u16).filter(holds).count();
+        if holders != usize::from(place.running != NOBODY) {
             return Err(Violation::Core(core));
         }
         Ok(())

@@ -12,18 +12,27 @@
 //! that has still to come out of user mode there, and [`Domains::left`] makes it "Stopped, nowhere". Meanwhile it can
 //! make calls as before, nobody else can have it, and who asks is told that it is busy.
 //!
+//! Who waits for an answer does not run, but its turns go by for it all the same: whoever works on the answer has them.
+//!
 //! A core on which nobody else could run has no timer: it is *alone*. Whoever makes an environment ready that has
 //! slices there interrupts it, so that it looks again ([`Domains::deadline`]); likewise one that is idle.
 
+use exopi_abi::Error;
 use exopi_abi::domain::{EnvironmentState, LifeWord, ObjectName};
 use exopi_abi::exposed::MAX_CORES;
 use exopi_pages::Hardware;
 use exopi_slices::{Pass, Runnable};
 
+use crate::links::{Link, Links, Places};
 use crate::{Domains, Lives, Subject};
 
 /// No environment.
 pub(crate) const NOBODY: u16 = u16::MAX;
+
+/// In the set of cores that are to be interrupted: a call has failed, too.
+pub(crate) const FAILED: u8 = 1 << 7;
+
+const _: () = assert!(FAILED >> MAX_CORES != 0);
 
 /// What is kept of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +72,6 @@ pub enum Next {
 pub struct Left {
     /// The time, in ticks.
     pub now: u64,
-    /// How long it has run since it was entered, in ticks.
-    pub used: u64,
     /// Flags that its word has from now on: [`LifeWord::LIGHT`], or none.
     pub flags: u64,
 }
@@ -82,20 +89,58 @@ pub struct Entering {
     pub slice: u16,
 }
 
-/// What the schedule is told of an environment, by the [`ObjectName::word`] in a slice.
-fn look(lives: Lives<'_>, environment: u64) -> Runnable {
-    let name = ObjectName::from_word(environment);
-    let word = lives.word(name.index);
-    if word.is_free() || word.epoch() != name.epoch {
-        return Runnable::NO;
+/// Most calls that are followed from a caller to who is at work for it. Who serves a call that is nested deeper runs in
+/// its own slices alone once its turn is over.
+const NESTING: usize = 16;
+
+/// What the schedule is told of environments.
+#[derive(Clone, Copy)]
+struct View<'m> {
+    lives: Lives<'m>,
+    places: &'m dyn Places,
+}
+
+impl View<'_> {
+    /// Who runs in the turns of the environment at `index`: while that waits for an answer, whoever works on it.
+    fn runner(self, index: u16) -> u16 {
+        let mut at = index;
+        for _ in 0..NESTING {
+            if self.lives.word(at).state() != EnvironmentState::Calling {
+                break;
+            }
+            let callee = self.places.links(at).map(Links::callee);
+            let callee = callee.and_then(Link::place);
+            match callee.and_then(|place| self.places.index(place)) {
+                Some(callee) => at = callee,
+                None => break,
+            }
+        }
+        at
     }
-    Runnable {
-        ready: word.state() == EnvironmentState::Ready && word.core().is_none(),
-        debt: lives.debt(name.index),
+
+    /// Of the environment whose [`ObjectName::word`] is in a slice.
+    fn look(self, environment: u64) -> Runnable {
+        let name = ObjectName::from_word(environment);
+        let word = self.lives.word(name.index);
+        if word.is_free() || word.epoch() != name.epoch {
+            return Runnable::NO;
+        }
+        let runner = self.lives.word(self.runner(name.index));
+        Runnable {
+            ready: runner.state() == EnvironmentState::Ready && runner.core().is_none(),
+            debt: self.lives.debt(name.index),
+        }
     }
 }
 
-impl Domains<'_> {
+impl<'m> Domains<'m> {
+    fn view(&self) -> View<'m> {
+        View {
+            lives: self.lives,
+            places: self.places,
+        }
+    }
+
     /// Gives `core`, which nobody has, to whoever is next by its slices at the time `now`, in ticks; or to whom the
     /// rest of a turn was given.
     pub fn next(&mut self, core: u8, now: u64) -> Next {
@@ -110,8 +155,8 @@ impl Domains<'_> {
             Some(place) if place.running == NOBODY => {}
             _ => return Next::Idle,
         }
-        let lives = self.lives;
-        let (environment, paid, runs) = match self.slices.pass(core, |word| look(lives, word)) {
+        let view = self.view();
+        let (environment, paid, runs) = match self.slices.pass(core, |word| view.look(word)) {
             Pass::Run {
                 environment, paid, ..
             } => (environment, paid, true),
@@ -119,11 +164,12 @@ impl Domains<'_> {
             Pass::Continue => return Next::Again,
             Pass::Idle => return Next::Idle,
         };
-        let index = ObjectName::from_word(environment).index;
-        self.pay(index, paid);
+        let charged = ObjectName::from_word(environment).index;
+        self.pay(charged, paid);
         if !runs {
             return Next::Again;
         }
+        let index = view.runner(charged);
         match self.lives.claim(index, core) {
             Ok(before) => {
                 let _ = self.slices.began(core, now);
@@ -157,8 +203,8 @@ impl Domains<'_> {
     /// When the timer must take `by`'s core from it, or `None` if nobody else could run there. To be asked after
     /// [`Domains::next`], and whenever the core was interrupted.
     pub fn deadline(&mut self, by: &Subject, now: u64) -> Option<u64> {
-        let (lives, running) = (self.lives, by.name.word());
-        let look = |word| look(lives, word);
+        let (view, running) = (self.view(), by.name.word());
+        let look = |word| view.look(word);
         let deadline = self.slices.deadline(by.core, running, now, look);
         self.update_core(by.core, |place| place.alone = deadline.is_none());
         deadline
@@ -186,14 +232,29 @@ impl Domains<'_> {
     /// One that was to stop is stopped from now on; one that was to die is gone, and if it was the last in its
     /// space, a first step is made to take that apart.
     pub fn left<H: Hardware>(&mut self, hw: &mut H, by: &Subject, how: Left) {
-        let Left { now, used, flags } = how;
-        let index = by.name.index;
-        self.lives.spend(index, used);
+        self.vacated(by, how.now);
+        self.depart(hw, by.name.index, how.flags, by.core);
+    }
+
+    /// Nobody has `by`'s core any more: `by` gave it back by its word, and another core may have entered it by now.
+    pub fn vacated(&mut self, by: &Subject, now: u64) {
         self.end_turn(by, now);
         self.update_core(by.core, |place| place.running = NOBODY);
+    }
+
+    /// The environment at `index`, which had a core and was to stop, to die or to wait its turn, is on none any more,
+    /// and what is kept of it was put away: the same without a word about the core. A call that it waits in is
+    /// given up.
+    pub fn departed<H: Hardware>(&mut self, hw: &mut H, index: u16) {
+        self.depart(hw, index, 0, u8::MAX);
+    }
+
+    /// The same; its word has `flags` from now on, and `except` is a core that looks for itself who is next.
+    fn depart<H: Hardware>(&mut self, hw: &mut H, index: u16, flags: u64, except: u8) {
+        self.fail_call(index, Error::Interrupted);
         match self.lives.left(index, flags).map(LifeWord::state) {
             Ok(EnvironmentState::Dying) => {}
-            Ok(EnvironmentState::Ready) => return self.tell_cores(index, by.core),
+            Ok(EnvironmentState::Ready) => return self.tell_cores(index, except),
             _ => return,
         }
         let _ = self.end_environment(hw, index);
@@ -230,9 +291,20 @@ impl Domains<'_> {
         self.core(core).is_some_and(|place| place.alone)
     }
 
-    /// The environment at `index`, which is ready, could run from now on: cores where it has slices are told, but for
-    /// `except`, whose business it is at present.
+    /// The environment at `index`, which is ready, could run from now on: cores where it has slices, or who waits for
+    /// its answer, are told, but for `except`, whose business it is at present.
     pub(crate) fn tell_cores(&mut self, index: u16, except: u8) {
+        let mut at = Some(index);
+        for _ in 0..=NESTING {
+            let Some(one) = at else {
+                return;
+            };
+            self.tell_cores_of(one, except);
+            at = self.caller_of(one);
+        }
+    }
+
+    fn tell_cores_of(&mut self, index: u16, except: u8) {
         let Some(slices) = self.environment(index).map(|record| record.slices) else {
             return;
         };
@@ -257,9 +329,9 @@ impl Domains<'_> {
 
     /// Whether somebody besides `by` could run on its core.
     pub(crate) fn waits(&self, by: &Subject) -> bool {
-        let (lives, running) = (self.lives, by.name.word());
+        let (view, running) = (self.view(), by.name.word());
         self.slices
-            .others_runnable(by.core, running, |word| look(lives, word))
+            .others_runnable(by.core, running, |word| view.look(word))
     }
 
     /// The cores, by bit, that are to look again at what they run, which has changed since this was last asked:
@@ -267,12 +339,12 @@ impl Domains<'_> {
     /// run. The core of whoever made the call can be among them.
     #[inline]
     pub fn take_interrupts(&mut self) -> u8 {
-        core::mem::take(&mut self.interrupts)
+        core::mem::take(&mut self.interrupts) & !FAILED
     }
 
-    /// Whether [`Domains::take_interrupts`] has any to tell.
+    /// Whether [`Domains::take_interrupts`] or [`Domains::take_failed`] has any to tell.
     #[inline(always)]
-    pub const fn has_interrupts(&self) -> bool {
+    pub const fn has_news(&self) -> bool {
         self.interrupts != 0
     }
 

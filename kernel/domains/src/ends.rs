@@ -165,6 +165,7 @@ impl Domains<'_> {
         }
         self.ending_environments.remove(index);
         let record = self.environment(index).copied()?;
+        self.cut_links(index);
         let _ = self.tell_keeper(index);
         let uarea = PageNumber::new(record.uarea);
         // It is one as long as its environment lives, so that nothing is refused.

@@ -9,7 +9,7 @@
 //! [`cores`](crate::cores) tells what it means to stop one that runs, and [`ends`](crate::ends) how one dies.
 
 use exopi_abi::capability::{EnvironmentRights, SpaceRights};
-use exopi_abi::domain::{EnvironmentRecord, ObjectName, Resource};
+use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName, Resource};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::{Error, PageNumber, VirtAddr};
 use exopi_cap::Epochs;
@@ -78,6 +78,7 @@ impl Domains<'_> {
             }
         });
         let name = ObjectName { index, epoch };
+        self.begin_links(index);
         self.lives.begin(name);
         Ok(name)
     }
@@ -104,6 +105,9 @@ impl Domains<'_> {
     pub fn env_stop(&mut self, by: &Subject, environment: Target<'_>) -> Result<(), Error> {
         let (index, _) = self.live_environment(by, environment, EnvironmentRights::SCHEDULE)?;
         let before = self.lives.stop(index).map_err(|_| Error::Stale)?;
+        if before.state() == EnvironmentState::Calling {
+            self.fail_call(index, Error::Interrupted);
+        }
         match before.core() {
             Some(core) if index != by.name.index => {
                 self.interrupt(core);
@@ -121,19 +125,35 @@ impl Domains<'_> {
     /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`]; [`Error::NotReady`] of one that is not
     /// ready, has a core, or owes too much at the time `now`, in ticks.
     pub fn env_yield(&mut self, by: &Subject, to: Target<'_>, now: u64) -> Result<(), Error> {
-        match to {
+        let to = match to {
             Target::Own if !self.waits(by) => return Ok(()),
-            Target::Own => {}
+            Target::Own => None,
             _ => {
                 let (index, _) = self.live_environment(by, to, EnvironmentRights::SCHEDULE)?;
-                self.forgive(index, now);
-                let claimed = self.lives.claim(index, by.core);
-                let before = claimed.map_err(|_| Error::NotReady)?;
-                self.update_core(by.core, |place| {
-                    place.gift = index;
-                    place.gift_before = before;
-                });
+                Some(index)
             }
+        };
+        self.yield_core(by, to, now)
+    }
+
+    /// Gives the rest of the caller's turn to the environment at `to`, or its core to whoever is next.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] of one that is not ready, has a core, or owes too much at the time `now`.
+    pub(crate) fn yield_core(
+        &mut self,
+        by: &Subject,
+        to: Option<u16>,
+        now: u64,
+    ) -> Result<(), Error> {
+        if let Some(to) = to {
+            self.forgive(to, now);
+            let claimed = self.lives.claim(to, by.core);
+            let before = claimed.map_err(|_| Error::NotReady)?;
+            self.update_core(by.core, |place| {
+                place.gift = to;
+                place.gift_before = before;
+            });
         }
         // One that was to stop or to die does that instead of waiting.
         self.preempt(by);

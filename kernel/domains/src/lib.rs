@@ -51,6 +51,7 @@
 extern crate std;
 
 mod accounts;
+mod alarms;
 #[cfg(any(test, feature = "model"))]
 pub mod audit;
 mod bits;
@@ -59,14 +60,19 @@ mod cores;
 mod ends;
 mod environments;
 mod first;
+mod gates;
 mod life;
+mod links;
 mod memory;
 mod notices;
+#[cfg(any(test, feature = "model"))]
+pub mod saved;
 mod spaces;
 mod subject;
 #[cfg(test)]
 mod tests;
 mod time;
+mod transfers;
 
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{
@@ -81,12 +87,18 @@ use exopi_slices::{Lengths, Slices};
 
 use bits::Bits;
 use cores::Core;
+use links::Nowhere;
 
+pub use alarms::{Alarm, Alarms};
 pub use capabilities::cap_narrow;
 pub use cores::{Entering, Left, Next};
 pub use environments::{STATE_BOUND, Window};
 pub use life::Lives;
+#[cfg(any(test, feature = "model"))]
+pub use links::Table;
+pub use links::{Gate, Link, Links, Places};
 pub use subject::{Subject, Target};
+pub use transfers::{Answered, Begun, Behind, Failed};
 
 /// Pages, accounts, spaces, environments and cores.
 #[derive(Debug)]
@@ -99,6 +111,11 @@ pub struct Domains<'m> {
     spaces: &'m mut [SpaceRecord],
     environments: &'m mut [EnvironmentRecord],
     lives: Lives<'m>,
+    places: &'m dyn Places,
+    /// When whoever waits for a time is to hear of it.
+    pub alarms: Alarms<'m>,
+    /// Environments whose calls have failed and whose states say nothing of it yet.
+    failed: Bits,
     free_accounts: Bits,
     free_spaces: Bits,
     free_environments: Bits,
@@ -114,7 +131,7 @@ pub struct Domains<'m> {
     slices: Slices<'m>,
     cores: [Core; MAX_CORES],
     core_count: u8,
-    /// Cores that are to be told, by bit.
+    /// Cores that are to be told, by bit, and [`cores::FAILED`].
     interrupts: u8,
     first: ObjectName,
 }
@@ -146,6 +163,9 @@ impl<'m> Domains<'m> {
             spaces: &mut [],
             environments: &mut [],
             lives: Lives::new(&[]),
+            places: &Nowhere,
+            alarms: Alarms::none(),
+            failed: Bits::EMPTY,
             free_accounts: Bits::EMPTY,
             free_spaces: Bits::EMPTY,
             free_environments: Bits::EMPTY,
@@ -196,6 +216,16 @@ impl<'m> Domains<'m> {
             slices: Slices::new(slices, lengths),
             core_count: cores,
             ..Self::none()
+        }
+    }
+
+    /// The same with links between environments, which are in `places`, and alarms.
+    #[must_use]
+    pub fn with_links(self, places: &'m dyn Places, alarms: Alarms<'m>) -> Self {
+        Self {
+            places,
+            alarms,
+            ..self
         }
     }
 

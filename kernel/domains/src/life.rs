@@ -7,8 +7,8 @@
 //!
 //! ```text
 //!   without the lock                      under the lock
-//!     enter   Ready | Asleep, light,        claim    Ready, nowhere      -> Running, here
-//!             nowhere  -> Running, here     stop     any, core kept      -> Stopped
+//!     enter   Asleep, light, nowhere        claim    Ready, nowhere      -> Running, here
+//!                      -> Running, here     stop     any, core kept      -> Stopped
 //!     resume  Calling, light, nowhere       doom     any, core kept      -> Dying
 //!                      -> Running, here     wake     Asleep, core kept   -> Ready
 //!     part    Running, here, no flags       give_up  Running             -> another, core kept
@@ -69,7 +69,7 @@ impl<'m> Lives<'m> {
     /// # Errors
     /// The word that was refused.
     #[inline(always)]
-    fn change(
+    pub(crate) fn change(
         self,
         index: u16,
         step: impl Fn(LifeWord) -> Option<LifeWord>,
@@ -132,8 +132,9 @@ impl<'m> Lives<'m> {
     /// # Errors
     /// The word of one that is not, or owes too much.
     pub fn claim(self, index: u16, core: u8) -> Result<LifeWord, LifeWord> {
+        let given = |word: LifeWord| word.without(LifeWord::LIGHT | LifeWord::CLOSED);
         let before = self.change(index, |word| {
-            may_be_claimed(word).then(|| word.to(Running).on(core).without(LifeWord::LIGHT))
+            may_be_claimed(word).then(|| given(word).to(Running).on(core))
         })?;
         self.count_dispatch(index);
         Ok(before)
@@ -150,7 +151,7 @@ impl<'m> Lives<'m> {
         core: u8,
         before: LifeWord,
     ) -> Result<LifeWord, LifeWord> {
-        let light = before.bits() & LifeWord::LIGHT;
+        let light = before.bits() & (LifeWord::LIGHT | LifeWord::CLOSED);
         self.change(index, |word| {
             let word = if word.state() == Running && word.core() == Some(core) {
                 word.to(Ready)
@@ -161,17 +162,15 @@ impl<'m> Lives<'m> {
         })
     }
 
-    /// Without the lock: gives `core` to `name`, which is ready or asleep, on no core, light, and for which nothing
-    /// waits.
+    /// Without the lock: gives `core` to `name`, which is asleep, on no core, light, and for which nothing
+    /// waits. One that is ready is entered under the lock: when it is that again, other cores may have to hear of it.
     ///
     /// # Errors
     /// The word that was found: nothing has changed.
     pub fn enter(self, name: ObjectName, core: u8) -> Result<LifeWord, LifeWord> {
-        let quiet =
-            |state| LifeWord::new(name.epoch, state, LifeWord::NOWHERE).with(LifeWord::LIGHT);
+        let asleep = LifeWord::new(name.epoch, Asleep, LifeWord::NOWHERE).with(LifeWord::LIGHT);
         let before = self.change(name.index, |word| {
-            let may = word == quiet(Ready) || word == quiet(Asleep);
-            may.then(|| LifeWord::new(name.epoch, Running, core))
+            (word == asleep).then(|| LifeWord::new(name.epoch, Running, core))
         })?;
         self.count_dispatch(name.index);
         Ok(before)
@@ -294,15 +293,6 @@ impl<'m> Lives<'m> {
         }
     }
 
-    /// It has run for so many ticks. For the core that has it.
-    pub fn spend(self, index: u16, ticks: u64) {
-        if let Some(life) = self.get(index) {
-            let before = life.ticks.load(Ordering::Relaxed);
-            life.ticks
-                .store(before.wrapping_add(ticks), Ordering::Relaxed);
-        }
-    }
-
     /// Whoever had a core has left it, with `flags`, and all that is kept of it was put away before.
     ///
     /// # Errors
@@ -326,7 +316,7 @@ impl<'m> Lives<'m> {
     }
 
     /// One core has it, which alone counts.
-    fn count_dispatch(self, index: u16) {
+    pub(crate) fn count_dispatch(self, index: u16) {
         if let Some(life) = self.get(index) {
             let count = life.dispatches.load(Ordering::Relaxed);
             life.dispatches

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use exopi_abi::page::{FrameType, NONE, Owner, PageRecord, Stamp};
 use exopi_abi::{PageNumber, VirtAddr};
 
+use crate::model::Machine;
 use crate::{Hardware, Index, Pages, Slot, Space};
 
 mod scan;
@@ -42,11 +43,7 @@ impl Pages<'_> {
     ///
     /// # Errors
     /// The first violation found.
-    pub fn check_invariants<H: Hardware>(
-        &self,
-        hw: &H,
-        spaces: &[&Space],
-    ) -> Result<(), Violation> {
+    pub fn check_invariants(&self, hw: &Machine, spaces: &[&Space]) -> Result<(), Violation> {
         self.check_free_lists()?;
         self.check_records()?;
         let mut scan = Scan::default();
@@ -147,9 +144,9 @@ impl Pages<'_> {
         Ok(())
     }
 
-    fn check_references<H: Hardware>(
+    fn check_references(
         &self,
-        hw: &H,
+        hw: &Machine,
         page: PageNumber,
         record: &PageRecord,
         scan: &Scan,
@@ -169,9 +166,9 @@ impl Pages<'_> {
     }
 
     /// Whether a list holds these entries and no others.
-    fn check_list<H: Hardware>(
+    fn check_list(
         &self,
-        hw: &H,
+        hw: &Machine,
         page: PageNumber,
         head: u32,
         leaves: &[Leaf],
@@ -195,9 +192,9 @@ impl Pages<'_> {
     }
 
     /// Whether [`Pages::mappings`] tells an address and ASID that lead to each of these entries, and no others.
-    fn check_places<'l, H: Hardware>(
+    fn check_places<'l>(
         &self,
-        hw: &H,
+        hw: &Machine,
         page: PageNumber,
         leaves: impl Iterator<Item = &'l Leaf>,
         scan: &Scan,

@@ -220,7 +220,6 @@ impl Pages<'_> {
     /// In the order in which they are looked for: [`Error::BadCount`] for none or more than [`MINT_BOUND`];
     /// of a page [`Error::OutOfRange`], [`Error::NotYours`], [`Error::WrongType`], [`Error::Stale`] if it
     /// is stamped otherwise than the first, or not at all.
-    #[inline(always)]
     pub fn mintable(&self, who: Owner, first: PageNumber, count: u64) -> Result<Epoch, Error> {
         if count == 0 || count > MINT_BOUND {
             return Err(Error::BadCount);
@@ -237,6 +236,16 @@ impl Pages<'_> {
             }
         }
         Ok(epoch)
+    }
+
+    /// The epoch of a capability for one page of `who`, if there can be one: the usual case, without a loop.
+    /// [`Pages::mintable`] tells why not.
+    #[inline(always)]
+    pub fn mintable_page(&self, who: Owner, page: PageNumber) -> Option<Epoch> {
+        let record = self.record(page)?;
+        let epoch = record.stamp.epoch();
+        let plain = record.kind == FrameType::Plain && record.owner == who;
+        (plain && epoch != Epoch::NONE).then_some(epoch)
     }
 
     /// Whether a frame, the next after `done` others, may be had on `credit`.

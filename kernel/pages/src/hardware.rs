@@ -76,6 +76,25 @@ impl Index {
         (0..room.min(length as usize)).map(move |offset| Self(start + offset))
     }
 
+    /// The same without the first `done` of them, each with its place among them.
+    #[inline(always)]
+    pub(crate) fn rest(at: VirtAddr, done: u64, length: u64) -> impl Iterator<Item = (Self, u64)> {
+        let start = Self::in_table3(at).0;
+        let room = (Self::COUNT - start) as u64;
+        (done..room.min(length)).map(move |done| (Self(start + done as usize), done))
+    }
+
+    /// The entries of such a run four at a time, as long as there are four.
+    #[inline(always)]
+    pub(crate) fn fours(at: VirtAddr, length: u64) -> impl ExactSizeIterator<Item = [Self; 4]> {
+        let start = Self::in_table3(at).0;
+        let room = Self::COUNT - start;
+        (0..room.min(length as usize) / 4).map(move |group| {
+            let first = start + 4 * group;
+            [first, first + 1, first + 2, first + 3].map(Self)
+        })
+    }
+
     /// As a number below [`Index::COUNT`].
     #[inline(always)]
     pub const fn get(self) -> usize {

@@ -10,7 +10,7 @@ use exopi_cap::Epochs;
 use crate::binding::Bind;
 use crate::flush::Touched;
 use crate::ranges::{ONE, Part, after, by_mapping, by_table, run};
-use crate::right::{Claim, Credit, Drawn, Packed, Source};
+use crate::right::{Claim, Credit, Drawn, Packed, Right, Source};
 use crate::space::Table;
 use crate::{Hardware, Index, Pages, Space, pte};
 
@@ -48,7 +48,7 @@ impl Pages<'_> {
                 if count == 1 && self.insert_one(hw, space, at, first, claim, access) {
                     return ONE;
                 }
-                self.insert_many(hw, space, at, first, claim.pack(), count, access)
+                self.insert_many(hw, *space, at, first, claim.pack(), count, access)
             }
             Source::New(which) => {
                 self.insert_new(hw, epochs, credit, space, at, which, count, access)
@@ -56,8 +56,25 @@ impl Pages<'_> {
         }
     }
 
-    /// The usual case without a loop: one page, to which nothing stands in the way, and that is not executable. In
-    /// any other case nothing is done.
+    /// Maps one page, if nothing stands in the way and it is not to be executable: the usual case, without a loop.
+    /// Whether it has; if not, nothing is done, and [`Pages::insert_pte`] tells why.
+    #[inline(always)]
+    pub fn insert_page<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        space: &Space,
+        at: VirtAddr,
+        page: PageNumber,
+        right: Right,
+        access: Access,
+    ) -> bool {
+        match Claim::to_map(right, access) {
+            Ok(claim) => self.insert_one(hw, space, at, page, claim, access),
+            Err(_) => false,
+        }
+    }
+
+    /// The same by what the right comes to.
     #[inline(always)]
     fn insert_one<H: Hardware>(
         &mut self,
@@ -90,13 +107,14 @@ impl Pages<'_> {
     fn insert_many<H: Hardware>(
         &mut self,
         hw: &mut H,
-        space: &Space,
+        space: Space,
         at: VirtAddr,
         first: PageNumber,
         claim: Packed,
         count: u64,
         access: Access,
     ) -> Progress {
+        let space = &space;
         let claim = claim.unpack();
         let blank = pte::page(PageNumber::new(0), access);
         // The same twice, so that the inner loop of the usual case is one without a call in it.
@@ -185,15 +203,16 @@ impl Pages<'_> {
         at: VirtAddr,
         count: u64,
     ) -> Progress {
-        if count == 1 && self.remove_one(hw, space, at) {
+        if count == 1 && self.remove_page(hw, space, at) {
             return ONE;
         }
-        self.remove_many(hw, space, at, count)
+        self.remove_many(hw, *space, at, count)
     }
 
-    /// The usual case without a loop: one page that is mapped. In any other case nothing is done.
+    /// Removes the mapping of one page, if there is one: the usual case, without a loop. Whether it has; if not,
+    /// nothing is done, and [`Pages::remove_pte`] tells why.
     #[inline(always)]
-    fn remove_one<H: Hardware>(&mut self, hw: &mut H, space: &Space, at: VirtAddr) -> bool {
+    pub fn remove_page<H: Hardware>(&mut self, hw: &mut H, space: &Space, at: VirtAddr) -> bool {
         let Ok(found) = self.table3(hw, space, at) else {
             return false;
         };
@@ -215,10 +234,11 @@ impl Pages<'_> {
     fn remove_many<H: Hardware>(
         &mut self,
         hw: &mut H,
-        space: &Space,
+        space: Space,
         at: VirtAddr,
         count: u64,
     ) -> Progress {
+        let space = &space;
         let mut touched = Touched::from(at);
         let progress =
             by_mapping(

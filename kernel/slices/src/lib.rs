@@ -44,13 +44,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "model"))]
 extern crate std;
 
 mod debt;
 mod marks;
 mod pass;
 mod place;
+#[cfg(any(test, feature = "model"))]
+pub mod saved;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -97,32 +99,6 @@ impl Core {
     };
 }
 
-/// What is kept of all cores besides the records.
-#[cfg(any(test, feature = "model"))]
-#[derive(Clone, Copy, Debug)]
-pub struct Kept([Core; MAX_CORES]);
-
-#[cfg(any(test, feature = "model"))]
-impl Kept {
-    /// Adds it to a hash, but for epochs and times.
-    pub fn hash_places(&self, state: &mut impl core::hash::Hasher) {
-        use core::hash::Hash;
-        for core in self.0 {
-            (core.used, core.fresh, core.cursor, core.stirred).hash(state);
-            let open = core.open.map(|open| {
-                let environment = ObjectName::from_word(open.environment).index;
-                (
-                    open.slice.index,
-                    environment,
-                    open.began.is_some(),
-                    open.alone,
-                )
-            });
-            open.hash(state);
-        }
-    }
-}
-
 /// The vectors of all cores.
 #[derive(Debug)]
 pub struct Slices<'m> {
@@ -158,21 +134,6 @@ impl<'m> Slices<'m> {
             }
         }
         slices
-    }
-
-    /// What is kept besides the records.
-    #[cfg(any(test, feature = "model"))]
-    pub const fn kept(&self) -> Kept {
-        Kept(self.cores)
-    }
-
-    /// The state that `kept` and its records were of.
-    #[cfg(any(test, feature = "model"))]
-    pub fn restored(records: &'m mut [SliceRecord], lengths: Lengths, kept: Kept) -> Self {
-        Self {
-            cores: kept.0,
-            ..Self::new(records, lengths)
-        }
     }
 
     /// The lengths that the schedule works with.

@@ -12,13 +12,15 @@ use elf::endian::LittleEndian;
 use elf::file::Class;
 use elf::segment::ProgramHeader;
 use exopi_abi::boot::{BootError, Program};
+use exopi_abi::domain::MAX_ENVIRONMENTS;
 use exopi_abi::exposed::File;
 use exopi_abi::layout::{self, PAGE_SIZE};
 use exopi_abi::page::Owner;
 use exopi_abi::{Access, Error, PageNumber, PageSelect, TableLevel, VirtAddr};
-use exopi_domains::{Domains, Subject, Tables, Target};
+use exopi_domains::{Alarm, Alarms, Domains, Subject, Tables, Target};
 use exopi_pages::{Right, Source};
 use exopi_slices::Lengths;
+use spin::mutex::{TicketMutex, TicketMutexGuard};
 
 use super::memory::Memory;
 use crate::arch::tables::Processor;
@@ -197,11 +199,23 @@ pub(super) struct Made {
     pub start: Start,
 }
 
+/// Alarms for all environments. Called once: a second time would wait for ever.
+fn alarms() -> Alarms<'static> {
+    const ORDER: usize = Alarms::order_length(MAX_ENVIRONMENTS);
+    static ALARMS: TicketMutex<[Alarm; MAX_ENVIRONMENTS]> =
+        TicketMutex::new([Alarm::NONE; MAX_ENVIRONMENTS]);
+    static ORDERS: TicketMutex<[u16; ORDER]> = TicketMutex::new([0; ORDER]);
+    let alarms = TicketMutexGuard::leak(ALARMS.lock());
+    let order = TicketMutexGuard::leak(ORDERS.lock());
+    Alarms::new(alarms, order)
+}
+
 /// Makes the first environment out of `program`, with `arguments` for it, cut off at a page, on a machine with
 /// `cores` cores, whose slices have these lengths. All pages that the kernel does not keep are its account's to use, the archive's among them.
 ///
 /// # Errors
 /// What is wrong with the program: the machine ends.
+#[inline(never)]
 pub(super) fn make(
     memory: Memory,
     lengths: Lengths,
@@ -220,7 +234,8 @@ pub(super) fn make(
         lives: memory.lives,
         slices: memory.slices,
     };
-    let mut domains = Domains::new(tables, lengths, cores);
+    let mut domains =
+        Domains::new(tables, lengths, cores).with_links(&context::InContexts, alarms());
     let by = domains.make_first_space(&mut Processor, exposed::root_entry())?;
     let mut builder = Builder { domains, by };
     let entry = file.ehdr.e_entry;

@@ -19,6 +19,15 @@ pub(super) struct Drawn {
     pub boot_id: u64,
 }
 
+/// The digits of `number` in hexadecimal, all of them. `fmt` would take fewer instructions for each leading zero; but
+/// how long a boot takes must not depend on what was drawn, or no two boots could be compared.
+pub(super) fn hex(number: u64) -> [u8; 16] {
+    core::array::from_fn(|place| {
+        let digit = number >> (60 - 4 * place) & 0xf;
+        b"0123456789abcdef"[digit as usize]
+    })
+}
+
 /// Draws from `generator`, which has been started, and may take `patience` ticks.
 ///
 /// # Errors

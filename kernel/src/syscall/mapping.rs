@@ -13,8 +13,14 @@ use super::presented::{with_object, with_run, with_source};
 use crate::arch::core_data::Core;
 use crate::arch::tables::Processor;
 use crate::arch::user;
-use crate::kernel::lock;
+use crate::kernel::{lock, masked, with_free_pages, with_pages};
 use crate::seals;
+
+/// One page, and nothing refused.
+const ONE: Progress = Progress {
+    done: 1,
+    stopped: None,
+};
 
 pub(super) fn table_insert(
     by: &Subject,
@@ -76,23 +82,48 @@ pub(super) fn insert_pte(
     access: Access,
 ) -> Progress {
     with_source(by, source, |source| {
-        let mut kernel = lock();
-        let progress = kernel.insert_pte(&mut Processor, by, space, at, source, count, access);
-        kernel.show_free_pages();
-        progress
+        with_free_pages(|kernel| {
+            kernel.insert_pte(&mut Processor, by, space, at, source, count, access)
+        })
     })
 }
 
-/// The same of the caller's own pages in its own space. A function for itself, since all that it would have to
-/// find out is known: it is the call that programs make most.
-#[inline(never)]
+/// The same of the caller's own pages in its own space: the call that programs make most.
+#[inline(always)]
 pub(super) fn insert_own(at: VirtAddr, first: PageNumber, count: u64, access: Access) -> Progress {
+    let by = &Core::caller();
+    let right = Right::Owner(by.owner);
+    if count == 1 && insert_one(by, at, first, right, access) {
+        return ONE;
+    }
+    insert_own_many(at, first, count, access)
+}
+
+/// Every case, and why a page cannot be mapped.
+#[inline(never)]
+fn insert_own_many(at: VirtAddr, first: PageNumber, count: u64, access: Access) -> Progress {
     let by = &Core::caller();
     let source = Source::Run(first, Right::Owner(by.owner));
     lock().insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
 }
 
-/// The same of new pages in the caller's own space.
+/// Maps a page in the caller's own space, unless anything stands in the way: then nothing is done, and the general
+/// call, a hold of its own, finds out what it is. No record tells whether the space is still there: its caller is in it.
+#[inline(always)]
+fn insert_one(
+    by: &Subject,
+    at: VirtAddr,
+    page: PageNumber,
+    right: Right<'_>,
+    access: Access,
+) -> bool {
+    with_pages(
+        #[inline(always)]
+        |pages| pages.insert_page(&mut Processor, &by.space, at, page, right, access),
+    )
+}
+
+/// Maps new pages in the caller's own space.
 #[inline(never)]
 pub(super) fn insert_own_new(
     at: VirtAddr,
@@ -101,14 +132,15 @@ pub(super) fn insert_own_new(
     access: Access,
 ) -> Progress {
     let by = &Core::caller();
-    let mut kernel = lock();
     let source = Source::New(which);
-    let progress = kernel.insert_pte(&mut Processor, by, Target::Own, at, source, count, access);
-    kernel.show_free_pages();
-    progress
+    masked(|| {
+        with_free_pages(|kernel| {
+            kernel.insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
+        })
+    })
 }
 
-/// The same of pages by a capability in the caller's own space. What is verified stays in registers; for one without
+/// Maps pages by a capability in the caller's own space. What is verified stays in registers; for one without
 /// caveats, which most are, on a way of its own.
 #[inline(never)]
 pub(super) fn insert_own_by(
@@ -142,7 +174,11 @@ fn insert_verified(
     count: u64,
     access: Access,
 ) -> Progress {
-    let source = Source::Run(first, Right::Verified(verified));
+    let right = Right::Verified(verified);
+    if count == 1 && insert_one(by, at, first, right, access) {
+        return ONE;
+    }
+    let source = Source::Run(first, right);
     lock().insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
 }
 
@@ -160,10 +196,25 @@ pub(super) fn insert_superpage(
 }
 
 /// Removes mappings of the caller's own space: as [`insert_own`].
-#[inline(never)]
+#[inline(always)]
 pub(super) fn remove_own(at: VirtAddr, count: u64) -> Progress {
-    let by = &Core::caller();
-    lock().remove_pte(&mut Processor, by, Target::Own, at, count)
+    if count == 1 {
+        let by = &Core::caller();
+        let removed = with_pages(
+            #[inline(always)]
+            |pages| pages.remove_page(&mut Processor, &by.space, at),
+        );
+        if removed {
+            return ONE;
+        }
+    }
+    remove_own_many(at, count)
+}
+
+/// Every case.
+#[inline(never)]
+fn remove_own_many(at: VirtAddr, count: u64) -> Progress {
+    remove_pte(&Core::caller(), Target::Own, at, count)
 }
 
 /// The same of whatever space.
@@ -178,10 +229,25 @@ pub(super) fn remove_pte(by: &Subject, space: Target<'_>, at: VirtAddr, count: u
 }
 
 /// Changes permissions in the caller's own space: as [`insert_own`].
-#[inline(never)]
+#[inline(always)]
 pub(super) fn protect_own(at: VirtAddr, count: u64, access: Access) -> Progress {
-    let by = &Core::caller();
-    lock().protect_pte(&mut Processor, by, Target::Own, at, count, access)
+    if count == 1 {
+        let by = &Core::caller();
+        let protected = with_pages(
+            #[inline(always)]
+            |pages| pages.protect_page(&mut Processor, &by.space, at, access),
+        );
+        if protected {
+            return ONE;
+        }
+    }
+    protect_own_many(at, count, access)
+}
+
+/// Every case.
+#[inline(never)]
+fn protect_own_many(at: VirtAddr, count: u64, access: Access) -> Progress {
+    protect_pte(&Core::caller(), Target::Own, at, count, access)
 }
 
 /// The same of whatever space.

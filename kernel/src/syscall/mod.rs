@@ -18,6 +18,7 @@ mod page;
 mod presented;
 mod slice;
 mod space;
+mod transfer;
 mod upcall;
 
 use exopi_abi::calls::Ambient;
@@ -33,7 +34,7 @@ use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{Call, Calls, Error, Progress, Reply};
 
 use crate::arch::core_data::Core;
-use crate::exposed;
+use crate::{exposed, kernel};
 use presented::with_object;
 
 /// The environment that runs on this core and makes the call.
@@ -41,9 +42,31 @@ use presented::with_object;
 pub struct Caller;
 
 impl Ambient for Caller {
+    /// What programs do most: with pages, in their own space.
+    const APART: &'static [Call] = &[
+        Call::insert_pte,
+        Call::remove_pte,
+        Call::protect_pte,
+        Call::cap_mint,
+    ];
+
     #[inline(always)]
-    fn with(call: impl FnOnce(&mut Self) -> Reply) -> Reply {
-        call(&mut Self)
+    fn with(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+        // Of no length worth a look at the clock.
+        if matches!(call, Call::null | Call::resume) {
+            work(&mut Self)
+        } else {
+            kernel::masked(
+                #[inline(always)]
+                || work(&mut Self),
+            )
+        }
+    }
+
+    /// One page, mostly, and then of no such length either; of more pages the hold of the lock is noted.
+    #[inline(always)]
+    fn with_usual(_: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+        work(&mut Self)
     }
 
     #[inline(always)]
@@ -104,6 +127,7 @@ impl Calls for Caller {
         })
     }
 
+    #[inline(always)]
     fn insert_pte(
         &mut self,
         space: Object<'_>,
@@ -127,6 +151,7 @@ impl Calls for Caller {
         }
     }
 
+    #[inline(always)]
     fn remove_pte(&mut self, space: Object<'_>, at: VirtAddr, count: u64) -> Progress {
         match space {
             Object::Own => mapping::remove_own(at, count),
@@ -155,6 +180,7 @@ impl Calls for Caller {
         board::reset(&Core::caller())
     }
 
+    #[inline(always)]
     fn protect_pte(
         &mut self,
         space: Object<'_>,
@@ -199,6 +225,7 @@ impl Calls for Caller {
         })
     }
 
+    #[inline(always)]
     fn cap_mint(
         &mut self,
         kind: Kind,
@@ -207,7 +234,7 @@ impl Calls for Caller {
         rights: u64,
         into: UserCapabilityMut<'_>,
     ) -> Result<(), Error> {
-        cap::mint(&Core::caller(), kind, index, count, rights, &into)
+        cap::mint(kind, index, count, rights, &into)
     }
 
     fn cap_narrow(
@@ -340,6 +367,33 @@ impl Calls for Caller {
     fn console_give(&mut self, to: Object<'_>) -> Result<(), Error> {
         let by = &Core::caller();
         with_object(by, to, |to| console::give(by, to))
+    }
+
+    fn gate_bind(&mut self, gate: u64, environment: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| {
+            transfer::bind(by, gate, environment)
+        })
+    }
+
+    fn gate_unbind(&mut self, gate: u64) -> Result<(), Error> {
+        transfer::unbind(&Core::caller(), gate)
+    }
+
+    fn gate_yield(&mut self, gate: u64) -> Result<(), Error> {
+        transfer::yield_to(&Core::caller(), gate)
+    }
+
+    fn pct_call(&mut self, gate: u64, deadline: u64) -> Result<(), Error> {
+        transfer::call(&Core::caller(), gate, deadline)
+    }
+
+    fn pct_send(&mut self, gate: u64) -> Result<(), Error> {
+        transfer::send(&Core::caller(), gate)
+    }
+
+    fn pct_reply(&mut self) -> Result<(), Error> {
+        transfer::reply(&Core::caller())
     }
 
     fn account_allow(

@@ -6,21 +6,15 @@ use exopi_domains::Subject;
 
 use super::presented::with_run;
 use crate::arch::tables::Processor;
-use crate::kernel::lock;
+use crate::kernel::{lock, with_free_pages};
 
 pub(super) fn alloc(by: &Subject, which: PageSelect, count: u64) -> Allocation {
-    let mut kernel = lock();
-    let allocation = kernel.page_alloc(&mut Processor, by, which, count);
-    kernel.show_free_pages();
-    allocation
+    with_free_pages(|kernel| kernel.page_alloc(&mut Processor, by, which, count))
 }
 
 pub(super) fn free(by: &Subject, pages: PageRun<'_>, count: u64) -> Progress {
     with_run(by, pages, |first, right| {
-        let mut kernel = lock();
-        let progress = kernel.page_free(by, right, first, count);
-        kernel.show_free_pages();
-        progress
+        with_free_pages(|kernel| kernel.page_free(by, right, first, count))
     })
 }
 

@@ -22,7 +22,7 @@ fn verify<'p>(
     capability: UserCapability<'_>,
     place: &'p mut Place,
 ) -> Result<&'p Verified, Error> {
-    Ok(place.insert(seals::verify(capability, presenter)?))
+    seals::verify_into(place, capability, presenter)
 }
 
 /// Makes `call` with what `capability` proves, or says why it is refused.

@@ -32,7 +32,7 @@ pub enum Purpose {
 }
 
 /// How often each call is made, relative to the others.
-const WEIGHTS: [(Call, u64); 44] = [
+const WEIGHTS: [(Call, u64); 50] = [
     (Call::null, 1),
     (Call::page_alloc, 8),
     (Call::page_free, 5),
@@ -72,6 +72,12 @@ const WEIGHTS: [(Call, u64); 44] = [
     (Call::env_destroy, 2),
     (Call::upcall_deliver, 1),
     (Call::console_give, 1),
+    (Call::gate_bind, 4),
+    (Call::gate_unbind, 1),
+    (Call::gate_yield, 2),
+    (Call::pct_call, 4),
+    (Call::pct_send, 2),
+    (Call::pct_reply, 4),
     (Call::account_allow, 3),
     (Call::slice_alloc, 4),
     (Call::slice_bind, 3),
@@ -80,6 +86,15 @@ const WEIGHTS: [(Call, u64); 44] = [
 ];
 
 const _: () = assert!(WEIGHTS.len() == Call::ALL.len());
+
+/// Whether a call is about gates or goes through one.
+const fn goes_through_a_gate(call: Call) -> bool {
+    use Call::{gate_bind, gate_unbind, gate_yield, pct_call, pct_reply, pct_send};
+    matches!(
+        call,
+        gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply
+    )
+}
 
 /// Values at which something begins or ends.
 const BORDERS: [u64; 24] = [
@@ -157,9 +172,15 @@ impl Chooser {
     }
 
     fn call<W: World>(&mut self, world: &W, names: &Names) -> Step {
-        let total = WEIGHTS.iter().map(|(_, weight)| weight).sum();
+        // What leads to others cannot be made again, and is not drawn for it.
+        let search = self.purpose == Purpose::Search;
+        let weights = || {
+            let drawn = WEIGHTS.iter();
+            drawn.filter(move |(call, _)| search || !goes_through_a_gate(*call))
+        };
+        let total = weights().map(|(_, weight)| weight).sum();
         let mut left = self.random.below(total);
-        let drawn = WEIGHTS.iter().find(|(_, weight)| {
+        let drawn = weights().find(|(_, weight)| {
             let found = left < *weight;
             left = left.saturating_sub(*weight);
             found
@@ -269,7 +290,7 @@ impl Chooser {
                 if self.random.chance(90) {
                     // Around a page from a free list there is another superpage on each machine.
                     page = match (self.purpose, names.pages().first()) {
-                        (Purpose::Replay, Some(first)) => {
+                        (Purpose::Replay { .. }, Some(first)) => {
                             page >> 56 << 56 | u64::from(first.get()) & !511
                         }
                         _ => page & !511,

@@ -3,6 +3,7 @@
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::page::PageRecord;
 use exopi_abi::slice::{SLICES_PER_CORE, SliceRecord};
+use exopi_domains::{Alarm, Alarms, Table};
 
 /// Ticks of its clock in a second.
 pub const TICKS_PER_SECOND: u64 = 1_000_000;
@@ -70,6 +71,9 @@ pub struct Storage {
     pub(crate) environments: Vec<EnvironmentRecord>,
     pub(crate) lives: Vec<Life>,
     pub(crate) slices: Vec<SliceRecord>,
+    pub(crate) links: Table,
+    pub(crate) alarms: Vec<Alarm>,
+    pub(crate) order: Vec<u16>,
 }
 
 impl Storage {
@@ -82,6 +86,9 @@ impl Storage {
             environments: vec![EnvironmentRecord::FREE; board.environments],
             lives: vec![Life::default(); board.environments],
             slices: vec![SliceRecord::FREE; usize::from(board.cores) * SLICES_PER_CORE],
+            links: Table::of(board.environments),
+            alarms: vec![Alarm::NONE; board.environments],
+            order: vec![0; Alarms::order_length(board.environments)],
         }
     }
 }

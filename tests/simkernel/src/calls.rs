@@ -414,6 +414,33 @@ impl Calls for Kernel<'_> {
         self.give_console(to)
     }
 
+    fn gate_bind(&mut self, gate: u64, environment: Object<'_>) -> Result<(), Error> {
+        self.with_object(environment, |domains, _, by, environment| {
+            domains.gate_bind(by, gate, environment)
+        })
+    }
+
+    fn gate_unbind(&mut self, gate: u64) -> Result<(), Error> {
+        self.enter(|domains, _, by| domains.gate_unbind(by, gate))
+    }
+
+    fn gate_yield(&mut self, gate: u64) -> Result<(), Error> {
+        let now = self.now();
+        self.enter(|domains, _, by| domains.gate_yield(by, gate, now))
+    }
+
+    fn pct_call(&mut self, gate: u64, deadline: u64) -> Result<(), Error> {
+        self.transfer(gate, Some(deadline))
+    }
+
+    fn pct_send(&mut self, gate: u64) -> Result<(), Error> {
+        self.transfer(gate, None)
+    }
+
+    fn pct_reply(&mut self) -> Result<(), Error> {
+        self.answer()
+    }
+
     fn account_allow(
         &mut self,
         account: Object<'_>,

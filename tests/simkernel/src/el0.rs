@@ -123,7 +123,7 @@ const fn frame_of(class: UpcallClass) -> u64 {
 }
 
 /// Where the words of an entry in the u-area begin.
-const fn entry_of(class: UpcallClass) -> u64 {
+pub(crate) const fn entry_of(class: UpcallClass) -> u64 {
     uarea_word(class as usize * size_of::<Entry>())
 }
 
@@ -229,7 +229,7 @@ impl Kernel<'_> {
         }
     }
 
-    fn uarea_word(&self, page: PageNumber, index: u64) -> u64 {
+    pub(crate) fn uarea_word(&self, page: PageNumber, index: u64) -> u64 {
         word(self.machine(), page, Index::truncate(index))
     }
 }

@@ -147,6 +147,7 @@ impl Region {
             },
             free_pages: counter(),
             longest_hold_ticks: counter(),
+            longest_masked_ticks: counter(),
             console_losses: counter(),
         };
         Box::new(Self {

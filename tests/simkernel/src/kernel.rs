@@ -15,10 +15,13 @@ use crate::user::{HostProcess, Translated, UserMemory};
 
 mod boot;
 mod check;
+mod saved;
 mod state;
+mod transfer;
 
 pub use boot::First;
 pub use check::{Seen, Snapshot};
+pub use saved::Saved;
 
 /// Root entry for the exposed region: a table of the kernel's, frame 1, with nothing in it. What there would be
 /// to read, tests read in the records.
@@ -59,8 +62,6 @@ pub struct Kernel<'m> {
     pub seconds: u64,
     /// The time in ticks of which slices are made: it passes by [`Kernel::advance`] alone.
     now: u64,
-    /// Since when each core runs whom it runs.
-    entered: Vec<u64>,
     mode: MemoryMode,
     /// Who runs on each core.
     subjects: Vec<Option<Subject>>,
@@ -189,12 +190,15 @@ impl<'m> Kernel<'m> {
     /// The call itself, without what the kernel does on its way out ([`Kernel::leave`]). Between the two nothing
     /// else may be done.
     pub fn dispatch(&mut self, number: u16, words: [u64; 6]) -> Reply {
-        if self.mode == MemoryMode::HostProcess {
-            return calls::dispatch(self, number, words);
-        }
-        let before = host::end_memory(USER_END);
-        let reply = calls::dispatch(self, number, words);
-        host::end_memory(before);
+        let reply = if self.mode == MemoryMode::HostProcess {
+            calls::dispatch(self, number, words)
+        } else {
+            let before = host::end_memory(USER_END);
+            let reply = calls::dispatch(self, number, words);
+            host::end_memory(before);
+            reply
+        };
+        self.write_failed();
         reply
     }
 
@@ -286,10 +290,10 @@ impl<'m> Kernel<'m> {
             self.subjects[usize::from(self.core)] = None;
             let how = Left {
                 now: self.now,
-                used: self.now - self.entered[usize::from(self.core)],
                 flags: 0,
             };
             self.domains.left(&mut self.machine, &subject, how);
+            self.write_failed();
             self.attach();
         }
         self.schedule_here();
@@ -309,7 +313,6 @@ impl<'m> Kernel<'m> {
             }
         };
         self.subjects[core] = Some(next);
-        self.entered[core] = self.now;
         let _ = self.domains.deadline(&next, self.now);
         self.restore();
         self.deliver_notices();
@@ -340,6 +343,7 @@ impl<'m> Kernel<'m> {
     /// One step of what idle cores do: clearing up after what was destroyed.
     pub fn sweep(&mut self) -> bool {
         let more = self.domains.sweep(&mut self.machine);
+        self.write_failed();
         self.attach();
         self.leave();
         more
@@ -371,6 +375,11 @@ impl<'m> Kernel<'m> {
             self.domains.first()
         };
         owner == self.running()
+    }
+
+    /// Who owned the console when somebody was given it last.
+    pub fn console(&self) -> ObjectName {
+        self.console
     }
 
     pub(crate) fn set_console(&mut self, to: ObjectName) {

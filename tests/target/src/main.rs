@@ -7,10 +7,12 @@
 //! * `checkpoint`: where it waits to be looked at from outside.
 //! * `catch`: faults, both those that a case provokes and those that end it.
 //! * `area`: pages mapped for a case, and given back after it.
+//! * `counters`: all that is exposed of what is in use. `crew`: environments that run at the same time as a case.
 //! * `domain`: who this program is. `granted`: capabilities, genuine and not.
 //! * `machine`: calls with every register in view, by instructions written at run time.
 //! * `second`: another environment, which owns nothing, to make calls.
 //! * `other`: other environments.
+//! * `peer`: programs to talk with.
 //! * `suites`: the cases.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
@@ -35,6 +37,10 @@ mod catch;
 #[cfg(target_os = "none")]
 mod checkpoint;
 #[cfg(target_os = "none")]
+mod counters;
+#[cfg(target_os = "none")]
+mod crew;
+#[cfg(target_os = "none")]
 mod domain;
 #[cfg(target_os = "none")]
 mod granted;
@@ -42,6 +48,8 @@ mod granted;
 mod machine;
 #[cfg(target_os = "none")]
 mod other;
+#[cfg(target_os = "none")]
+mod peer;
 #[cfg(target_os = "none")]
 mod second;
 #[cfg(target_os = "none")]

@@ -9,6 +9,7 @@
 //! ```
 
 pub(crate) mod code;
+pub(crate) mod serving;
 pub(crate) mod turns;
 
 use alloc::format;
@@ -178,11 +179,17 @@ impl Other {
         Ok(Environment::from(self.name).run(core)?)
     }
 
-    /// Waits until it is in `state`, giving this core away meanwhile.
+    /// Waits until it is in `state`, giving this core away meanwhile. A state that ends its running is reached when
+    /// it has left its core, too: until then its registers are on their way to its u-area.
     pub(crate) fn wait_for(&self, state: EnvironmentState) -> Outcome {
+        let life = || exposed::life(self.name);
         wait(
-            || Ok(self.state() == state),
-            || format!("{:?} instead of {state:?}", self.state()),
+            || {
+                let life = life();
+                let has_core = life.core().is_some();
+                Ok(life.state() == state && has_core == (state == EnvironmentState::Running))
+            },
+            || format!("{:?} instead of {state:?}", life()),
         )
     }
 
@@ -262,6 +269,11 @@ pub(crate) fn read_state(environment: Object<'_>, offset: usize, into: &mut [u8]
     stubs::env_read(environment, offset as u64, UserBytesMut::from(into))
 }
 
+/// How many turns a wait lets pass between two looks, in which it offers its core to others: an offer takes the kernel's
+/// lock, for which whoever is waited for may be waiting, too. Where the emulator has fewer processors than the machine,
+/// every core that asks for the lock without need costs the others the time that its host gives it.
+const APART: u32 = 500;
+
 /// Waits, giving this core away, until `done`; fails with what `state` says if that takes too long.
 pub(crate) fn wait(
     mut done: impl FnMut() -> Result<bool, Failure>,
@@ -273,7 +285,9 @@ pub(crate) fn wait(
             return Err(Failure::new(state()));
         }
         yield_to(Object::Own)?;
-        time::relax();
+        for _ in 0..APART {
+            time::relax();
+        }
     }
     Ok(())
 }

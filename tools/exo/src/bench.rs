@@ -37,6 +37,14 @@ pub struct Args {
     /// Keep this run in docs/benchmarks/results.tsv, to be committed, if nothing failed.
     #[arg(long)]
     store: bool,
+    /// Fail only for rows whose names begin with this.
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "PREFIX",
+        hide_default_value = true
+    )]
+    judge: String,
     /// Seconds that each run may take.
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     timeout: u64,
@@ -95,7 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &workspace::target_dir()?.join("bench/latest.tsv"),
         &table.latest(),
     )?;
-    let mut failures = table.failures();
+    let mut failures = table.failures(&args.judge);
     let complete = counted.is_ok();
     failures.extend(counted.err().map(|error| format!("{error:#}")));
     for failure in &failures {

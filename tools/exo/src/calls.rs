@@ -55,7 +55,7 @@ pub fn check() -> anyhow::Result<()> {
 
 /// Registers of each argument.
 fn registers(row: &Row) -> Vec<String> {
-    let mut next = 0;
+    let mut next = row.first_register;
     let take = |parameter: &Parameter| {
         let first = next;
         next += parameter.words;

@@ -21,29 +21,29 @@ const RW: Access = Access::READ.union(Access::WRITE);
 const BATCH: u64 = 128;
 
 /// Registers of arguments that are put one after the other.
-struct Words(Arguments);
+pub(crate) struct Words(Arguments);
 
 impl Words {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arguments::new([0; 6]))
     }
 
-    fn with(mut self, argument: impl Argument) -> Self {
+    pub(crate) fn with(mut self, argument: impl Argument) -> Self {
         argument.encode(&mut self.0);
         self
     }
 
-    fn words(self) -> [u64; 6] {
+    pub(crate) fn words(self) -> [u64; 6] {
         self.0.words()
     }
 }
 
-fn window() -> Result<VirtAddr, Error> {
+pub(crate) fn window() -> Result<VirtAddr, Error> {
     VirtAddr::new(WINDOW).ok_or(Error::BadAddress)
 }
 
 /// Takes pages that are given back after the work.
-fn with_pages<T>(
+pub(crate) fn with_pages<T>(
     count: u64,
     work: impl FnOnce(Run<'static>) -> Result<T, Error>,
 ) -> Result<T, Error> {

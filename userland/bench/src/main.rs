@@ -15,12 +15,18 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod authority;
 #[cfg(target_os = "none")]
+mod longest;
+#[cfg(target_os = "none")]
 mod measure;
+#[cfg(target_os = "none")]
+mod pipe;
 #[cfg(target_os = "none")]
 mod report;
 #[cfg(target_os = "none")]
 mod rows;
 mod slices;
+#[cfg(target_os = "none")]
+mod transfer;
 #[cfg(target_os = "none")]
 mod vm;
 

@@ -55,6 +55,15 @@ pub(crate) fn overhead() -> u64 {
     end - begin
 }
 
+/// The counter as it is now.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    let now;
+    // SAFETY: reads the counter.
+    unsafe { asm!("mrs {now}, pmccntr_el0", now = out(reg) now, options(nostack)) };
+    now
+}
+
 /// Makes call `NUMBER` between two readings.
 ///
 /// # Safety

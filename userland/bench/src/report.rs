@@ -8,15 +8,15 @@ use exopi_protocol::{Record, Verdict};
 use exopi_rt::exposed::Event;
 use exopi_rt::{Error, ExitCode, exposed, println, time};
 
-use crate::measure;
 use crate::rows::{self, ROUNDS, ROWS, Row};
+use crate::{longest, measure};
 
 /// Name of the suite.
 const SUITE: &str = "bench";
 /// A figure that the kernel has noted by itself: name, how it is read, what it may be off by.
 type Noted = (&'static str, fn() -> u64, &'static str);
 /// Those that need no rounds.
-const NOTED: [Noted; 2] = [
+const NOTED: [Noted; 3] = [
     (
         "boot_to_el0",
         rows::boot_to_el0,
@@ -25,6 +25,11 @@ const NOTED: [Noted; 2] = [
     (
         "max_lock_hold",
         rows::max_lock_hold,
+        "since boot, +-16, a tick of the clock",
+    ),
+    (
+        "max_irq_masked",
+        rows::max_irq_masked,
         "since boot, +-16, a tick of the clock",
     ),
 ];
@@ -50,6 +55,10 @@ pub(crate) fn main() -> ExitCode {
         }
     );
     let mut failed = measure_rows(results, counting);
+    if let Err(error) = longest::make() {
+        println!("bench: a call that is to take long was refused: {error}");
+        return ExitCode::FAILURE;
+    }
     for noted in NOTED {
         failed += u64::from(!print_noted(noted));
     }

@@ -12,7 +12,7 @@ use exopi_rt::{
 
 use crate::authority;
 use crate::measure::{self, Sample};
-use crate::{slices, vm};
+use crate::{pipe, slices, transfer, vm};
 
 /// Rounds of a row.
 pub(crate) const ROUNDS: u64 = 1000;
@@ -81,6 +81,11 @@ pub(crate) const ROWS: &[Measured] = &[
     ("cap_mint", authority::cap_mint),
     ("fault_map", authority::fault_map),
     ("env_create_destroy", authority::env_create_destroy),
+    ("pct_oneway", transfer::oneway),
+    ("pct_roundtrip", transfer::roundtrip),
+    ("pct_roundtrip_fp", transfer::roundtrip_fp),
+    ("pct_api", transfer::api),
+    ("pipe_roundtrip", pipe::roundtrip),
     ("trap", vm::trap),
     ("prot1", vm::prot1),
     ("prot100", vm::prot100),
@@ -195,7 +200,7 @@ fn page_alloc_zeroed(name: &'static str) -> Result<Row, Error> {
 }
 
 /// Whom this program's pages are charged to.
-fn owner() -> Result<Owner, Error> {
+pub(crate) fn owner() -> Result<Owner, Error> {
     let page = memory::take_page()?;
     let owner = exposed::page(page).map(|record| record.owner);
     memory::give_page(page)?;
@@ -214,6 +219,12 @@ pub(crate) fn boot_to_el0() -> u64 {
 pub(crate) fn max_lock_hold() -> u64 {
     let header = exposed::header();
     instructions_in(header.longest_hold_ticks.load(Ordering::Relaxed))
+}
+
+/// Longest time that interrupts were masked since boot, likewise.
+pub(crate) fn max_irq_masked() -> u64 {
+    let header = exposed::header();
+    instructions_in(header.longest_masked_ticks.load(Ordering::Relaxed))
 }
 
 /// Instructions in so many ticks: a nanosecond each, in the emulator under `-icount shift=0`.

@@ -203,11 +203,14 @@ pub fn counters() {
     row("upcalls", &|core| counter(core, |of| &of.upcalls));
     row("interrupts", &|core| counter(core, |of| &of.interrupts));
     row("from other cores", &|core| counter(core, |of| &of.ipis));
-    let hold = exposed::header().longest_hold_ticks.load(Ordering::Relaxed);
-    println!(
-        "longest hold of the kernel's lock: {} us",
-        time::microseconds(hold)
-    );
+    let header = exposed::header();
+    for (what, ticks) in [
+        ("hold of the kernel's lock", &header.longest_hold_ticks),
+        ("time without interrupts", &header.longest_masked_ticks),
+    ] {
+        let microseconds = time::microseconds(ticks.load(Ordering::Relaxed));
+        println!("longest {what}: {microseconds} us");
+    }
 }
 
 /// The machine.

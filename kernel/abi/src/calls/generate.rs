@@ -42,6 +42,7 @@ macro_rules! calls {
         pub const ROWS: &[Row] = &[$( Row {
             call: Call::$name,
             doc: concat!($($doc, "\n"),+),
+            first_register: first_register!($($safety)?),
             arguments: &[$( Parameter {
                 name: stringify!($arg),
                 type_name: stringify!($ty),
@@ -81,11 +82,13 @@ macro_rules! calls {
         mod ambient {
             use super::*;
             $(
+                #[inline(never)]
                 pub(super) extern "C" fn $name<C: Ambient>(
                     x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64,
                 ) -> Reply {
                     let arguments = [x0, x1, x2, x3, x4, x5];
                     let reply = C::with(
+                        Call::$name,
                         #[inline(always)]
                         |calls| decoded::$name(calls, arguments),
                     );
@@ -95,9 +98,36 @@ macro_rules! calls {
             )*
         }
 
+        /// The same for calls that are taken apart by their first argument: with a constant there, the compiler
+        /// leaves out whatever the argument's other values need.
+        mod apart {
+            use super::*;
+            $(
+                pub(super) extern "C" fn $name<C: Ambient>(
+                    x0: u64, x1: u64, x2: u64, x3: u64, x4: u64, x5: u64,
+                ) -> Reply {
+                    match first_usual(&[$(<$ty as Argument>::USUAL),*]) {
+                        Some(usual) if x0 == usual => {
+                            let arguments = [usual, x1, x2, x3, x4, x5];
+                            let reply = C::with_usual(
+                                Call::$name,
+                                #[inline(always)]
+                                |calls| decoded::$name(calls, arguments),
+                            );
+                            C::observe(Call::$name, arguments, reply);
+                            reply
+                        }
+                        _ => ambient::$name::<C>(x0, x1, x2, x3, x4, x5),
+                    }
+                }
+            )*
+        }
+
         /// The kernel's table: element n serves call number n + 1.
         pub const fn entries<C: Ambient>() -> [Entry; Call::ALL.len()] {
-            [$( ambient::$name::<C> ),*]
+            [$(
+                if is_among(Call::$name, C::APART) { apart::$name::<C> } else { ambient::$name::<C> }
+            ),*]
         }
 
         /// Makes call `number` on `calls`, from registers to registers.
@@ -154,7 +184,19 @@ macro_rules! calls {
     };
 }
 
+/// The register of a row's first argument: those of a row that moves a message come behind it.
+macro_rules! first_register {
+    (moves_message) => {
+        crate::transfer::MESSAGE_WORDS
+    };
+    ($($other:ident)?) => {
+        0
+    };
+}
+
 macro_rules! stub {
+    // A message is in the registers of the arguments: `transfer` has these.
+    ($(#[doc = $doc:literal])+ [moves_message] $number:literal $name:ident($($arg:ident: $ty:ty),*) -> $result:ty) => {};
     ($(#[doc = $doc:literal])+ $number:literal $name:ident($($arg:ident: $ty:ty),*) -> $result:ty) => {
         $(#[doc = $doc])+
         #[inline(always)]

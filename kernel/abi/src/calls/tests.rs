@@ -123,7 +123,41 @@ fn decoded_or_refused(row: &Row, words: [u64; 6]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A kernel whose reply tells the call and every register of it.
+type Telling = Served<fn(Call, [u64; 6]) -> Reply>;
+
+fn told(call: Call, words: [u64; 6]) -> Reply {
+    let value = words
+        .into_iter()
+        .fold(u64::from(call.number()), |sum, word| {
+            sum.wrapping_mul(31).wrapping_add(word)
+        });
+    Reply { status: 0, value }
+}
+
+impl Ambient for Telling {
+    const APART: &'static [Call] = Call::ALL;
+
+    fn with(_: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
+        work(&mut Served(told))
+    }
+}
+
 proptest! {
+    /// An entry for the usual value of the first argument is the call, with that value and with any other.
+    #[test]
+    fn entries_that_are_taken_apart_are_the_calls(words in words(), first in 0u64..3) {
+        let [word, x1, x2, x3, x4, x5] = words;
+        for (row, entry) in ROWS.iter().zip(entries::<Telling>()) {
+            for x0 in [first, word] {
+                let called = entry(x0, x1, x2, x3, x4, x5);
+                let whole: &mut Telling = &mut Served(told);
+                let expected = dispatch(whole, row.call.number(), [x0, x1, x2, x3, x4, x5]);
+                prop_assert_eq!(called, expected, "{:?}", row.call);
+            }
+        }
+    }
+
     /// The law of all arguments, over every row: no two register contents mean the same, and a kernel sees
     /// nothing that a program has not said.
     #[test]

@@ -143,6 +143,22 @@ impl Caveat {
         }
     }
 
+    /// What was sealed in with a caveat's word, if the word is one and that was done for `presenter`: the same as
+    /// [`Caveat::from_word`] and [`Caveat::for_presenter`] one after the other, in one look at the tag.
+    #[inline(always)]
+    pub(super) fn restriction(word: u32, presenter: Identity) -> Option<Restriction> {
+        let value = word & VALUE_MASK;
+        Some(match word >> VALUE_BITS {
+            tag::RIGHTS if value <= u32::from(u16::MAX) => {
+                Restriction::Rights(Rights::from_bits(value as u16))
+            }
+            tag::HOLDER if Hint(value) == Hint::of(presenter) => Restriction::Holder(presenter),
+            tag::BADGE => Restriction::Badge(Badge(value)),
+            tag::UNTIL => Restriction::Until(Second(value)),
+            _ => return None,
+        })
+    }
+
     /// What was sealed in, if it was done for `presenter`.
     ///
     /// # Errors

@@ -297,6 +297,23 @@ proptest! {
     }
 
     #[test]
+    fn one_look_at_a_word_finds_what_two_find(
+        tag in 0u32..8,
+        value in 0..1u32 << 24,
+        any: u32,
+        index: u32,
+        epoch in epoch(),
+    ) {
+        let presenter = Identity { index, epoch };
+        let own = 2 << 24 | index & 0xff_ffff;
+        for word in [tag << 24 | value, tag << 24 | value & 0xffff, own, any] {
+            let caveat = Caveat::from_word(word);
+            let found = caveat.and_then(|caveat| caveat.for_presenter(presenter).ok());
+            prop_assert_eq!(Caveat::restriction(word, presenter), found);
+        }
+    }
+
+    #[test]
     fn there_are_three_places((_, chain, capability) in capability(), more in restriction()) {
         let narrowed = capability.attenuate(more);
         prop_assert_eq!(narrowed.is_ok(), chain.len() < MAX_CAVEATS);

@@ -93,6 +93,9 @@ impl LifeWord {
     /// Flag: it owes more processor time than is borne, and is not entered before that is paid.
     pub const DEBT: u64 = 0x40;
 
+    /// Flag: it takes no calls, as it has left: in the middle of one, or with asynchronous upcalls masked.
+    pub const CLOSED: u64 = 0x80;
+
     const STATE: u64 = 0xf;
     const CORE_SHIFT: u32 = 8;
     const CORE: u64 = 0xff << Self::CORE_SHIFT;
@@ -261,7 +264,12 @@ mod tests {
                         (word.epoch(), word.state(), word.core()),
                         (epoch, state, some)
                     );
-                    for flag in [LifeWord::LIGHT, LifeWord::ATTENTION, LifeWord::DEBT] {
+                    for flag in [
+                        LifeWord::LIGHT,
+                        LifeWord::ATTENTION,
+                        LifeWord::DEBT,
+                        LifeWord::CLOSED,
+                    ] {
                         let with = word.with(flag);
                         assert!(with.has(flag) && !word.has(flag));
                         assert_eq!((with.state(), with.core()), (state, some));

@@ -1,7 +1,7 @@
 //! What is written into entries that map nothing, and operations that are carried out several at a time.
 
-use super::PageSource;
-use crate::page::{ALLOC_BOUND, INSERT_BOUND, SUPERPAGE_BOUND};
+use super::{Access, PageSource};
+use crate::page::{ALLOC_BOUND, INSERT_BOUND, INSERT_EXECUTABLE_BOUND, SUPERPAGE_BOUND};
 use crate::registers::{Argument, Arguments};
 use crate::{Call, Error};
 
@@ -104,14 +104,45 @@ impl Operation {
     /// How many mappings a superpage counts for, whose pages are all looked at, even if it is refused then.
     pub const SUPERPAGE: u64 = INSERT_BOUND / SUPERPAGE_BOUND;
 
+    /// How many mappings an executable page counts for, whose contents are made visible to instruction fetches.
+    pub const EXECUTABLE: u64 = INSERT_BOUND / INSERT_EXECUTABLE_BOUND;
+    /// How many mappings a capability counts for, which is verified with as many caveats as it can have.
+    pub const CAPABILITY: u64 = INSERT_BOUND / 8;
+
     /// How many mappings an operation counts for that was carried out as `call` with these arguments after the
     /// space, and came to `done`. At least one, whatever came of it.
     pub fn weight(call: Option<Call>, arguments: [u64; 5], done: u64) -> u64 {
-        let [_, source, _, count, _] = arguments;
+        let [_, source, _, count, access] = arguments;
+        let pages = done.max(1);
         match call {
-            Some(Call::insert_superpage) => count.clamp(1, SUPERPAGE_BOUND) * Self::SUPERPAGE,
-            Some(Call::insert_pte) if PageSource::is_new(source) => done.max(1) * Self::NEW_PAGE,
-            _ => done.max(1),
+            Some(Call::insert_superpage) => {
+                verified(source) + count.clamp(1, SUPERPAGE_BOUND) * Self::SUPERPAGE
+            }
+            Some(Call::insert_pte) if PageSource::is_new(source) => {
+                pages * Self::NEW_PAGE.max(each(access))
+            }
+            Some(Call::insert_pte) => verified(source) + pages * each(access),
+            // Its arguments are a page, a count and what is to be allowed.
+            Some(Call::protect_pte) => pages * each(arguments[2]),
+            _ => pages,
         }
+    }
+}
+
+/// How many mappings the right counts for by which the pages of `source` are named.
+const fn verified(source: u64) -> u64 {
+    if PageSource::is_presented(source) {
+        Operation::CAPABILITY
+    } else {
+        0
+    }
+}
+
+/// How many mappings a page counts for with `access`, as it travels.
+const fn each(access: u64) -> u64 {
+    if access & Access::EXECUTE.bits() as u64 != 0 {
+        Operation::EXECUTABLE
+    } else {
+        1
     }
 }

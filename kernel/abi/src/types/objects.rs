@@ -32,6 +32,8 @@ impl Object<'_> {
 
 impl Argument for Object<'_> {
     const REFUSALS: &'static [Error] = PRESENTED;
+    /// The caller's own.
+    const USUAL: Option<u64> = Some(0);
 
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {
@@ -71,6 +73,8 @@ impl ObjectName {
 
 impl Argument for Kind {
     const REFUSALS: &'static [Error] = &[Error::Malformed];
+    /// Pages are what programs have most of.
+    const USUAL: Option<u64> = Some(Kind::Page as u64);
 
     #[inline(always)]
     fn decode(from: &mut Arguments) -> Result<Self, Error> {

@@ -136,6 +136,12 @@ impl PageSource<'_> {
         word >> FORM_SHIFT >= Self::NEW
     }
 
+    /// Whether the first word of a source or of a run, if it is one, says that a capability follows.
+    #[inline(always)]
+    pub(super) const fn is_presented(word: u64) -> bool {
+        word >> FORM_SHIFT == 1
+    }
+
     /// This page and the ones that follow it, owned by the account that the caller draws on.
     #[inline(always)]
     pub const fn owned(first: PageNumber) -> Self {

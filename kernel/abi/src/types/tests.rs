@@ -231,6 +231,18 @@ fn a_batch_is_bounded_by_what_its_operations_cost() {
         weight(Call::insert_pte, new, ALLOC_BOUND, ALLOC_BOUND),
         BATCH_MAPPINGS
     );
+    let access = u64::from(Access::EXECUTE.bits() | Access::READ.bits());
+    let executable = |call, arguments| Operation::weight(Some(call), arguments, 32);
+    let owned = [0, 5, 0, 32, access];
+    assert_eq!(executable(Call::insert_pte, owned), BATCH_MAPPINGS);
+    let protected = [0, 32, access, 0, 0];
+    assert_eq!(executable(Call::protect_pte, protected), BATCH_MAPPINGS);
+    let new_ones = [0, new, 0, 32, access];
+    assert_eq!(executable(Call::insert_pte, new_ones), 32 * 8);
+    // A capability is verified whatever becomes of the pages.
+    let presented = 1 << 56 | 5;
+    assert_eq!(weight(Call::insert_pte, presented, 9, 0), 16 + 1);
+    assert_eq!(weight(Call::insert_superpage, presented, 1, 1), 16 + 64);
     // Superpages cost what was asked for, even if the last page is the one that is refused.
     assert_eq!(
         weight(Call::insert_superpage, 5, SUPERPAGE_BOUND, 0),

@@ -4,7 +4,7 @@ use exopi_abi::Capability;
 use exopi_abi::capability::{
     Body, CAPABILITY_WORDS, Epoch, Identity, PageRights, Restriction, Rights, Seal, SpaceRights,
 };
-use exopi_cap::{verify, verify_words};
+use exopi_cap::{verify, verify_into, verify_words};
 use proptest::prelude::*;
 
 use crate::model::{
@@ -56,6 +56,9 @@ fn opens(words: Words) -> bool {
             let slowly = Capability::from_words(words)
                 .and_then(|capability| verify(&capability, &KEY, presenter, *now));
             let quickly = verify_words(words, &KEY, presenter, || *now);
+            let mut place = None;
+            let placed = verify_into(&mut place, words, &KEY, presenter, || *now).copied();
+            assert_eq!(placed, quickly, "{words:x?}");
             assert_eq!(quickly, slowly, "{words:x?}");
             quickly.is_ok()
         })

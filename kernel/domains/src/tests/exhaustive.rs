@@ -142,11 +142,10 @@ fn canonical(world: &World<'_>) -> u64 {
             }
         }
     }
+    domains.hash_cores(&mut state);
     for core in 0..2 {
-        let place = domains
-            .core(core)
-            .map(|place| (place.running, place.gift, place.alone));
-        (place, world.on[usize::from(core)].map(|by| by.name.index)).hash(&mut state);
+        let on = world.on.get(core).copied().flatten();
+        on.map(|by| by.name.index).hash(&mut state);
     }
     for (number, record) in (0u16..).zip(domains.slice_records()) {
         if !record.is_free() {
@@ -154,7 +153,6 @@ fn canonical(world: &World<'_>) -> u64 {
             (number, environment, owner(record.account)).hash(&mut state);
         }
     }
-    domains.slices.kept().hash_places(&mut state);
     (world.told, world.left).hash(&mut state);
     state.finish()
 }

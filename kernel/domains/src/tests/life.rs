@@ -75,9 +75,8 @@ const CHANGES: [(&str, Change, Expected); 13] = [
         "enter",
         |l| l.enter(name(0), 1),
         |w| {
-            let light = |state| word(0, state, NOWHERE).with(LifeWord::LIGHT);
-            let free = w == light(Ready) || w == light(Asleep);
-            free.then(|| word(0, Running, 1))
+            let asleep = word(0, Asleep, NOWHERE).with(LifeWord::LIGHT);
+            (w == asleep).then(|| word(0, Running, 1))
         },
     ),
     (
@@ -361,7 +360,7 @@ fn a_claim_without_the_lock_meets_an_end_under_it() {
         let first = State {
             words: [
                 word(0, Running, 0).bits(),
-                word(1, Ready, NOWHERE).with(LifeWord::LIGHT).bits(),
+                word(1, Asleep, NOWHERE).with(LifeWord::LIGHT).bits(),
             ],
             at: [At::Enter, At::Done],
             lock: 0,
@@ -416,7 +415,7 @@ fn two_claims_without_the_lock_meet() {
 fn many_threads_claim_one() {
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     const TURNS: u64 = if cfg!(miri) { 20 } else { 20_000 };
-    let memory = lives(&[word(0, Ready, NOWHERE).with(LifeWord::LIGHT)]);
+    let memory = lives(&[word(0, Asleep, NOWHERE).with(LifeWord::LIGHT)]);
     let inside = AtomicU64::new(0);
     let turns = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -432,7 +431,7 @@ fn many_threads_claim_one() {
                     assert_eq!(inside.fetch_add(1, Relaxed), 0);
                     turns.fetch_add(1, Relaxed);
                     assert_eq!(inside.fetch_sub(1, Relaxed), 1);
-                    if words.part(name(0), core, Ready).is_err() {
+                    if words.part(name(0), core, Asleep).is_err() {
                         let _ = words.left(0, 0);
                         let _ = words.run(0);
                     }

@@ -1,6 +1,7 @@
 //! What the tests share: calls as data, a machine whose cores run environments, and what must hold after each call.
 
 mod accounts;
+mod alarms;
 mod calls;
 mod capabilities;
 mod cores;
@@ -19,6 +20,7 @@ mod snapshot;
 mod spaces;
 mod sweeps;
 mod time;
+mod transfers;
 mod world;
 
 use exopi_abi::capability::{Body, Epoch, Identity, Kind, KindRights, Restriction, Rights, Second};

@@ -24,11 +24,6 @@ fn slice(world: &mut World<'_>, environment: ObjectName) -> ObjectName {
     ObjectName::from_word(reply.value)
 }
 
-fn ticks(world: &World<'_>, name: ObjectName) -> u64 {
-    let life = world.domains.words().get(name.index).expect("it is there");
-    life.ticks.load(Ordering::Relaxed)
-}
-
 fn debt(world: &World<'_>, name: ObjectName) -> u64 {
     world.domains.words().debt(name.index)
 }
@@ -340,21 +335,6 @@ fn a_debt_without_slices_decays() {
     world.dispatch(0);
     assert_eq!(world.on[0].map(|by| by.name), Some(one));
     assert_eq!(world.check(), Ok(()));
-}
-
-#[test]
-fn what_was_used_is_shown() {
-    let mut storage = Storage::new(64, 3, 4, 6);
-    let mut world = World::new(&mut storage, 2);
-    let name = world.environment(0, Named::Own, 1);
-    assert_eq!(world.run(0, Named::Name(name), 1).error(), None);
-    for round in 1..4 {
-        world.dispatch(1);
-        assert_eq!(world.call(1, Call::Stop(Named::Own)).error(), None);
-        // The world's kernel says one tick each time.
-        assert_eq!(ticks(&world, name), round);
-        assert_eq!(world.call(0, Call::Run(Named::Name(name))).error(), None);
-    }
 }
 
 /// One with more slices than are freed at once is there until they are.

@@ -14,7 +14,8 @@ use super::{
     credit, page, stopped,
 };
 use crate::flush::WHOLE_SPACE_FROM;
-use crate::{Hardware, Index, Right, Source, Space};
+use crate::pte::Change;
+use crate::{Hardware, Index, Right, Source, Space, pte};
 
 mod audit;
 mod breaking;
@@ -114,6 +115,52 @@ fn ranged_calls_stop_at_their_bounds_and_can_go_on() {
 }
 
 #[test]
+fn protecting_stops_at_the_entry_that_refuses_wherever_it_is() {
+    const MOST: u64 = 11;
+    // The page that may only be read; none of them for the last.
+    for refusing in 0..=MOST {
+        for length in 1..=MOST {
+            let (mut world, space, first) = with_tables(MOST as u32);
+            let (space, start) = (&space, at(0x20_0000));
+            world.with(|pages, hw, epochs| {
+                for number in 0..MOST {
+                    let access = if number == refusing { READ } else { WRITE };
+                    let source = Source::Run(page(first + number as u32), Right::Owner(OWNERS[0]));
+                    let place = start.plus(number).unwrap();
+                    let credit = credit(0, 0);
+                    let done =
+                        pages.insert_pte(hw, epochs, credit, space, place, source, 1, access);
+                    assert_eq!(done, complete(1));
+                }
+                let all = pages.protect_pte(hw, space, start, MOST, READ);
+                assert_eq!(all, complete(MOST));
+                let outcome = pages.protect_pte(hw, space, start, length, WRITE);
+                let done = length.min(refusing);
+                let expected = match refusing < length {
+                    true => stopped(done, Error::MissingRight),
+                    false => complete(length),
+                };
+                assert_eq!(outcome, expected, "{refusing} of {length}");
+                let found = pages.table3(hw, space, start).unwrap();
+                for number in 0..MOST {
+                    let index = Index::in_table3(start.plus(number).unwrap());
+                    let bound = if number == refusing { READ } else { WRITE };
+                    let now = if number < done { WRITE } else { READ };
+                    let frame = page(first + number as u32);
+                    let to_be = Change::to(now).apply(pte::page(frame, bound));
+                    assert_eq!(
+                        hw.entry(found.table, index),
+                        to_be,
+                        "{refusing} of {length}"
+                    );
+                }
+            });
+            assert_eq!(world.check(), Ok(()));
+        }
+    }
+}
+
+#[test]
 fn a_range_costs_as_many_barriers_as_a_page() {
     let few = WHOLE_SPACE_FROM - 1;
     let (mut world, space, first) = with_tables(few as u32 + 1);
@@ -178,7 +225,7 @@ fn a_range_stops_where_programs_may_map_no_more() {
     // The kernel's entries are where they were put, beyond all this.
     let root = page(ROOTS[0]);
     assert_eq!(world.hw.entry(root, Index::LAST), EXPOSED);
-    assert_eq!(world.hw.entry(root, Index::OWN), crate::pte::table(root));
+    assert_eq!(world.hw.entry(root, Index::OWN), pte::table(root));
 }
 
 #[test]

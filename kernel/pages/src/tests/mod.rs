@@ -279,6 +279,8 @@ impl World {
                 }
                 Op::Mintable(first, count) => {
                     let epoch = pages.mintable(me, first, count);
+                    let of_one = pages.mintable(me, first, 1).ok();
+                    assert_eq!(pages.mintable_page(me, first), of_one, "{first:?}");
                     epoch.map(Epoch::bits).into_reply()
                 }
                 Op::RemoveUArea(page) => {
@@ -304,6 +306,10 @@ impl World {
                 .remove_table(hw, epochs, space, at, level)
                 .into_reply(),
             Op::Insert(at, first, by, count, access) => with_right(me, by, |right| {
+                // As the kernel does it.
+                if count == 1 && pages.insert_page(hw, space, at, first, right, access) {
+                    return complete(1);
+                }
                 let source = Source::Run(first, right);
                 pages.insert_pte(hw, epochs, credit(who, 0), space, at, source, count, access)
             })

@@ -346,7 +346,7 @@ fn who_dies_loses_all_in_bounded_steps() {
         }
         let (mut from, mut freed, mut steps) = (Some(0), 0, 0);
         while let Some(at) = from {
-            from = slices.free_of(of, at, |record| {
+            from = slices.free_of(of, at, |_, record| {
                 assert!(of.is(&record));
                 freed += 1;
             });

@@ -41,8 +41,8 @@ fn call(slices: &mut Slices<'_>, epochs: &mut Epochs, number: u8, words: [u64; 4
         3 => drop(slices.bind(name, environment)),
         4 => drop(slices.move_to(epochs, name, three, Some(four))),
         5 => drop(slices.free(name)),
-        6 => drop(slices.free_of(Of::Environment(environment), two as u16, |_| {})),
-        7 => drop(slices.free_of(Of::Account(Owner::from_word(three)), two as u16, |_| {})),
+        6 => drop(slices.free_of(Of::Environment(environment), two as u16, |_, _| {})),
+        7 => drop(slices.free_of(Of::Account(Owner::from_word(three)), two as u16, |_, _| {})),
         8..11 => match slices.pass(core, look) {
             Pass::Run { length, .. } => {
                 assert!((slices.lengths().least()..=2 * slice).contains(&length));
@@ -122,7 +122,10 @@ fn numbers_from_outside_are_refused() {
         };
         assert_eq!(slices.get(name), None);
         assert!(slices.free(name).is_err());
-        assert_eq!(slices.free_of(Of::Environment(name), index, |_| {}), None);
+        assert_eq!(
+            slices.free_of(Of::Environment(name), index, |_, _| {}),
+            None
+        );
     }
     assert_eq!(slices.pass(u8::MAX, |_| Runnable::YES), Pass::Idle);
 }

@@ -14,12 +14,16 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use aarch64_cpu::registers::{MPIDR_EL1, Readable, TPIDR_EL1, Writeable};
 use exopi_abi::calls::Entry;
+use exopi_abi::capability::Epoch;
+use exopi_abi::domain::{EnvironmentState, LifeWord};
 use exopi_abi::exposed::{CoreCounters, Event};
+use exopi_abi::page::Owner;
 use exopi_abi::uarea::UArea;
 use exopi_domains::Subject;
 
-use super::context::Context;
-use super::switch::{self, guard};
+use super::context::{self, Context};
+use super::switch::guard;
+use super::timer;
 use super::uarea::OwnUArea;
 use crate::arch::{mmu, vectors};
 use crate::exposed;
@@ -64,18 +68,22 @@ pub struct Core {
     uarea: AtomicPtr<UArea>,
     /// What a fault must look at first: bits of [`guard`].
     guards: AtomicU64,
-    /// Which bits of the processor state count in the environment's frames.
-    pstate_mask: AtomicU64,
+    /// Who runs here; [`context::NOBODY`] if nobody does. What a fault needs of it is in the fields above, too.
+    current: AtomicPtr<Context>,
+    /// The first of all contexts.
+    contexts: u64,
+    /// The low half of a life word of one that runs here.
+    running: u64,
+    /// What that differs in from the low half of one that sleeps and takes calls.
+    claim: u64,
+    /// Since when who runs here is to be charged, in ticks.
+    since: AtomicU64,
     /// Top of the stack for exceptions that find the other one used up.
     emergency_stack: u64,
-    /// Where the environment sees its u-area.
-    uarea_user: AtomicU64,
-    /// Who runs here; null if nobody does. What a fault needs of it is in the fields above, too.
-    current: AtomicPtr<Context>,
-    /// When it was entered.
-    entered: Cell<u64>,
-    /// Until when it may keep this core although its slice is at its end, which it was told; 0 before that.
+    /// Until when who was told to leave may keep this core although its slice is at its end; 0: nobody was.
     leaving: Cell<u64>,
+    /// The [`ObjectName::word`](exopi_abi::domain::ObjectName::word) of who was told.
+    told: Cell<u64>,
     number: u8,
     /// Whether another core has asked that the kernel look after who runs here.
     attention: Cell<bool>,
@@ -110,9 +118,14 @@ pub mod offset {
     /// The two are loaded as a pair.
     pub const UAREA_AND_GUARDS: usize = offset_of!(Core, uarea);
     const _: () = assert!(offset_of!(Core, guards) == UAREA_AND_GUARDS + 8);
-    pub const PSTATE: usize = offset_of!(Core, pstate_mask);
+    pub const CURRENT: usize = offset_of!(Core, current);
+    /// The two are loaded as a pair.
+    pub const CURRENT_AND_CONTEXTS: usize = CURRENT;
+    const _: () = assert!(offset_of!(Core, contexts) == CURRENT + 8);
+    pub const RUNNING: usize = offset_of!(Core, running);
+    pub const CLAIM: usize = offset_of!(Core, claim);
+    pub const SINCE: usize = offset_of!(Core, since);
     pub const EMERGENCY_STACK: usize = offset_of!(Core, emergency_stack);
-    pub const UAREA_USER: usize = offset_of!(Core, uarea_user);
 }
 
 /// `ESR_EL1` after `svc #1` from AArch64: class 0x15, 32-bit instruction, immediate 1.
@@ -124,6 +137,10 @@ impl Core {
         let number = CoreNumber::current();
         let slot = mmu::stack_slot(number);
         let core = (slot + STACK_TOP) as *mut Self;
+        let word = |state, core| LifeWord::new(Epoch::NONE, state, core);
+        let running = word(EnvironmentState::Running, number.index() as u8).bits();
+        let takes_calls = word(EnvironmentState::Asleep, LifeWord::NOWHERE).with(LifeWord::LIGHT);
+        let takes_calls = takes_calls.bits();
         // SAFETY: kernel.ld keeps this place for this core's record: the boot code set SP just below
         // it, and no other core writes there.
         unsafe {
@@ -135,12 +152,14 @@ impl Core {
                 table: vectors::table(),
                 uarea: AtomicPtr::new(core::ptr::null_mut()),
                 guards: AtomicU64::new(guard::VECTORS),
-                pstate_mask: AtomicU64::new(switch::pstate_mask(false)),
+                current: AtomicPtr::new(context::nobody()),
+                contexts: context::table(),
+                running,
+                claim: running ^ takes_calls,
+                since: AtomicU64::new(0),
                 emergency_stack: (slot + EMERGENCY_TOP) as u64,
-                uarea_user: AtomicU64::new(0),
-                current: AtomicPtr::new(core::ptr::null_mut()),
-                entered: Cell::new(0),
                 leaving: Cell::new(0),
+                told: Cell::new(0),
                 number: number.index() as u8,
                 attention: Cell::new(false),
             });
@@ -152,6 +171,11 @@ impl Core {
     #[inline(always)]
     pub fn address() -> CoreAddress {
         CoreAddress(TPIDR_EL1.get())
+    }
+
+    /// The place just below this core's record, where the stack begins.
+    pub fn below<T>() -> *mut T {
+        (Self::address().0 as *mut T).wrapping_sub(1)
     }
 
     /// The record of the core that runs this.
@@ -173,41 +197,28 @@ impl Core {
     pub fn take(context: &'static Context) {
         let core = Self::current();
         let uarea = context.uarea.load(Ordering::Relaxed);
-        let user = context.uarea_user.load(Ordering::Relaxed);
         core.uarea.store(uarea, Ordering::Relaxed);
-        core.uarea_user.store(user, Ordering::Relaxed);
         let context = core::ptr::from_ref(context).cast_mut();
         core.current.store(context, Ordering::Relaxed);
-        Self::renew();
-    }
-
-    /// The one that runs here does so since `now`, in ticks.
-    pub fn set_entered(now: u64) {
-        Self::current().entered.set(now);
-    }
-
-    /// When the one that runs here was entered.
-    pub fn entered() -> u64 {
-        Self::current().entered.get()
+        core.since.store(timer::now(), Ordering::Relaxed);
     }
 
     /// The one that runs here has been told that its slice is at its end, and may stay until `limit`, in ticks; 0: it
     /// has not, or need not go.
     pub fn set_leaving(limit: u64) {
-        Self::current().leaving.set(limit);
-    }
-
-    /// Until when the one that runs here may stay, having been told to go; 0 if it has not been.
-    pub fn leaving() -> u64 {
-        Self::current().leaving.get()
-    }
-
-    /// Takes note that the one that runs here is debugged from now on, or not.
-    pub fn renew() {
         let core = Self::current();
-        if let Some(context) = Self::context() {
-            let mask = context.pstate_mask.load(Ordering::Relaxed);
-            core.pstate_mask.store(mask, Ordering::Relaxed);
+        core.leaving.set(limit);
+        core.told.set(Self::caller().name.word());
+    }
+
+    /// Until when the one that runs here may stay, having been told to go; 0 if it has not been. Who has been given
+    /// this core by another's transfer since has not.
+    pub fn leaving() -> u64 {
+        let core = Self::current();
+        if core.told.get() == Self::caller().name.word() {
+            core.leaving.get()
+        } else {
+            0
         }
     }
 
@@ -215,21 +226,38 @@ impl Core {
     pub fn vacate() {
         let core = Self::current();
         core.uarea.store(core::ptr::null_mut(), Ordering::Relaxed);
-        core.uarea_user.store(0, Ordering::Relaxed);
-        core.current.store(core::ptr::null_mut(), Ordering::Relaxed);
+        core.current.store(context::nobody(), Ordering::Relaxed);
     }
 
-    /// The context of who runs here, if anybody does.
+    /// Charges who runs here with the time since that was last done.
+    pub fn charge() {
+        let core = Self::current();
+        let now = timer::now();
+        let since = core.since.swap(now, Ordering::Relaxed);
+        if let Some(life) = Self::context().life() {
+            let ticks = life.ticks.load(Ordering::Relaxed);
+            let ticks = ticks.wrapping_add(now.wrapping_sub(since));
+            life.ticks.store(ticks, Ordering::Relaxed);
+        }
+    }
+
+    /// The context of who runs here; nobody's if nobody does.
     #[inline(always)]
-    pub fn context() -> Option<&'static Context> {
-        // SAFETY: null, or one of the table's contexts, which are there for ever: see `take`.
-        unsafe { Self::current().current.load(Ordering::Relaxed).as_ref() }
+    fn context() -> &'static Context {
+        // SAFETY: one of the table's contexts, or nobody's, which are there for ever: see `take` and `vacate`.
+        unsafe { &*Self::current().current.load(Ordering::Relaxed) }
+    }
+
+    /// The account that who runs here draws on.
+    #[inline(always)]
+    pub fn owner() -> Owner {
+        Self::context().owner()
     }
 
     /// Who runs here, if anybody does.
     #[inline(always)]
     pub fn subject() -> Option<Subject> {
-        Self::context()?.subject(Self::current().number)
+        Self::context().subject(Self::current().number)
     }
 
     /// Who runs here and has made a call or been interrupted.
@@ -256,9 +284,9 @@ impl Core {
         unsafe { OwnUArea::new(place) }
     }
 
-    /// Where the environment that runs here sees its u-area.
+    /// Where the environment that runs here sees its u-area; 0 if none does.
     pub fn uarea_user() -> u64 {
-        Self::current().uarea_user.load(Ordering::Relaxed)
+        Self::context().uarea_user.load(Ordering::Relaxed)
     }
 
     /// Sets a bit of [`guard`]; whether it was clear.
@@ -267,6 +295,11 @@ impl Core {
         let before = guards.load(Ordering::Relaxed);
         guards.store(before | bit, Ordering::Relaxed);
         before & bit == 0
+    }
+
+    /// Whether a bit of [`guard`] is set.
+    pub fn has_guard(bit: u64) -> bool {
+        Self::current().guards.load(Ordering::Relaxed) & bit != 0
     }
 
     /// Clears a bit of [`guard`]; whether it was set.

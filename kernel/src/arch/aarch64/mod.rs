@@ -5,11 +5,12 @@
 //! * [`switch`]: from one environment to another; [`macros`]: what both share.
 //! * [`exception`]: what becomes of an exception that nobody expected.
 //! * [`core_data`]: what each core has of its own.
-//! * [`mmu`]: the kernel's own mappings; [`tables`]: those of spaces, behind one trait.
+//! * [`mmu`]: the kernel's own mappings; [`tables`]: those of spaces, behind one trait; [`arena`]: generated code.
 //! * [`upcall`]: notices, and the way back from an upcall; [`uarea`]: the page that both use.
 //! * [`user`]: the one way to user memory.
 //! * [`timer`], [`smp`], [`pmu`], [`cache`], [`barrier`], [`memory`], [`semihosting`].
 
+pub mod arena;
 pub mod barrier;
 pub mod boot;
 pub mod cache;
@@ -19,6 +20,7 @@ pub mod exception;
 mod macros;
 pub mod memory;
 pub mod mmu;
+pub mod pct;
 pub mod pmu;
 pub mod semihosting;
 pub mod smp;

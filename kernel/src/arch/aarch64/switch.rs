@@ -45,8 +45,10 @@ use exopi_abi::uarea::{Frame, UArea, Vectors};
 use exopi_abi::{Call, Reply};
 
 use super::barrier;
+use super::context;
 use super::core_data::{Core, CoreAddress, offset};
 use super::macros::{count_exception, macros, purge};
+use super::pct;
 use super::uarea::OwnUArea;
 use super::vectors::{CALLS, HANDLERS, SAVED_BYTES};
 
@@ -69,7 +71,7 @@ const CLASS_VECTORS: u64 = 0x07;
 /// The condition flags in a processor state.
 const FLAGS: u64 = 0xf000_0000;
 /// Single step in a processor state.
-const SS: u64 = 1 << 21;
+pub const SS: u64 = 1 << 21;
 
 /// The calls that may give their caller's core away, or need its whole state.
 const MAY_LEAVE: [Call; 5] = [
@@ -92,8 +94,8 @@ unsafe extern "C" {
     fn __store_vectors(to: *mut Vectors);
 }
 
-/// The call table with `__saving_call` in front of those calls that need it, and `__resume_call` in front of
-/// `resume`.
+/// The call table with `__saving_call` in front of those calls that need it, `__resume_call` in front of
+/// `resume`, and [`pct`] in front of transfers.
 pub const fn in_front(mut table: [Entry; CALLS]) -> [Entry; CALLS] {
     let mut which = 0;
     while which < MAY_LEAVE.len() {
@@ -101,33 +103,13 @@ pub const fn in_front(mut table: [Entry; CALLS]) -> [Entry; CALLS] {
         which += 1;
     }
     table[Call::resume as usize - 1] = __resume_call;
-    table
+    pct::in_front(table)
 }
 
 global_asm!(
     macros!(),
     count_exception!(),
     r#"
-// Moves the vector registers to or from a block, by \op (stp or ldp).
-.macro VECTOR_REGISTERS op, base
-    \op q0, q1, [\base, #0]
-    \op q2, q3, [\base, #32]
-    \op q4, q5, [\base, #64]
-    \op q6, q7, [\base, #96]
-    \op q8, q9, [\base, #128]
-    \op q10, q11, [\base, #160]
-    \op q12, q13, [\base, #192]
-    \op q14, q15, [\base, #224]
-    \op q16, q17, [\base, #256]
-    \op q18, q19, [\base, #288]
-    \op q20, q21, [\base, #320]
-    \op q22, q23, [\base, #352]
-    \op q24, q25, [\base, #384]
-    \op q26, q27, [\base, #416]
-    \op q28, q29, [\base, #448]
-    \op q30, q31, [\base, #480]
-.endm
-
 // Stores x30, SP, PC and processor state in the frame at \base, using x0 and x1.
 .macro STORE_REST base
     mrs x0, sp_el0
@@ -144,16 +126,7 @@ global_asm!(
 __saving_call:
     ldr x17, [sp, #{UAREA}]
     add x17, x17, #{SAVED}
-    .irp at, 0, 16, 32, 48, 64, 80, 96, 112, 128
-    stp xzr, xzr, [x17, #\at]
-    .endr
-    stp xzr, x19, [x17, #144]
-    X20_TO_X29 stp, x17
-    mrs x6, sp_el0
-    stp xzr, x6, [x17, #240]
-    mrs x6, elr_el1
-    mrs x7, spsr_el1
-    stp x6, x7, [x17, #{PC}]
+    SAVE_AFTER_SUCCESS {PC}
 __handler:
     adrp x6, {HANDLERS}
     add x6, x6, :lo12:{HANDLERS}
@@ -268,8 +241,9 @@ __store_vectors:
 __resume:
     mov sp, x1
 __resume_here:
+    ldr x4, [sp, #{CURRENT}]
     ldp x2, x3, [x0, #{PC}]
-    ldr x4, [sp, #{PSTATE}]
+    ldr x4, [x4, #{PSTATE}]
     and x3, x3, x4
     tbnz x3, #{SS_BIT}, 2f
 1:  msr elr_el1, x2
@@ -291,12 +265,13 @@ __resume_here:
     b 1b
 "#,
     purge!(),
-    ".purgem VECTOR_REGISTERS\n.purgem STORE_REST",
+    ".purgem STORE_REST",
     SCRATCH = const offset::SCRATCH,
     COUNTERS = const offset::COUNTERS,
     UAREA = const offset::UAREA_AND_GUARDS,
     GUARDS = const offset::UAREA_AND_GUARDS + 8,
-    PSTATE = const offset::PSTATE,
+    CURRENT = const offset::CURRENT,
+    PSTATE = const context::offset::PSTATE,
     SAVED_BYTES = const SAVED_BYTES,
     HANDLERS = sym HANDLERS,
     EXCEPTIONS = const offset_of!(CoreCounters, events) + 8 * Event::Exception as usize,
@@ -356,7 +331,19 @@ fn steps_off() {
     unsafe { asm!("msr mdscr_el1, {}", in(reg) MDSCR, options(nostack, preserves_flags)) };
 }
 
-/// Takes no further step here: the environment is not debugged any more.
+/// Whether the environment that runs here takes single steps.
+pub fn steps() -> bool {
+    Core::has_guard(guard::STEPS)
+}
+
+/// Takes a single step as soon as this core is at EL0: the environment that goes on there has made a call by one.
+pub fn step_on() {
+    let _ = Core::raise_guard(guard::STEPS);
+    // SAFETY: the return makes the change visible; the vectors take what comes of it.
+    unsafe { asm!("msr mdscr_el1, {}", in(reg) MDSCR + 1, options(nostack, preserves_flags)) };
+}
+
+/// Takes no further step here: the environment is not debugged any more, or makes room for another one.
 pub fn forget_steps() {
     if Core::lower_guard(guard::STEPS) {
         steps_off();

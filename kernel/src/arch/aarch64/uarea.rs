@@ -8,9 +8,10 @@ use core::mem::offset_of;
 
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::uarea::{Frame, UArea, UpcallClass, Vectors};
-use exopi_domains::Window;
+use exopi_domains::{Failed, Window};
 
 use super::mmu;
+use super::switch::SS;
 
 /// Where the kernel sees a u-area: a page of the linear window.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +110,19 @@ impl OwnUArea {
         self.0.wrapping_byte_add(offset_of!(UArea, vectors)).cast()
     }
 
+    /// Makes the state to go on with that behind a transfer: this PC and SP, `status` in x8, zeros; `steps`: one
+    /// single step is due.
+    pub fn save_behind(self, [pc, sp]: [u64; 2], status: u64, steps: bool) {
+        for n in 0..31 {
+            self.write(Self::saved_x(n), if n == 8 { status } else { 0 });
+        }
+        self.write(Self::SAVED_SP, sp);
+        self.write(Self::SAVED_PC, pc);
+        self.write(Self::SAVED_PSTATE, if steps { SS } else { 0 });
+        self.write(Self::SAVED_ESR, 0);
+        self.write(Self::SAVED_FAR, 0);
+    }
+
     /// Where upcalls of `class` enter: first instruction, 0 for none, and stack pointer.
     #[inline(always)]
     pub fn entry(self, class: UpcallClass) -> [u64; 2] {
@@ -168,6 +182,16 @@ pub fn write_frame(window: &Window, from: &[u8]) -> usize {
         copied += 1;
     }
     copied
+}
+
+/// Writes the state of an environment that goes on behind a call that has failed into its `saved`, which is held from
+/// now on. Only under the kernel lock in which that was decided, as [`read_frame`].
+pub fn write_failed(failed: &Failed) {
+    let place = mmu::linear_page(failed.uarea) as *mut UArea;
+    // SAFETY: the environment is there, so that its u-area lies in that frame.
+    let area = unsafe { OwnUArea::new(place) };
+    area.save_behind([failed.pc, failed.sp], failed.code, failed.steps);
+    area.write(OwnUArea::SAVED_HELD, 1);
 }
 
 /// The places of the bytes of a window, none of which is beyond the frame.

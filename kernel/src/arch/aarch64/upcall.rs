@@ -88,21 +88,18 @@ pub fn deliver_slice_end(ticks: u64) -> SliceEnd {
 }
 
 /// Lets the environment that was given this core begin its slice, of so many ticks and this number, at its prologue, if
-/// it has one and takes it. `light`: its registers are in no frame. Not if that leaves it nowhere to go on: `false`.
-pub fn begin_slice(light: bool, ticks: u64, slice: u16) -> bool {
+/// it has one and takes it. `light`: it gave its core away itself, and `saved` is nothing that it would miss; one
+/// without a prologue goes on there all the same, behind the answer with which it went to rest.
+pub fn begin_slice(light: bool, ticks: u64, slice: u16) {
     let area = Core::uarea();
     let entry = area.entry(UpcallClass::SliceBegin);
-    if light {
+    if light && entry[0] != 0 {
         area.go_on_at(entry, [0, ticks, slice.into()]);
-        if entry[0] != 0 {
-            count(&Core::counters().upcalls);
-        }
-        return entry[0] != 0;
-    }
-    if takes(area, UpcallClass::SliceBegin).is_some() {
+    } else if !light && takes(area, UpcallClass::SliceBegin).is_some() {
         area.hold_saved(UpcallClass::SliceBegin, 0);
         area.go_on_at(entry, [1, ticks, slice.into()]);
-        count(&Core::counters().upcalls);
+    } else {
+        return;
     }
-    true
+    count(&Core::counters().upcalls);
 }

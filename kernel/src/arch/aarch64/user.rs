@@ -208,7 +208,6 @@ pub fn write_capability(
     to: &UserCapabilityMut<'_>,
 ) -> Result<(), Error> {
     let [a, b, c, d, e, f] = words;
-    let failed: u64;
     // SAFETY: the range lies in user space (`UserCapabilityMut` has no other values), where an
     // unprivileged store writes what EL0 may write or faults to the fix-up. ELR_EL1 and SPSR_EL1 are what
     // they were in the end.
@@ -223,15 +222,12 @@ pub fn write_capability(
             user!("sttr {c}, [{at}, #16]", "7f"),
             user!("sttr {d}, [{at}, #24]", "7f"),
             user!("sttr {e}, [{at}, #32]", "7f"),
-            "mov {failed}, #0",
-            "8:",
             ".subsection 1",
             "6:",
             user!("sttr {last}, [{at}, #40]", "7f"),
             "7: msr elr_el1, {elr}",
             "msr spsr_el1, {spsr}",
-            "mov {failed}, #1",
-            "b 8b",
+            "b {failed}",
             ".previous",
             at = in(reg) to.address(),
             a = in(reg) a,
@@ -243,15 +239,11 @@ pub fn write_capability(
             last = out(reg) _,
             elr = out(reg) _,
             spsr = out(reg) _,
-            failed = out(reg) failed,
+            failed = label { return Err(Error::BadAddress) },
             options(nostack, preserves_flags),
         );
     }
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(Error::BadAddress)
-    }
+    Ok(())
 }
 
 /// Where an operation of a batch lies: 64 bytes of user memory at a multiple of 8.

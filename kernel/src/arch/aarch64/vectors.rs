@@ -35,6 +35,7 @@ use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::uarea::{Frame, UArea};
 use exopi_abi::{Call, Error};
 
+use super::context;
 use super::core_data::{STACK_BOTTOM, offset};
 use super::exception::Record;
 use super::macros::{count_exception, macros, purge};
@@ -243,6 +244,7 @@ __kernel_exception:
     stp x2, x3, [sp, #272]
     str x0, [sp, #288]
     mrs x1, tpidr_el1
+    ldr x1, [x1, #{CURRENT}]
     ldr x1, [x1, #{UAREA_USER}]
     msr tpidrro_el0, x1
     mov x0, sp
@@ -267,7 +269,8 @@ __kernel_exception:
     COUNTERS_AND_TABLE = const offset::COUNTERS_AND_TABLE,
     UAREA_AND_GUARDS = const offset::UAREA_AND_GUARDS,
     EMERGENCY_STACK = const offset::EMERGENCY_STACK,
-    UAREA_USER = const offset::UAREA_USER,
+    CURRENT = const offset::CURRENT,
+    UAREA_USER = const context::offset::UAREA_USER,
     CALLS = const CALLS,
     NO_SUCH_CALL = const Error::NoSuchCall as u16,
     UPCALLS = const offset_of!(CoreCounters, upcalls),

@@ -28,6 +28,8 @@ pub(super) fn replayable<W: World>(
             console_write | console_read | console_give | board_exit | board_reset | upcall_deliver
             | resume,
         ) => false,
+        // What gives the core away, or makes another environment able to.
+        Some(gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply) => false,
         Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
         // Whoever could run would, when the clock says so.
         Some(env_run) => target(world, words[0], Kind::Environment)

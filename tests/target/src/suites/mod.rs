@@ -9,7 +9,9 @@ mod caveats;
 mod console;
 mod exposed;
 mod giving;
+mod hammer;
 mod hostile;
+mod ipc;
 mod isolation;
 mod keeping;
 mod mapping;
@@ -19,12 +21,15 @@ mod pages;
 mod replay;
 mod rights;
 mod runtime;
+mod sched;
 mod slices;
 mod spaces;
 mod superpages;
 mod switching;
 mod tables;
+mod thousand;
 mod timed;
+mod transfers;
 mod upcalls;
 mod vm;
 mod window;
@@ -59,10 +64,15 @@ pub(crate) const SUITES: &[Suite] = &[
     switching::SUITE,
     notices::SUITE,
     keeping::SUITE,
+    transfers::SUITE,
     slices::SUITE,
     timed::SUITE,
     spaces::SUITE,
+    thousand::SUITE,
+    ipc::SUITE,
     vm::SUITE,
+    hammer::SUITE,
+    sched::SUITE,
     replay::SUITE,
 ];
 

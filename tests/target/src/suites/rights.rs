@@ -227,6 +227,22 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
             it.with(0_u64).with(victim.buffer()).with(8_u64)
         }),
         Call::env_destroy => on(environments(EnvironmentRights::DESTROY)?, |it| it),
+        // Either right is enough for a gate.
+        Call::gate_bind => {
+            let either = EnvironmentRights::CALL | EnvironmentRights::SCHEDULE;
+            let attempt = |refused: Refused| {
+                let words = Words::new().with(0_u64).with(refused.object);
+                (words.words(), refused.error)
+            };
+            environments(either)?.into_iter().map(attempt).collect()
+        }
+        // No gate was bound.
+        Call::gate_unbind | Call::gate_yield | Call::pct_send => {
+            one(Words::new().with(0_u64), Error::NoGate)
+        }
+        Call::pct_call => one(Words::new().with(0_u64).with(0_u64), Error::NoGate),
+        // Whoever answers nobody waits itself.
+        Call::pct_reply => Vec::new(),
         // One's own upcalls, if any waits.
         Call::upcall_deliver => Vec::new(),
         Call::account_allow => {

@@ -37,7 +37,7 @@ pub(super) const CORE: u64 = 1;
 pub(super) const EPILOGUE: u64 = 2048;
 pub(super) const PROLOGUE: u64 = 2304;
 
-fn dispatches(other: &Other) -> u64 {
+pub(super) fn dispatches(other: &Other) -> u64 {
     exposed::live_at(other.name.index).map_or(0, |life| life.dispatches.load(Ordering::Relaxed))
 }
 
@@ -276,7 +276,7 @@ fn begin_at_prologues() -> Outcome {
     area.close()
 }
 
-/// Who gave its core away as one with a prologue, and has none any more, has nowhere to go on.
+/// Who gave its core away as one with a prologue, and has none any more, goes on with what is in `saved`.
 fn no_prologue_to_come_back_to() -> Outcome {
     let area = Area::new()?;
     let rival = Other::new(&area, 3, code::spin)?;
@@ -299,9 +299,16 @@ fn no_prologue_to_come_back_to() -> Outcome {
     )?;
     let word = exposed::life(other.name);
     check!(word.has(LifeWord::LIGHT) && other.uarea().saved.held == 0);
-    other.change(|uarea| uarea.entries[UpcallClass::SliceBegin as usize] = Entry::default());
+    other.change(|uarea| {
+        uarea.entries[UpcallClass::SliceBegin as usize] = Entry::default();
+        uarea.saved.pc = code::undefined as *const () as u64;
+        uarea.saved.x = crate::other::marked_x(9);
+    });
     other.run(CORE)?;
     other.wait_for(EnvironmentState::Suspended)?;
+    let saved = other.uarea().saved;
+    check_eq!(saved.pc, code::undefined as *const () as u64);
+    check_eq!(saved.x, crate::other::marked_x(9));
     other.destroy()?;
     rival.destroy()?;
     area.close()

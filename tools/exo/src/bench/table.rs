@@ -148,10 +148,11 @@ impl Table<'_> {
         self.bars.iter().find(|bar| bar.row == row.name)
     }
 
-    /// What is wrong with the run.
-    pub fn failures(&self) -> Vec<String> {
+    /// What is wrong with the run, in rows whose names begin with `judged`.
+    pub fn failures(&self, judged: &str) -> Vec<String> {
         let mut failures = Vec::new();
-        for row in &self.measured.rows {
+        let is_judged = |name: &str| name.starts_with(judged);
+        for row in self.measured.rows.iter().filter(|row| is_judged(&row.name)) {
             let Some(bar) = self.bar(row) else { continue };
             if row.unit != bar.unit {
                 failures.push(format!(
@@ -165,7 +166,7 @@ impl Table<'_> {
                 ));
             }
         }
-        for bar in self.bars {
+        for bar in self.bars.iter().filter(|bar| is_judged(&bar.row)) {
             if self.measured.rows.iter().all(|row| row.name != bar.row) {
                 failures.push(format!("{} has a bar but was not measured", bar.row));
             }

@@ -32,7 +32,10 @@ pub(super) fn steps(stage: Stage, port: Option<&Path>) -> anyhow::Result<Vec<Ste
             // The emulator counts instructions there, and interrupts come exactly in time.
             let mut timed = workspace.exo("test", Form::Summary)?;
             timed.command.args(["--timed", "timed:"]);
-            vec![test, timed]
+            // The same on one core: what the limits are for.
+            let mut limits = workspace.exo("bench", Form::Status)?;
+            limits.command.args(["--judge", "max_"]);
+            vec![test, timed, limits]
         }
         Stage::E2e => vec![
             workspace.exo("image", Form::Silent)?,
@@ -146,6 +149,7 @@ mod tests {
     fn a_port_goes_to_the_target_suite() {
         let port = Path::new("/dev/ttyUSB0");
         let steps = steps(Stage::Target, Some(port)).unwrap();
+        assert_eq!(steps.len(), 1);
         let arguments: Vec<_> = steps[0].command.get_args().collect();
         assert_eq!(arguments, ["test", "--port", "/dev/ttyUSB0"]);
     }

@@ -18,11 +18,11 @@ const FORMLESS: u64 = (1 << FORM) - 1;
 
 impl Oracle {
     /// What a caller presents at `address`, as far as it may present it.
-    fn presented(&self, caller: &Caller<'_>, address: u64) -> Verdict<Token> {
+    fn presented(&self, caller: &Caller<'_>, address: u64) -> Verdict<&Token> {
         let words = (caller.words)(address).ok_or("a capability that cannot be read was used")?;
-        let token = self
-            .known(&words)
-            .ok_or_else(|| format!("a capability nobody made was used: {words:x?}"))?;
+        let token = self.tokens.get(&words);
+        let token =
+            token.ok_or_else(|| format!("a capability nobody made was used: {words:x?}"))?;
         let me = caller.name.identity();
         if token.holders.iter().any(|holder| *holder != me) {
             return Err(format!("{me:?} used what only {:?} may", token.holders));
@@ -36,7 +36,7 @@ impl Oracle {
     }
 
     /// The same for what must be of a kind, with rights.
-    fn token(&self, caller: &Caller<'_>, address: u64, kind: Kind, rights: u16) -> Verdict<Token> {
+    fn token(&self, caller: &Caller<'_>, address: u64, kind: Kind, rights: u16) -> Verdict<&Token> {
         let token = self.presented(caller, address)?;
         if token.kind != kind || token.rights & rights != rights {
             return Err(format!(
@@ -48,7 +48,7 @@ impl Oracle {
 
     /// What may be narrowed: the token, whatever it is for.
     pub(super) fn to_narrow(&self, caller: &Caller<'_>, address: u64) -> Verdict<Token> {
-        self.presented(caller, address)
+        self.presented(caller, address).cloned()
     }
 
     /// The pages from the one in the first word on, by the right in both words: whether each of `done` may be
@@ -124,6 +124,18 @@ impl Oracle {
         let known = self.environments.keys();
         let kind = Kind::Environment;
         self.object(caller, word, caller.name, known, owned, kind, rights.bits())
+    }
+
+    /// What rights to an environment a word gives, if it may be used.
+    pub(super) fn rights_of(&self, caller: &Caller<'_>, word: u64) -> Verdict<EnvironmentRights> {
+        if word == 0 || word >> FORM != 0 {
+            return Ok(EnvironmentRights::all());
+        }
+        let token = self.token(caller, word, Kind::Environment, 0)?;
+        if token.until.is_some() {
+            return Err(format!("{token:?} was bound for ever"));
+        }
+        Ok(EnvironmentRights::from_bits_truncate(token.rights))
     }
 
     /// The same for an account.

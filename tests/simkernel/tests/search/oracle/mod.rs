@@ -10,20 +10,25 @@
 //! * `effects`: what follows from a call that was carried out; `domains`, `times` and `issued` of those on accounts,
 //!   spaces and environments, on slices, and on capabilities.
 //! * `reach`: what every core could reach now, against what was given.
+//! * `digest`: all that as a number, for explorations.
 
 use std::collections::{BTreeMap, HashMap};
 
 use exopi_abi::Access;
-use exopi_abi::capability::{CAPABILITY_WORDS, Identity, Kind, Restriction};
+use exopi_abi::capability::{
+    CAPABILITY_WORDS, Capability, EnvironmentRights, Identity, Kind, Restriction,
+};
 use exopi_abi::domain::ObjectName;
 
 mod authority;
+mod digest;
 mod domains;
 mod effects;
 mod issued;
 mod reach;
 mod times;
 
+pub(crate) use digest::renamed;
 pub(crate) use effects::Made;
 pub(crate) use reach::Reach;
 
@@ -128,9 +133,10 @@ pub(crate) struct Oracle {
     pub(crate) environments: HashMap<ObjectName, Environment>,
     slices: HashMap<ObjectName, Slice>,
     tokens: HashMap<Words, Token>,
-    /// Where seals come from that were made without the kernel, by their two words. What they belong to may have been
-    /// damaged then and whole again later.
-    chain: HashMap<[u64; 2], ([u64; 2], Restriction)>,
+    /// Whom gates lead to, by who has bound them and their number, and what they were bound with.
+    gates: HashMap<(ObjectName, u64), (ObjectName, EnvironmentRights)>,
+    /// Whom callers have called, and may have an answer of.
+    calls: HashMap<ObjectName, ObjectName>,
     /// Seconds since boot.
     pub(crate) seconds: u64,
     /// Who owns the console.
@@ -216,30 +222,17 @@ impl Oracle {
     }
 
     /// Somebody hands bytes of a capability over by other means than calls: nothing changes, since what
-    /// counts is who presents them. What was made of a genuine one without the kernel is genuine, too.
-    pub(crate) fn attenuated(&mut self, from: &Words, to: Words, restriction: Restriction) {
-        self.chain.insert(seal(&to), (seal(from), restriction));
-        if let Some(token) = self.tokens.get(from).cloned() {
-            self.tokens.insert(to, token.narrowed(restriction));
-        }
-    }
-
-    /// What is known of a capability: by its words, or by the chain of its seals, which leads to one for the same.
-    fn known(&self, words: &Words) -> Option<Token> {
-        if let Some(token) = self.tokens.get(words) {
-            return Some(token.clone());
-        }
-        let mut at = seal(words);
-        let mut restrictions = Vec::new();
-        loop {
-            let (before, restriction) = self.chain.get(&at)?;
-            restrictions.push(*restriction);
-            at = *before;
-            let is_whole = |one: &&Words| seal(one) == at && one[..2] == words[..2];
-            if let Some(whole) = self.tokens.keys().find(is_whole) {
-                let token = self.tokens[whole].clone();
-                let all = restrictions.into_iter().rev();
-                return Some(all.fold(token, Token::narrowed));
+    /// counts is who presents them. What was made of a genuine one without the kernel is genuine, too: so is
+    /// what is made of one whose seal is genuine and whose body is not, once its body is put back.
+    pub(crate) fn attenuated(&mut self, from: &Words, restriction: Restriction) {
+        let [.., low, high] = *from;
+        let same = |words: &&Words| words.ends_with(&[low, high]);
+        let genuine: Vec<Words> = self.tokens.keys().filter(same).copied().collect();
+        for words in genuine {
+            let made = Capability::from_words(words).and_then(|it| it.attenuate(restriction));
+            if let (Ok(made), Some(token)) = (made, self.tokens.get(&words)) {
+                let token = token.restricted(restriction);
+                self.tokens.insert(made.words(), token);
             }
         }
     }
@@ -250,23 +243,19 @@ impl Oracle {
 }
 
 impl Token {
-    /// What a holder's restriction leaves.
-    fn narrowed(mut self, restriction: Restriction) -> Self {
+    /// The same with a caveat more.
+    fn restricted(&self, restriction: Restriction) -> Token {
+        let mut token = self.clone();
         match restriction {
-            Restriction::Rights(mask) => self.rights &= mask.bits(),
-            Restriction::Holder(identity) => self.holders.push(identity),
+            Restriction::Rights(mask) => token.rights &= mask.bits(),
+            Restriction::Holder(identity) => token.holders.push(identity),
             Restriction::Badge(_) => {}
             Restriction::Until(second) => {
-                self.until = Some(self.until.map_or(second.get(), |at| at.min(second.get())));
+                token.until = Some(token.until.map_or(second.get(), |at| at.min(second.get())));
             }
         }
-        self
+        token
     }
-}
-
-/// The seal in a capability's words.
-fn seal(words: &Words) -> [u64; 2] {
-    [words[4], words[5]]
 }
 
 impl Page {

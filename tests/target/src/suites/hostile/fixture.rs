@@ -333,6 +333,7 @@ impl Fixture {
             Call::space_create => Ok(Space::Owned(ObjectName::from_word(value)).destroy()?),
             Call::env_create => Ok(Environment::Owned(ObjectName::from_word(value)).destroy()?),
             Call::env_debug => Ok(Environment::Own.debug(false)?),
+            Call::gate_bind => Ok(stubs::gate_unbind(words[0])?),
             Call::slice_alloc => Ok(Slice::Owned(ObjectName::from_word(value)).free()?),
             Call::slice_move => Ok(Slice::Own.move_to(0, Some(0)).map(drop)?),
             _ => Ok(()),

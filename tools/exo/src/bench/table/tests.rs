@@ -71,12 +71,14 @@ fn run_is_judged_told_and_stored() {
         "null_call\t46\tinstructions\t45\tfail\nother\t7\tinstructions\t-\tnone\n"
     );
     assert_eq!(
-        table.failures(),
+        table.failures(""),
         [
             "null_call is 46, its bar 45",
             "lost has a bar but was not measured"
         ]
     );
+    assert_eq!(table.failures("null"), ["null_call is 46, its bar 45"]);
+    assert_eq!(table.failures("max_"), Vec::<String>::new());
     let text = table.to_text();
     for part in [
         "QEMU 10; rustc 1",
@@ -105,7 +107,7 @@ fn a_bar_is_met_by_its_own_value_and_in_its_own_unit() {
             stored: None,
             versions: &Versions::default(),
         };
-        (table.failures(), table.to_text())
+        (table.failures(""), table.to_text())
     };
     let (none, text) = failures(&measured(&[("null_call", 45)]));
     assert_eq!(none, Vec::<String>::new());

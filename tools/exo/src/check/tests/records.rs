@@ -69,7 +69,7 @@ pub(super) const FRAMES: &[Damage] = &[
     (Law::FreeList, |w| byte(w, World::frame(1, SECOND), 9)),
     // The last of a list leads back to the first.
     (Law::FreeList, |w| {
-        w.write(World::frame(0x7fd, FIRST), &1_u32.to_le_bytes());
+        w.write(World::frame(0x1fd, FIRST), &1_u32.to_le_bytes());
     }),
     (Law::FreeCount, |w| {
         let at = World::header_field(offset_of!(Header, free_pages));
