@@ -43,6 +43,8 @@ pub(crate) const SUITE: Suite = Suite {
 
 /// How many.
 const ALL: u64 = 1000;
+/// How many of those that never stop have slices.
+const TAKE_TURNS: usize = 12;
 /// Where their u-areas are, with tables of the program's.
 const AT: u64 = 0x2e_0000_0000;
 
@@ -140,8 +142,8 @@ fn at_once() -> Outcome {
     check_eq!(exposed::environments().count() as u64, ALL + 1);
     let cores = other_cores();
     let core = |index: usize| cores.start + index as u64 / 8 % (cores.end - cores.start);
-    // Those that fault go first, and are suspended one after the other; then one in eight has a slice among others on
-    // a core, and three more wait for one.
+    // Those that fault go first, and are suspended one after the other; then a few have slices beside others on their
+    // cores, and the rest wait for one.
     for (index, one) in many.all.iter().enumerate() {
         if index % 8 == 7 {
             one.run(core(index))?;
@@ -153,8 +155,8 @@ fn at_once() -> Outcome {
     )?;
     for (index, one) in many.all.iter().enumerate() {
         match index % 8 {
-            0 => one.run(core(index))?,
-            2 | 4 | 6 => one.run_in_slices()?,
+            0 if index < 8 * TAKE_TURNS => one.run(core(index))?,
+            0 | 2 | 4 | 6 => one.run_in_slices()?,
             _ => {}
         }
     }
