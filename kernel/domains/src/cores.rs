@@ -93,6 +93,9 @@ pub struct Entering {
 /// its own slices alone once its turn is over.
 const NESTING: usize = 16;
 
+/// Most turns that go by for debts in one [`Domains::next`].
+const PAYMENTS: usize = 8;
+
 /// What the schedule is told of environments.
 #[derive(Clone, Copy)]
 struct View<'m> {
@@ -156,20 +159,27 @@ impl<'m> Domains<'m> {
             _ => return Next::Idle,
         }
         let view = self.view();
-        let (environment, paid, runs) = match self.slices.pass(core, |word| view.look(word)) {
-            Pass::Run {
-                environment, paid, ..
-            } => (environment, paid, true),
-            Pass::Paid { environment, paid } => (environment, paid, false),
-            Pass::Continue => return Next::Again,
-            Pass::Idle => return Next::Idle,
-        };
-        let charged = ObjectName::from_word(environment).index;
-        self.pay(charged, paid);
-        if !runs {
-            return Next::Again;
+        // What is paid is paid in one hold of the lock as far as it goes: idle cores would come by for each turn of it.
+        for _ in 0..PAYMENTS {
+            let (environment, paid, runs) = match self.slices.pass(core, |word| view.look(word)) {
+                Pass::Run {
+                    environment, paid, ..
+                } => (environment, paid, true),
+                Pass::Paid { environment, paid } => (environment, paid, false),
+                Pass::Continue => return Next::Again,
+                Pass::Idle => return Next::Idle,
+            };
+            let charged = ObjectName::from_word(environment).index;
+            self.pay(charged, paid);
+            if runs {
+                return self.begin_turn(core, view.runner(charged), now);
+            }
         }
-        let index = view.runner(charged);
+        Next::Again
+    }
+
+    /// The environment at `index` has the turn that was given, unless another core was faster.
+    fn begin_turn(&mut self, core: u8, index: u16, now: u64) -> Next {
         match self.lives.claim(index, core) {
             Ok(before) => {
                 let _ = self.slices.began(core, now);
