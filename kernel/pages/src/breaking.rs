@@ -7,7 +7,7 @@
 //! ```
 
 use exopi_abi::capability::PageRights;
-use exopi_abi::page::{BREAK_BOUND, FREE_BOUND, Owner, RECORD_BOUND};
+use exopi_abi::page::{BREAK_BOUND, FREE_BOUND, Owner, PageRecord, RECORD_BOUND};
 use exopi_abi::{Breaking, Error, PageNumber, Progress};
 
 use crate::binding::Unbind;
@@ -29,8 +29,21 @@ pub struct Reclaimed {
     pub step: Step,
 }
 
+/// What became of a page that was to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a page that was not taken is still there"]
+pub enum Taken {
+    /// It is free.
+    Page,
+    /// The step's bound has come before it; some of its mappings may be gone, and then it is leaving.
+    Later,
+    /// It is not a plain page of that owner, or pinned.
+    NoPage,
+}
+
 /// How much a call may still break, and what it has broken.
-struct Broken {
+#[derive(Debug)]
+pub struct Broken {
     bound: u64,
     /// Mappings that it may still remove.
     left: u64,
@@ -115,6 +128,33 @@ impl Pages<'_> {
         Reclaimed { freed, step }
     }
 
+    /// How many mappings of a page there may be to break: no fewer than there are.
+    pub fn breakable(&self, page: PageNumber) -> u64 {
+        let references = |page| self.record(page).map_or(0, |r| u64::from(r.references));
+        let first = superpage_of(page);
+        references(page) + if first == page { 0 } else { references(first) }
+    }
+
+    /// Frees a plain page of `owner` that nobody has pinned, after breaking all its mappings, as far as `broken`
+    /// allows. What is free may be remembered by some core until [`Broken::complete`].
+    pub fn take<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        owner: Owner,
+        page: PageNumber,
+        broken: &mut Broken,
+    ) -> Taken {
+        match self.plain(page, Claim::Owner(owner)) {
+            Ok(record) if record.pins() == 0 => {}
+            _ => return Taken::NoPage,
+        }
+        if self.break_page(hw, page, broken).is_err() {
+            return Taken::Later;
+        }
+        self.commit_free(page);
+        Taken::Page
+    }
+
     /// Takes away mappings of a plain frame, up to what `broken` allows. Whoever called waits for the
     /// invalidations.
     ///
@@ -135,7 +175,12 @@ impl Pages<'_> {
         broken.left -= superpages;
         broken.superpages += superpages;
         let done = self.slots(page).is_none() && self.superpages(page).is_none();
-        self.update(page, |record| record.leaving = u8::from(!done));
+        self.update(page, |record| {
+            record.marks &= PageRecord::MAX_PINS;
+            if !done {
+                record.marks |= PageRecord::LEAVING;
+            }
+        });
         if done { Ok(()) } else { Err(Error::Leaving) }
     }
 
@@ -195,6 +240,16 @@ impl Pages<'_> {
 }
 
 impl Broken {
+    /// Nothing yet, and at most [`BREAK_BOUND`] mappings.
+    pub const fn nothing() -> Self {
+        Self::up_to(BREAK_BOUND)
+    }
+
+    /// How many mappings may still be broken.
+    pub const fn left(&self) -> u64 {
+        self.left
+    }
+
     const fn up_to(bound: u64) -> Self {
         Self {
             bound,
@@ -204,7 +259,7 @@ impl Broken {
     }
 
     /// Waits until every core has forgotten what was removed.
-    fn complete<H: Hardware>(&self, hw: &mut H) {
+    pub fn complete<H: Hardware>(&self, hw: &mut H) {
         if self.left < self.bound {
             hw.complete();
         }

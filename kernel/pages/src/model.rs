@@ -209,6 +209,14 @@ impl Hardware for Machine {
         self.put(links, index, value.word());
     }
 
+    fn word(&self, page: PageNumber, index: Index) -> u64 {
+        self.entry(page, index)
+    }
+
+    fn set_word(&mut self, page: PageNumber, index: Index, value: u64) {
+        self.write(page, index, value);
+    }
+
     fn zero(&mut self, page: PageNumber) {
         let frame = u64::from(page.get());
         let walk = self.caches.walks.iter().find(|walk| walk.table == frame);

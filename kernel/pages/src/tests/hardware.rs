@@ -69,6 +69,14 @@ impl Hardware for Careless<'_> {
         self.machine.set_link(links, index, value);
     }
 
+    fn word(&self, page: PageNumber, index: Index) -> u64 {
+        self.machine.word(page, index)
+    }
+
+    fn set_word(&mut self, page: PageNumber, index: Index, value: u64) {
+        self.machine.set_word(page, index, value);
+    }
+
     fn zero(&mut self, page: PageNumber) {
         self.machine.zero(page);
     }

@@ -50,8 +50,8 @@ pub struct Frame {
     pub foreign: u16,
     /// Its type, if its code is one.
     pub kind: Option<FrameType>,
-    /// 1 while its bindings are being broken.
-    pub leaving: u8,
+    /// Whether its bindings are being broken, and its pins.
+    pub marks: u8,
     /// By type.
     pub first: u32,
     /// By type.
@@ -69,7 +69,7 @@ impl Frame {
             references: from.u32(offset_of!(PageRecord, references)),
             foreign: from.u16(offset_of!(PageRecord, foreign)),
             kind: FrameType::from_code(from.u8(offset_of!(PageRecord, kind))),
-            leaving: from.u8(offset_of!(PageRecord, leaving)),
+            marks: from.u8(offset_of!(PageRecord, marks)),
             first: from.u32(offset_of!(PageRecord, first)),
             second: from.u32(offset_of!(PageRecord, second)),
         }

@@ -46,7 +46,11 @@ fn the_checker_sees_a_wrong_record() {
             broken(free, |r| r.kind = FrameType::Plain),
             Violation::FreeList(free),
         ),
-        (broken(free, |r| r.leaving = 1), Violation::Record(free)),
+        (
+            broken(free, |r| r.marks = PageRecord::LEAVING),
+            Violation::Record(free),
+        ),
+        (broken(plain, |r| r.marks = 1), Violation::Pins(plain)),
         (
             broken(plain, |r| r.owner = Owner::NOBODY),
             Violation::Record(plain),

@@ -304,7 +304,7 @@ impl Machine for Model {
             references: frame.references,
             foreign: 0,
             kind: frame.kind,
-            leaving: 0,
+            marks: 0,
             first: frame.first,
             second: frame.second,
         })

@@ -31,7 +31,7 @@ pub(super) const FRAMES: &[Damage] = &[
     (Law::Region, |w| w.entry(EXPOSED_3, 2, 0)),
     (Law::Record, |w| byte(w, World::frame(SPARE, KIND), 9)),
     (Law::Record, |w| {
-        byte(w, World::frame(SPARE, offset_of!(PageRecord, leaving)), 2);
+        byte(w, World::frame(SPARE, offset_of!(PageRecord, marks)), 2);
     }),
     (Law::Record, |w| {
         byte(
@@ -41,7 +41,7 @@ pub(super) const FRAMES: &[Damage] = &[
         );
     }),
     (Law::Leaving, |w| {
-        byte(w, World::frame(SPARE, offset_of!(PageRecord, leaving)), 1);
+        byte(w, World::frame(SPARE, offset_of!(PageRecord, marks)), 0x80);
     }),
     (Law::Stamp, |w| {
         w.set(World::frame(SPARE, offset_of!(PageRecord, stamp)), 64 << 48);
