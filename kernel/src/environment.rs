@@ -125,6 +125,9 @@ pub fn idle() -> ! {
             enter(kernel, next)
         }
         let swept = sweep_under(&mut kernel);
+        if let Some(deadline) = kernel.next_deadline() {
+            timer::set_deadline(deadline);
+        }
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
         // stays pending, and ends the sleep at once.
@@ -137,9 +140,15 @@ pub fn idle() -> ! {
     }
 }
 
-/// One bounded step of what is being taken apart. Whether there was one to make.
+/// One bounded step of what is due, or else of what is being taken apart. Whether there was one to make.
 fn sweep_under(kernel: &mut Guard) -> bool {
-    let swept = kernel.is_ending() && kernel.sweep(&mut Processor);
+    let now = timer::now();
+    let swept = if kernel.is_due(now) {
+        let _ = kernel.due(&mut Processor, now);
+        true
+    } else {
+        kernel.is_ending() && kernel.sweep(&mut Processor)
+    };
     if swept {
         kernel.show_free_pages();
     }
@@ -211,7 +220,7 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
-    if kernel.is_ending() {
+    if kernel.is_ending() || kernel.is_due(timer::now()) {
         // The space that this core was in may be what is swept.
         mmu::empty_lower_half();
         sweep_under(&mut kernel);

@@ -7,6 +7,7 @@
 //!                + 0x01_2000   spaces        pages of RAM
 //!                + 0x01_a000   environments  pages of RAM
 //!                + 0x02_a000   lives         pages of RAM
+//!                + 0x03_2000   revocations   pages of RAM
 //!                + 0x20_0000   pages         the page array, 2 MiB blocks of RAM
 //! ```
 //!
@@ -27,6 +28,7 @@ use exopi_abi::domain::{
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
+use exopi_abi::revocation::RevocationRecord;
 use exopi_pages::pte::{self, KernelAccess, Memory};
 
 #[cfg(feature = "count")]
@@ -57,8 +59,9 @@ const ACCOUNTS: Section = section::<AccountRecord>(DOMAINS_OFFSET, MAX_ACCOUNTS)
 const SPACES: Section = section::<SpaceRecord>(end(ACCOUNTS), MAX_SPACES);
 const ENVIRONMENTS: Section = section::<EnvironmentRecord>(end(SPACES), MAX_ENVIRONMENTS);
 const LIVES: Section = section::<Life>(end(ENVIRONMENTS), MAX_ENVIRONMENTS);
+const REVOCATIONS: Section = section::<RevocationRecord>(end(LIVES), MAX_ENVIRONMENTS);
 /// Bytes of RAM that the records of accounts, spaces and environments take: whole pages.
-pub const DOMAINS_BYTES: u64 = end(LIVES) - DOMAINS_OFFSET;
+pub const DOMAINS_BYTES: u64 = end(REVOCATIONS) - DOMAINS_OFFSET;
 /// Where the page array begins in the region.
 const PAGES_OFFSET: u64 = BLOCK;
 const _: () = assert!(DOMAINS_OFFSET + DOMAINS_BYTES <= PAGES_OFFSET);
@@ -91,6 +94,7 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
     spaces: SPACES,
     environments: ENVIRONMENTS,
     lives: LIVES,
+    revocations: REVOCATIONS,
     pages: section::<PageRecord>(PAGES_OFFSET, 0),
     archive: File {
         first_page: 0,
@@ -213,6 +217,8 @@ pub struct Records {
     pub environments: &'static mut [EnvironmentRecord],
     /// What becomes of them.
     pub lives: &'static [Life],
+    /// What they are asked for.
+    pub revocations: &'static mut [RevocationRecord],
     /// Frames.
     pub pages: &'static mut [PageRecord],
 }
@@ -255,12 +261,15 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
     // SAFETY: as above.
     let lives = unsafe { records(domain(LIVES), MAX_ENVIRONMENTS) };
     // SAFETY: as above.
+    let revocations = unsafe { records(domain(REVOCATIONS), MAX_ENVIRONMENTS) };
+    // SAFETY: as above.
     let pages = unsafe { records(places.pages.start, places.frames) };
     Records {
         accounts,
         spaces,
         environments,
         lives,
+        revocations,
         pages,
     }
 }

@@ -64,8 +64,10 @@ pub struct AccountRecord {
     pub parent: u16,
     /// 1 while it is being destroyed, and nothing new is charged to it.
     pub dying: u8,
+    /// Of which resource an environment of its has been asked for some, as its number plus one; 0 for none.
+    pub asked: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
     /// How much it may use, by [`Resource`].
     pub allowance: [u32; Resource::COUNT],
     /// How much of it is in use or was carved out for children.
@@ -74,8 +76,10 @@ pub struct AccountRecord {
     pub accepts: u32,
     /// For the kernel's use.
     pub cursor: u32,
-    /// Zero.
-    pub reserved_more: u64,
+    /// How many plain pages revocation leaves it.
+    pub guaranteed: u32,
+    /// How much it may use of what it is `asked` for: what it used when that was asked.
+    pub ceiling: u32,
 }
 
 /// An address space.

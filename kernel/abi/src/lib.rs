@@ -7,6 +7,7 @@
 //! * [`transfer`]: how messages travel in registers from one environment to another.
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
+//! * [`revocation`]: requests for what somebody has, answers, and what was taken.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
 //! * [`boot`]: the form of the boot image behind the kernel.
@@ -30,6 +31,7 @@ pub mod host;
 pub mod layout;
 pub mod page;
 pub mod registers;
+pub mod revocation;
 #[cfg(target_os = "none")]
 mod svc;
 pub mod transfer;

@@ -62,6 +62,7 @@ mod life;
 mod links;
 mod memory;
 mod notices;
+mod revocation;
 mod spaces;
 mod subject;
 #[cfg(test)]
@@ -88,6 +89,7 @@ pub use life::Lives;
 #[cfg(any(test, feature = "model"))]
 pub use links::Table;
 pub use links::{Gate, Link, Links, Places};
+pub use revocation::{Clock, Revocations};
 pub use subject::{Subject, Target};
 pub use transfers::{Answered, Begun, Failed};
 
@@ -105,6 +107,8 @@ pub struct Domains<'m> {
     places: &'m dyn Places,
     /// When whoever waits for a time is to hear of it.
     pub alarms: Alarms<'m>,
+    /// What environments are asked for.
+    revocations: Revocations<'m>,
     /// Environments whose calls have failed and whose states say nothing of it yet.
     failed: Bits,
     free_accounts: Bits,
@@ -136,6 +140,7 @@ impl<'m> Domains<'m> {
             lives: Lives::new(&[]),
             places: &Nowhere,
             alarms: Alarms::none(),
+            revocations: Revocations::none(),
             failed: Bits::EMPTY,
             free_accounts: Bits::EMPTY,
             free_spaces: Bits::EMPTY,
@@ -189,6 +194,15 @@ impl<'m> Domains<'m> {
         Self {
             places,
             alarms,
+            ..self
+        }
+    }
+
+    /// The same with what environments are asked for.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Revocations<'m>) -> Self {
+        Self {
+            revocations,
             ..self
         }
     }

@@ -20,6 +20,7 @@ use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::File;
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
+use exopi_abi::revocation::RevocationRecord;
 use exopi_bsp::traits::MemoryRange;
 use exopi_pages::Pages;
 
@@ -86,6 +87,8 @@ pub(super) struct Memory {
     pub environments: &'static mut [EnvironmentRecord],
     /// Words of no environment.
     pub lives: &'static [Life],
+    /// Records of no request.
+    pub revocations: &'static mut [RevocationRecord],
 }
 
 /// Makes the page array and the records of domains, and shows them. The archive behind the image is
@@ -135,6 +138,7 @@ pub(super) fn describe(
         spaces: records.spaces,
         environments: records.environments,
         lives: records.lives,
+        revocations: records.revocations,
     })
 }
 

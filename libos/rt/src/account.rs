@@ -63,13 +63,22 @@ impl Account<'static> {
     /// # Errors
     /// Those of `account_create`.
     pub fn create(allowance: Allowance) -> Result<Self, Error> {
+        Self::create_guaranteed(allowance, 0)
+    }
+
+    /// The same, of whose plain pages revocation leaves `guaranteed`, at most
+    /// [`MAX_GUARANTEED`](crate::revocation::MAX_GUARANTEED), to it.
+    ///
+    /// # Errors
+    /// Those of `account_create`.
+    pub fn create_guaranteed(allowance: Allowance, guaranteed: u32) -> Result<Self, Error> {
         let Allowance {
             pages,
             environments,
             spaces,
             accounts,
         } = allowance;
-        stubs::account_create(pages, environments, spaces, accounts).map(Self::Owned)
+        stubs::account_create(pages, environments, spaces, accounts, guaranteed).map(Self::Owned)
     }
 }
 

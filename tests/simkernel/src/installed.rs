@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::page::PageRecord;
+use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::{Calls, PageNumber, VERSION, host};
 
 use crate::{Board, Kernel, MemoryMode, Storage};
@@ -30,6 +31,7 @@ struct Region {
     spaces: [SpaceRecord; OBJECTS],
     environments: [EnvironmentRecord; OBJECTS],
     lives: [Life; OBJECTS],
+    revocations: [RevocationRecord; OBJECTS],
     pages: [PageRecord; PAGES],
 }
 
@@ -128,6 +130,10 @@ impl Region {
                 board.environments.min(OBJECTS),
             ),
             lives: section::<Life>(offset_of!(Self, lives), board.environments.min(OBJECTS)),
+            revocations: section::<RevocationRecord>(
+                offset_of!(Self, revocations),
+                board.environments.min(OBJECTS),
+            ),
             pages: section::<PageRecord>(
                 offset_of!(Self, pages),
                 (board.frames as usize).min(PAGES),
@@ -155,6 +161,7 @@ impl Region {
             spaces: [SpaceRecord::FREE; OBJECTS],
             environments: [EnvironmentRecord::FREE; OBJECTS],
             lives: [const { Life::FREE }; OBJECTS],
+            revocations: [RevocationRecord::default(); OBJECTS],
             pages: [PageRecord::KERNEL; PAGES],
         })
     }
@@ -173,6 +180,9 @@ impl Region {
         }
         for (life, index) in self.lives.iter_mut().zip(0..) {
             *life = domains.words().get(index).cloned().unwrap_or_default();
+        }
+        for (record, index) in self.revocations.iter_mut().zip(0..) {
+            *record = domains.revocation(index).copied().unwrap_or_default();
         }
         for (record, number) in self.pages.iter_mut().zip(0..) {
             let found = domains.pages.record(PageNumber::new(number)).copied();

@@ -25,6 +25,9 @@ pub use check::{Seen, Snapshot};
 /// to read, tests read in the records.
 pub(crate) const EXPOSED: u64 = pte::kernel_table(4096);
 
+/// Rate of [`Kernel::ticks`]: one for each microsecond.
+pub const TICKS_PER_SECOND: u64 = 1_000_000;
+
 /// What addresses in arguments are addresses of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryMode {
@@ -58,6 +61,8 @@ pub struct Kernel<'m> {
     key: Key,
     /// Whole seconds since boot: what capabilities end by.
     pub seconds: u64,
+    /// Ticks of the counter since boot, of which [`TICKS_PER_SECOND`] are a second: what deadlines are told in.
+    pub ticks: u64,
     mode: MemoryMode,
     /// Who runs on each core.
     subjects: Vec<Option<Subject>>,
@@ -301,9 +306,14 @@ impl<'m> Kernel<'m> {
         self.leave();
     }
 
-    /// One step of what idle cores do: clearing up after what was destroyed.
+    /// One step of what idle cores do: what is due, and clearing up after what was destroyed.
     pub fn sweep(&mut self) -> bool {
-        let more = self.domains.sweep(&mut self.machine);
+        let more = if self.domains.is_due(self.ticks) {
+            let _ = self.domains.due(&mut self.machine, self.ticks);
+            true
+        } else {
+            self.domains.sweep(&mut self.machine)
+        };
         self.attach();
         self.leave();
         more

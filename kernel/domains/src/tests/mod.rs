@@ -15,6 +15,7 @@ mod memory;
 mod naive;
 mod oracle;
 mod random;
+mod revocation;
 #[cfg(not(miri))]
 mod snapshot;
 mod spaces;

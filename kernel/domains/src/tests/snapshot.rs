@@ -49,6 +49,8 @@ impl World<'_> {
             lives: (0..domains.lives.len() as u16)
                 .filter_map(|index| domains.lives.get(index).cloned())
                 .collect(),
+            // Nobody is asked for anything in these worlds.
+            ..Storage::new(0, 0, 0, 0)
         };
         let kept = Kept {
             last: domains.epochs.last(),

@@ -10,13 +10,14 @@ use exopi_abi::domain::{
     AccountRecord, EnvironmentRecord, Life, ObjectName, Resource, SpaceRecord,
 };
 use exopi_abi::page::{FrameType, Owner, PageRecord};
+use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::{PageNumber, PageSelect, Reply, TableLevel};
 use exopi_cap::Verified;
 use exopi_pages::Pages;
 use exopi_pages::model::Machine;
 
 use super::{Call, EXPOSED, FIRST_AT, Named, at, page};
-use crate::{Domains, Subject, Target};
+use crate::{Alarm, Alarms, Domains, Revocations, Subject, Target};
 
 /// Memory of the tables.
 #[derive(Clone)]
@@ -26,6 +27,9 @@ pub(super) struct Storage {
     pub(super) spaces: Vec<SpaceRecord>,
     pub(super) environments: Vec<EnvironmentRecord>,
     pub(super) lives: Vec<Life>,
+    pub(super) revocations: Vec<RevocationRecord>,
+    pub(super) deadlines: Vec<Alarm>,
+    pub(super) order: Vec<u16>,
 }
 
 impl Storage {
@@ -36,6 +40,9 @@ impl Storage {
             spaces: vec![SpaceRecord::FREE; spaces],
             environments: vec![EnvironmentRecord::FREE; environments],
             lives: vec![Life::default(); environments],
+            revocations: vec![RevocationRecord::default(); environments],
+            deadlines: vec![Alarm::NONE; environments],
+            order: vec![0; Alarms::order_length(environments)],
         }
     }
 }
@@ -69,7 +76,11 @@ impl<'m> World<'m> {
             &mut storage.environments,
             &storage.lives,
             cores,
-        );
+        )
+        .with_revocations(Revocations::new(
+            &mut storage.revocations,
+            Alarms::new(&mut storage.deadlines, &mut storage.order),
+        ));
         let first = domains.make_first_space(&mut hw, EXPOSED);
         let first = first.expect("there is room");
         let mut world = Self {

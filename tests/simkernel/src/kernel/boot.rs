@@ -6,7 +6,7 @@ use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::{Access, PageNumber, PageSelect, TableLevel, VirtAddr};
 use exopi_cap::Key;
-use exopi_domains::{Alarms, Domains, Subject, Target};
+use exopi_domains::{Alarms, Domains, Revocations, Subject, Target};
 use exopi_pages::model::Machine;
 use exopi_pages::{Index, Pages, Right, Source};
 use exopi_sequence::stage::STORE;
@@ -62,7 +62,11 @@ impl<'m> Kernel<'m> {
         .with_links(
             &storage.links,
             Alarms::new(&mut storage.alarms, &mut storage.order),
-        );
+        )
+        .with_revocations(Revocations::new(
+            &mut storage.revocations,
+            Alarms::new(&mut storage.deadlines, &mut storage.deadline_order),
+        ));
         let by = domains
             .make_first_space(&mut machine, EXPOSED)
             .expect("a first space");
@@ -81,6 +85,7 @@ impl<'m> Kernel<'m> {
             machine,
             key: Key::new(board.key),
             seconds: board.seconds,
+            ticks: 0,
             mode: MemoryMode::Translated,
             subjects: (0..board.cores)
                 .map(|core| (core == 0).then_some(subject))
