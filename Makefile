@@ -2,7 +2,7 @@
 # so that a laptop, CI and a board run the same code.
 #
 # Read from the environment or the command line: QEMU= (emulator binary), QEMU_EXTRA= (more arguments
-# for it), PORT= (run the target suite on the board at this serial port).
+# for it), PORT= (run the target suite on the board at this serial port), FUZZ_SECONDS= (for each fuzz target).
 
 # rustup's folder comes last: it is found also by shells that have not read the profile.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -15,7 +15,7 @@ LOGIC := $(patsubst kernel/%/Cargo.toml,--package exopi-%,$(wildcard kernel/*/Ca
 
 .DEFAULT_GOAL := help
 .PHONY: help setup image qemu test test-host test-target test-e2e lint test-emulators bench sizes \
-	gdb docs miri clean setup-host
+	gdb docs miri fuzz clean setup-host
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,25 @@ miri: setup-host ## Logic crates under Miri, on a pinned nightly
 	@rustup toolchain install $(NIGHTLY) --no-self-update --profile minimal --component miri --component rust-src
 	@PROPTEST_CASES=4 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 MIRIFLAGS=-Zmiri-disable-isolation \
 		cargo +$(NIGHTLY) miri test $(LOGIC)
+
+# libFuzzer, which the crate libfuzzer-sys brings along as C++, and what has its passes count how often each edge is
+# taken: all that cargo-fuzz would add to this on a toolchain that is not a nightly. The host's triple is
+# given so that build scripts go without.
+FUZZ_SECONDS := 20
+FUZZ_TARGETS := filter wire handover images calls
+FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
+	$(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table trace-compares)
+fuzz: ## Each fuzz target for FUZZ_SECONDS= seconds, one after the other: corpora and findings in target/fuzz
+	@tools/setup.sh host fuzz
+	@set -e; host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	RUSTFLAGS='$(FUZZ_FLAGS)' cargo build --locked --release --target $$host \
+		--manifest-path tests/fuzz/libfuzzer/Cargo.toml --target-dir target/fuzz/build; \
+	status=0; for target in $(FUZZ_TARGETS); do \
+		echo "fuzz: $$target"; mkdir -p target/fuzz/corpus/$$target; \
+		FUZZ_TARGET=$$target target/fuzz/build/$$host/release/exopi-libfuzzer target/fuzz/corpus/$$target \
+			-max_total_time=$(FUZZ_SECONDS) -artifact_prefix=target/fuzz/$$target- \
+			-timeout=10 -verbosity=0 -print_final_stats=1 || status=1; \
+	done; exit $$status
 
 clean: ## Remove everything that was built or unpacked
 	@cargo clean

@@ -5,7 +5,7 @@
 # takes a moment, starts no package manager and needs no network. What it installs it says first. It
 # needs root only to install packages; without any way to become root it prints the command to give.
 #
-# usage: tools/setup.sh [host] [emulator] [gdb] [make]...   (all but gdb when none is named)
+# usage: tools/setup.sh [host] [emulator] [gdb] [fuzz] [make]...   (all but gdb and fuzz when none is named)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -31,6 +31,8 @@ check() {
                 have qemu-system-aarch64 || packages="$packages qemu-system-arm"
             fi
             ;;
+        # libFuzzer is built from C++.
+        fuzz) have c++ || packages="$packages g++" ;;
         gdb) have gdb-multiarch || packages="$packages gdb-multiarch" ;;
         make) have make || packages="$packages make" ;;
         *) say "unknown need: $1"; exit 2 ;;

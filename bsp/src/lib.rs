@@ -1,6 +1,7 @@
 //! Board layer: what a board is made of, and how its parts are driven.
 //!
 //! * [`bus`]: registers generic over a bus, which is volatile memory on target and a model in tests.
+//! * [`dma`]: memory that devices read and write themselves.
 //! * [`traits`]: what the kernel asks of a serial port, an interrupt controller, a generator, ...
 //! * [`drivers`]: one file for each hardware block, generic over the bus.
 //! * [`handover`]: what the boot firmware leaves in memory.
@@ -14,6 +15,7 @@
 
 pub mod boards;
 pub mod bus;
+pub mod dma;
 pub mod drivers;
 pub mod handover;
 pub mod traits;

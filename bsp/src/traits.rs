@@ -136,6 +136,16 @@ pub trait Firmware {
     /// # Errors
     /// [`DeviceError`] as the mailbox answered; [`DeviceError::Absent`] if it knows none.
     fn command_line(&mut self, into: &mut [u8]) -> Result<usize, DeviceError>;
+    /// Gives the USB controller power, and returns when it has it.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered; [`DeviceError::Absent`] if there is no such controller.
+    fn power_usb(&mut self) -> Result<(), DeviceError>;
+    /// The address that the board's maker has given to its Ethernet interface.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered; [`DeviceError::Malformed`] if no interface may have it.
+    fn mac_address(&mut self) -> Result<MacAddress, DeviceError>;
 }
 
 /// Prints with `core::fmt` on a serial port by waiting for room: for the boot log and for last words.
@@ -167,4 +177,120 @@ impl<S: Serial> fmt::Write for Polled<'_, S> {
         }
         Ok(())
     }
+}
+
+/// A clock for drivers that wait for hardware without stopping the processor.
+pub trait Clock {
+    /// Microseconds since some moment that stays the same; never goes back.
+    fn microseconds(&self) -> u64;
+}
+
+/// The address of an Ethernet interface, first byte on the wire first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// Whether it may be one interface's address: not a group's, and not zero.
+    pub fn is_usable(&self) -> bool {
+        let [first, ..] = self.0;
+        first & 1 == 0 && self.0 != [0; 6]
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// Bytes of the shortest frame that may be sent: two addresses and a type. What is shorter on the wire
+/// than Ethernet allows, the device fills up.
+pub const LEAST_FRAME: usize = 14;
+/// Bytes of the longest frame, without its check sequence (IEEE 802.3, 3.2.7).
+pub const MOST_FRAME: usize = 1514;
+
+/// How an interface stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// There is no device, or it is not set up.
+    Absent,
+    /// The device works, its cable has no partner.
+    Down,
+    /// Frames can go out and come in.
+    Up,
+}
+
+/// Why a frame was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// All places for frames are in use. One is free after a transfer ends.
+    Full,
+    /// The frame is shorter than [`LEAST_FRAME`] or longer than [`MOST_FRAME`].
+    Length,
+    /// The link is not up.
+    Down,
+}
+
+/// Frames on their way through an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Taken and not sent.
+    pub sending: usize,
+    /// How many may be, at most.
+    pub sending_most: usize,
+    /// Transfers that have arrived and hold frames that nobody has taken.
+    pub received: usize,
+    /// How many may be; with all in use nothing is received.
+    pub received_most: usize,
+}
+
+/// What became of frames since the interface was made. Counts wrap around.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameCounters {
+    /// Frames that the device took.
+    pub sent: u64,
+    /// Frames that were given to somebody.
+    pub received: u64,
+    /// Frames to be sent that were lost with a failed transfer, or with the device.
+    pub lost: u64,
+    /// Received pieces that were no frames: damaged, or a header that lies.
+    pub malformed: u64,
+    /// Transfers that failed.
+    pub failed_transfers: u64,
+    /// Times that the device was set up anew.
+    pub restarts: u64,
+}
+
+/// An Ethernet interface: frames out, frames in, in the order in which they came.
+///
+/// Nothing here waits. Whoever holds it calls [`Ethernet::serve`] when the interface interrupts, and at
+/// the time that [`Ethernet::next_look`] names; between the two the processor has nothing to do for it.
+pub trait Ethernet {
+    /// The interface's own address; none while there is no device.
+    fn address(&self) -> Option<MacAddress>;
+    /// How it stands.
+    fn link(&self) -> Link;
+    /// Takes a frame for sending: the pieces one behind the other, copied once, into the device's memory.
+    ///
+    /// # Errors
+    /// [`SendError`], with which nothing was taken.
+    fn try_send(&mut self, pieces: &[&[u8]], now: u64) -> Result<(), SendError>;
+    /// Lends the oldest received frame, where the device has put it, and takes it off; whether there was
+    /// one.
+    fn try_receive(&mut self, take: &mut dyn FnMut(&[u8])) -> bool;
+    /// Acknowledges the interface's interrupt and moves on all that waits for the device or for a time.
+    /// `now` is in microseconds.
+    fn serve(&mut self, now: u64);
+    /// When to call [`Ethernet::serve`] again at the latest, in microseconds, without an interrupt.
+    fn next_look(&self) -> Option<u64>;
+    /// Lets frames in or not. Off, what arrives waits in the device, or is dropped there; what has been
+    /// asked of it already still comes.
+    fn set_receiving(&mut self, on: bool, now: u64);
+    /// What is on its way.
+    fn in_flight(&self) -> InFlight;
+    /// What became of frames.
+    fn counters(&self) -> FrameCounters;
+    /// Sets the device up anew. Frames on their way may be lost.
+    fn reset(&mut self, now: u64);
 }

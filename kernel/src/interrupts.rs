@@ -45,6 +45,14 @@ pub fn enable_ipi(core: CoreNumber) {
     }
 }
 
+/// Turns on an interrupt of a device that was set up later than the controller.
+#[cfg(feature = "selftest")]
+pub fn enable(source: Source) {
+    if let Some(controller) = CONTROLLER.lock().as_mut() {
+        controller.set_enabled(CoreNumber::current().index(), source, true);
+    }
+}
+
 /// Interrupts `core`.
 pub fn send_ipi(core: CoreNumber) {
     if let Some(controller) = CONTROLLER.lock().as_mut() {
@@ -82,6 +90,8 @@ pub fn serve() {
                 TIMER_SEEN.store(true, Ordering::Relaxed);
             }
             source if source == console::INTERRUPT => kernel::masked(console::serve),
+            #[cfg(feature = "selftest")]
+            exopi_bsp::boards::USB_INTERRUPT => crate::boot::echo::serve(),
             // Nothing else was turned on.
             Source::Peripheral(_) => {}
         }

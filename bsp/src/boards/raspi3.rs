@@ -4,7 +4,7 @@
 //!  0x0000_0000   RAM: spin table (0xd8..0x100), firmware's ATAG list, its device tree, the kernel
 //!  (asked for)   RAM of the graphics processor
 //!  0x3f00_0000   peripherals: interrupts 00_b200, mailbox 00_b880, power 10_0000, random 10_4000,
-//!                             pins 20_0000, PL011 20_1000
+//!                             pins 20_0000, PL011 20_1000, USB 98_0000
 //!  0x4000_0000   per-core block
 //! ```
 //!
@@ -19,6 +19,9 @@ use core::fmt;
 use crate::bus::{Bus, DmaBuffer, Mmio};
 use crate::drivers::bcm2835_ic::PeripheralInterrupts;
 use crate::drivers::bcm2836;
+use crate::drivers::dwc2::Dwc2;
+use crate::drivers::ethernet;
+use crate::drivers::ethernet::usb::UsbEthernet;
 use crate::drivers::gpio::{Function, Gpio, Pin, Pull};
 use crate::drivers::mailbox::Mailbox;
 use crate::drivers::pl011::Pl011;
@@ -38,6 +41,11 @@ pub type Generator<B = Mmio> = Rng<B>;
 pub type FirmwareMailbox<D, B = Mmio> = Mailbox<B, D>;
 /// The pin controller.
 pub type Pins<B = Mmio> = Gpio<B>;
+
+/// The USB controller.
+pub type UsbController<B = Mmio> = Dwc2<B>;
+/// The Ethernet interface: the chip on the board, or the emulator's adapter, either on USB.
+pub type Network<D, B = Mmio> = UsbEthernet<B, D>;
 
 /// Physical memory with device registers, to be mapped as Device memory. Beyond them lie holes whose
 /// access aborts.
@@ -62,6 +70,16 @@ pub const ATAG_LIST: u64 = 0x100;
 /// The interrupt of [`Console`] (BCM2835 ARM Peripherals, section 7.5, table).
 pub const CONSOLE_INTERRUPT: Source = Source::Peripheral(57);
 
+/// The interrupt of the USB controller (section 7.5).
+pub const USB_INTERRUPT: Source = Source::Peripheral(9);
+
+/// Bytes of memory that [`Network`] needs.
+pub const NETWORK_MEMORY: usize = ethernet::usb::MEMORY_BYTES;
+
+/// Where devices see RAM, past the graphics processor's cache: bits to be set in a physical address
+/// (section 1.2.3).
+pub const BUS_ALIAS: u32 = 0xc000_0000;
+
 /// Speed of the console, 8N1.
 pub const CONSOLE_BAUD: u32 = 115_200;
 
@@ -73,6 +91,7 @@ const POWER: u64 = PERIPHERALS + 0x10_0000;
 const RANDOM: u64 = PERIPHERALS + 0x10_4000;
 const GPIO: u64 = PERIPHERALS + 0x20_0000;
 const UART0: u64 = PERIPHERALS + 0x20_1000;
+const USB: u64 = PERIPHERALS + 0x98_0000;
 
 /// Where the PL011 comes out, sending and receiving, as alternate function 0 (section 6.2).
 const CONSOLE_PINS: [Pin; 2] = [Pin::new(14).unwrap(), Pin::new(15).unwrap()];
@@ -95,6 +114,8 @@ pub struct Board<D, B = Mmio> {
     pub firmware: FirmwareMailbox<D, B>,
     /// The pins.
     pub pins: Pins<B>,
+    /// The USB controller, without power until [`Firmware::power_usb`].
+    pub usb: UsbController<B>,
 }
 
 impl<D: DmaBuffer> Board<D> {
@@ -127,6 +148,7 @@ impl<D: DmaBuffer, B: Bus> Board<D, B> {
             random: Rng::new(bus(RANDOM)),
             firmware: Mailbox::new(bus(MAILBOX), dma),
             pins: Gpio::new(bus(GPIO)),
+            usb: Dwc2::new(bus(USB)),
         }
     }
 

@@ -21,7 +21,7 @@ use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::register_bitfields;
 
 use crate::bus::{Bus, DmaBuffer, ReadOnly, RegisterAt, WriteOnly};
-use crate::traits::{DeviceError, Firmware, MemoryRange};
+use crate::traits::{DeviceError, Firmware, MacAddress, MemoryRange};
 
 register_bitfields! {
     u32,
@@ -61,13 +61,22 @@ const FRAME: usize = VALUES + 1;
 #[repr(u32)]
 enum Tag {
     BoardRevision = 0x1_0002,
+    MacAddress = 0x1_0003,
     ArmMemory = 0x1_0005,
+    SetPower = 0x2_8001,
     ClockRate = 0x3_0002,
     CommandLine = 0x5_0001,
 }
 
 /// The clock of the PL011, among those that [`Tag::ClockRate`] knows.
 const UART_CLOCK: u32 = 2;
+
+/// The USB controller, among the devices that [`Tag::SetPower`] knows.
+const USB_POWER: u32 = 3;
+/// Power on; and the answer is to come when it is. In the answer the second says that there is no such
+/// device.
+const POWER_ON: u32 = 1;
+const POWER_WAIT: u32 = 2;
 
 /// The mailbox behind `bus`, whose window begins at mailbox 0, with `buffer` for its messages.
 ///
@@ -230,5 +239,28 @@ impl<B: Bus, D: DmaBuffer> Firmware for Mailbox<B, D> {
             return Err(DeviceError::Absent);
         }
         Ok(copied)
+    }
+
+    fn power_usb(&mut self) -> Result<(), DeviceError> {
+        match self.ask_words(Tag::SetPower, &[USB_POWER, POWER_ON | POWER_WAIT])? {
+            [USB_POWER, state] if state & POWER_WAIT != 0 => Err(DeviceError::Absent),
+            [USB_POWER, state] if state & POWER_ON != 0 => Ok(()),
+            [USB_POWER, _] => Err(DeviceError::Refused),
+            _ => Err(DeviceError::Malformed),
+        }
+    }
+
+    fn mac_address(&mut self) -> Result<MacAddress, DeviceError> {
+        // Six bytes, in a buffer of whole words.
+        if self.ask(Tag::MacAddress, &[], 2)? != 6 {
+            return Err(DeviceError::Malformed);
+        }
+        let [a, b, c, d] = self.buffer.read(VALUES).to_le_bytes();
+        let [e, f, ..] = self.buffer.read(VALUES + 1).to_le_bytes();
+        let address = MacAddress([a, b, c, d, e, f]);
+        if !address.is_usable() {
+            return Err(DeviceError::Malformed);
+        }
+        Ok(address)
     }
 }

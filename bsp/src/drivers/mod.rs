@@ -6,8 +6,11 @@
 
 pub mod bcm2835_ic;
 pub mod bcm2836;
+pub mod dwc2;
+pub mod ethernet;
 pub mod gpio;
 pub mod mailbox;
 pub mod pl011;
 pub mod pm;
 pub mod rng;
+pub mod usb;

@@ -56,8 +56,8 @@ pub use immediates::{
     add_immediate, adr, and_immediate, cmp_immediate, eor_immediate, lsl, lsr, movk, movn, movz,
     orr_immediate, sub_immediate, subs_immediate, tst_immediate, ubfx,
 };
-pub use memory::{Index, ldp, ldr, ldr_index, ldrb, ldrb_index, ldrh, ldrh_index, ldur, ldurb};
-pub use memory::{ldurh, str};
+pub use memory::{Index, ldp, ldp_post, ldr, ldr_index, ldrb, ldrb_index, ldrh, ldrh_index};
+pub use memory::{ldur, ldurb, ldurh, str};
 pub use registers::{Condition, Register, W, X};
 pub use registers::{
     W0, W1, W2, W3, W4, W5, W6, W7, W8, W9, W10, W11, W12, W13, W14, W15, W16, W17, W18, W19, W20,

@@ -1,6 +1,7 @@
 //! Loads and stores: DDI 0487 C4.1, "Loads and Stores".
 //!
-//! Only with a general register as base, and without write-back: nothing here changes an address.
+//! Only with a general register as base. Of the forms with write-back there is one, [`ldp_post`], for code that
+//! goes along a table; nothing else here changes an address.
 
 use crate::{Error, Register, W, Word, X, signed, unsigned};
 
@@ -123,12 +124,8 @@ pub fn ldrb_index(t: W, n: X, index: Index) -> Word {
     indexed(t.number(), n, index, 0)
 }
 
-/// `ldp t, u, [n, #offset]`: two neighbours. "Load/store register pair (offset)".
-///
-/// # Errors
-/// [`Error::Immediate`] unless `offset` is a multiple of the register's size, from -64 to 63 times it;
-/// [`Error::Unpredictable`] if both registers are the same.
-pub fn ldp<R: Register>(t: R, u: R, n: X, offset: i32) -> Result<Word, Error> {
+/// Two neighbours, `offset` in units of their size.
+fn pair<R: Register>(base: u32, t: R, u: R, n: X, offset: i32) -> Result<Word, Error> {
     if t.number() == u.number() {
         return Err(Error::Unpredictable);
     }
@@ -139,5 +136,26 @@ pub fn ldp<R: Register>(t: R, u: R, n: X, offset: i32) -> Result<Word, Error> {
     let field = signed(offset / size, 7)? << 15;
     // Here bit 31 is the width, as elsewhere, though the manual calls it part of `opc`.
     let registers = u.number() << 10 | n.number() << 5 | t.number();
-    Ok(Word(0x2940_0000 | R::SF | field | registers))
+    Ok(Word(base | R::SF | field | registers))
+}
+
+/// `ldp t, u, [n, #offset]`: two neighbours. "Load/store register pair (offset)".
+///
+/// # Errors
+/// [`Error::Immediate`] unless `offset` is a multiple of the register's size, from -64 to 63 times it;
+/// [`Error::Unpredictable`] if both registers are the same.
+pub fn ldp<R: Register>(t: R, u: R, n: X, offset: i32) -> Result<Word, Error> {
+    pair(0x2940_0000, t, u, n, offset)
+}
+
+/// `ldp t, u, [n], #offset`: two neighbours, and then `n += offset`. "Load/store register pair
+/// (post-indexed)".
+///
+/// # Errors
+/// As [`ldp`]; [`Error::Unpredictable`] also if one of them is the base.
+pub fn ldp_post<R: Register>(t: R, u: R, n: X, offset: i32) -> Result<Word, Error> {
+    if t.number() == n.number() || u.number() == n.number() {
+        return Err(Error::Unpredictable);
+    }
+    pair(0x28c0_0000, t, u, n, offset)
 }

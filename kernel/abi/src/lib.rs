@@ -10,6 +10,7 @@
 //! * [`revocation`]: requests for what somebody has, answers, and what was taken.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
+//! * [`predicate`]: what would wake a sleeper.
 //! * [`boot`]: the form of the boot image behind the kernel.
 //! * [`exit`]: exit statuses of the kernel in the emulator.
 //! * [`layout`]: the addresses of user space that both sides must agree on.
@@ -30,6 +31,7 @@ pub mod exposed;
 pub mod host;
 pub mod layout;
 pub mod page;
+pub mod predicate;
 pub mod registers;
 pub mod revocation;
 #[cfg(target_os = "none")]

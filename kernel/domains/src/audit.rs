@@ -11,7 +11,8 @@ use exopi_abi::domain::{
     AccountRecord, EnvironmentRecord, EnvironmentState, LifeWord, Resource, SpaceRecord,
 };
 use exopi_abi::page::{FrameType, Owner};
-use exopi_pages::{Hardware, audit};
+use exopi_pages::audit;
+use exopi_pages::model::Machine;
 
 use crate::Domains;
 use crate::cores::{Core, NOBODY};
@@ -52,7 +53,7 @@ impl Domains<'_> {
     ///
     /// # Errors
     /// The first violation found.
-    pub fn check_invariants<H: Hardware>(&self, hw: &H) -> Result<(), Violation> {
+    pub fn check_invariants(&self, hw: &Machine) -> Result<(), Violation> {
         let spaces: Vec<_> = (0..self.spaces.len() as u16)
             .filter_map(|index| self.pages.space(PageNumber::new(self.space(index)?.root)))
             .collect();

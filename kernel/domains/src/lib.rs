@@ -63,6 +63,8 @@ mod links;
 mod memory;
 mod notices;
 mod revocation;
+#[cfg(any(test, feature = "model"))]
+pub mod saved;
 mod spaces;
 mod subject;
 #[cfg(test)]

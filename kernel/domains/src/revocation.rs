@@ -101,6 +101,23 @@ impl<'m> Revocations<'m> {
         }
     }
 
+    /// Back to what there was, which the records tell.
+    #[cfg(any(test, feature = "model"))]
+    pub(crate) fn return_to(&mut self, records: &[RevocationRecord]) {
+        self.records.copy_from_slice(records);
+        self.taking = crate::bits::Bits::EMPTY;
+        for (index, record) in (0..).zip(records) {
+            self.deadlines.cancel(index);
+            match record.state() {
+                RevocationState::Asked | RevocationState::Extended => {
+                    self.deadlines.set(index, EVERYBODY, record.deadline);
+                }
+                RevocationState::Taking => self.taking.insert(index),
+                _ => {}
+            }
+        }
+    }
+
     /// When the time of the request at `index` is over, if it is not yet.
     #[cfg(any(test, feature = "model"))]
     pub(crate) fn deadline_of(&self, index: u16) -> Option<u64> {

@@ -41,7 +41,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "model"))]
 extern crate std;
 
 pub mod atom;
@@ -49,6 +49,8 @@ pub mod build;
 mod classify;
 mod code;
 mod delete;
+#[cfg(any(test, feature = "model"))]
+pub mod emulated;
 mod hash;
 mod insert;
 mod keys;

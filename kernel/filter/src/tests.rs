@@ -2,7 +2,6 @@
 
 mod built;
 mod costs;
-mod emulated;
 mod hostile;
 mod model;
 mod refinement;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use exopi_abi::page::{FrameType, NONE, Owner, PageRecord, Stamp};
 use exopi_abi::{PageNumber, VirtAddr};
 
+use crate::model::Machine;
 use crate::{Hardware, Index, Pages, Slot, Space};
 
 mod scan;
@@ -44,11 +45,7 @@ impl Pages<'_> {
     ///
     /// # Errors
     /// The first violation found.
-    pub fn check_invariants<H: Hardware>(
-        &self,
-        hw: &H,
-        spaces: &[&Space],
-    ) -> Result<(), Violation> {
+    pub fn check_invariants(&self, hw: &Machine, spaces: &[&Space]) -> Result<(), Violation> {
         self.check_pinned(hw, spaces, &BTreeMap::new())
     }
 
@@ -56,9 +53,9 @@ impl Pages<'_> {
     ///
     /// # Errors
     /// The first violation found.
-    pub fn check_pinned<H: Hardware>(
+    pub fn check_pinned(
         &self,
-        hw: &H,
+        hw: &Machine,
         spaces: &[&Space],
         pins: &BTreeMap<PageNumber, u8>,
     ) -> Result<(), Violation> {
@@ -167,9 +164,9 @@ impl Pages<'_> {
         Ok(())
     }
 
-    fn check_references<H: Hardware>(
+    fn check_references(
         &self,
-        hw: &H,
+        hw: &Machine,
         page: PageNumber,
         record: &PageRecord,
         scan: &Scan,
@@ -192,9 +189,9 @@ impl Pages<'_> {
     }
 
     /// Whether a list holds these entries and no others.
-    fn check_list<H: Hardware>(
+    fn check_list(
         &self,
-        hw: &H,
+        hw: &Machine,
         page: PageNumber,
         head: u32,
         leaves: &[Leaf],
@@ -218,9 +215,9 @@ impl Pages<'_> {
     }
 
     /// Whether [`Pages::mappings`] tells an address and ASID that lead to each of these entries, and no others.
-    fn check_places<'l, H: Hardware>(
+    fn check_places<'l>(
         &self,
-        hw: &H,
+        hw: &Machine,
         page: PageNumber,
         leaves: impl Iterator<Item = &'l Leaf>,
         scan: &Scan,

@@ -50,6 +50,8 @@ mod protect;
 pub mod pte;
 mod ranges;
 mod right;
+#[cfg(any(test, feature = "model"))]
+pub mod saved;
 pub mod space;
 mod superpages;
 mod tables;

@@ -102,6 +102,11 @@ impl Machine {
         &self.frames[page.index()]
     }
 
+    /// Whether instruction caches may hold lines of a frame that are older than what it holds.
+    pub fn has_stale_code(&self, page: PageNumber) -> bool {
+        self.stale_code.contains(&page)
+    }
+
     /// Every translation that some core may use at `at`: more than one if something is stale.
     pub fn translate(&self, asid: u16, at: VirtAddr) -> BTreeSet<Translation> {
         let leaves = self.caches.leaves.iter();
@@ -150,7 +155,8 @@ impl Machine {
 
     /// Caches all that may be cached.
     fn speculate(&mut self) {
-        self.caches = self.caches.reach(&self.frames, &self.spaces);
+        let caches = core::mem::take(&mut self.caches);
+        self.caches = caches.reach(&self.frames, &self.spaces);
     }
 
     fn barrier(&mut self) {

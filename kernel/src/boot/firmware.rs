@@ -6,7 +6,7 @@
 
 use core::cell::UnsafeCell;
 
-use exopi_bsp::boards::{ATAG_LIST, Board, FirmwareMailbox};
+use exopi_bsp::boards::{ATAG_LIST, BUS_ALIAS, Board, FirmwareMailbox};
 use exopi_bsp::bus::DmaBuffer;
 use exopi_bsp::handover::{self, Handover};
 use exopi_bsp::traits::{DeviceError, Firmware, MemoryRange};
@@ -22,8 +22,6 @@ const LEAST_MEMORY: MemoryRange = MemoryRange {
     start: 0,
     length: 512 << 20,
 };
-/// Where the graphics processor sees RAM, past its own cache (BCM2835 ARM Peripherals, 1.2.3).
-const BUS_ALIAS: u32 = 0xc000_0000;
 
 /// What was found out.
 pub(super) struct Found {
@@ -153,7 +151,7 @@ fn atags() -> Handover<'static> {
 }
 
 /// Asks for all that the kernel wants to know. `pointer` is what the firmware left in x0.
-pub(super) fn ask(mut mailbox: FirmwareMailbox<Message>, pointer: u64) -> Found {
+pub(super) fn ask(mailbox: &mut FirmwareMailbox<Message>, pointer: u64) -> Found {
     let told = mailbox.arm_memory().ok().filter(|memory| memory.length > 0);
     let certain = told.unwrap_or(LEAST_MEMORY);
     let ram_end = certain.start.saturating_add(certain.length);

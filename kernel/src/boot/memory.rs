@@ -7,6 +7,7 @@
 //!   archive  the programs behind it                the first account's
 //!   domains  records of accounts and the like      kernel's, exposed
 //!            free, up to a multiple of 2 MiB
+//!   arena    generated code, one block             kernel's, absent from the linear window
 //!   array    the page array, whole blocks          kernel's, exposed
 //!            free, to the end of RAM
 //! ```
@@ -25,7 +26,7 @@ use exopi_bsp::traits::MemoryRange;
 use exopi_pages::Pages;
 
 use super::first::Refusal;
-use crate::arch::{cache, mmu};
+use crate::arch::{arena, cache, mmu};
 use crate::exposed;
 
 fn end(memory: &MemoryRange) -> u64 {
@@ -91,7 +92,7 @@ pub(super) struct Memory {
     pub revocations: &'static mut [RevocationRecord],
 }
 
-/// Makes the page array and the records of domains, and shows them. The archive behind the image is
+/// Makes the page array and the records of domains, and shows them, and sets memory for generated code apart. The archive behind the image is
 /// `archive_bytes` long; frames have this many colours.
 ///
 /// # Errors
@@ -105,14 +106,18 @@ pub(super) fn describe(
     let frames = (ram_end / PAGE_SIZE) as usize;
     let domains_start = (image_end() + archive_bytes).next_multiple_of(PAGE_SIZE);
     let domains = domains_start..domains_start + exposed::DOMAINS_BYTES;
-    let array_start = domains.end.next_multiple_of(exposed::BLOCK);
+    let code_start = domains.end.next_multiple_of(exposed::BLOCK);
+    let code = code_start..code_start + arena::BYTES;
+    let array_start = code.end.next_multiple_of(exposed::BLOCK);
     let array_bytes = ((frames * size_of::<PageRecord>()) as u64).next_multiple_of(exposed::BLOCK);
     let array = array_start..array_start + array_bytes;
     if array.end > ram_end {
         return Err(Refusal::TooLarge);
     }
     zero(&domains);
+    zero(&code);
     zero(&array);
+    arena::init(code.start);
     let archive = File {
         first_page: image_end() / PAGE_SIZE,
         bytes: archive_bytes,
@@ -129,7 +134,8 @@ pub(super) fn describe(
     let image_start = mmu::physical_of_image(mmu::image().start);
     // Page 0 stays: the spin table is there.
     add_free(&mut pages, memory.start.max(PAGE_SIZE)..image_start);
-    add_free(&mut pages, places.domains.end..places.pages.start);
+    add_free(&mut pages, places.domains.end..code.start);
+    add_free(&mut pages, code.end..places.pages.start);
     add_free(&mut pages, places.pages.end..ram_end);
     Ok(Memory {
         pages,

@@ -1,5 +1,7 @@
 //! Boot order, on one screen: from the first Rust instruction to the first environment.
 
+#[cfg(feature = "selftest")]
+pub(super) mod echo;
 mod firmware;
 mod first;
 mod memory;
@@ -39,12 +41,15 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
         machine.entry_ticks = entry_ticks;
         machine.ticks_per_second = timer::frequency();
     });
-    let (found, mut generator) = start_devices(handover);
+    let (found, devices) = start_devices(handover);
+    let mut generator = devices.random;
     memory::map(&found.memory);
     start_cores();
     check_timer();
     #[cfg(feature = "selftest")]
     let asked = selftest::run(found.arguments());
+    #[cfg(feature = "selftest")]
+    echo::run(found.arguments(), devices.usb, devices.firmware);
     #[cfg(not(feature = "selftest"))]
     let asked = None;
     if draw_key(&mut generator, asked).is_err() {
@@ -62,8 +67,17 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
     }
 }
 
+/// Devices that nobody has taken over when the console speaks.
+struct Rest {
+    random: Generator,
+    #[cfg(feature = "selftest")]
+    usb: boards::UsbController,
+    #[cfg(feature = "selftest")]
+    firmware: boards::FirmwareMailbox<firmware::Message>,
+}
+
 /// Turns on console, interrupts, power switch and random generator, and asks the firmware what there is.
-fn start_devices(handover: u64) -> (Found, Generator) {
+fn start_devices(handover: u64) -> (Found, Rest) {
     let (mut board, console_works) = firmware::board();
     board.random.init();
     console::init(board.console);
@@ -73,14 +87,21 @@ fn start_devices(handover: u64) -> (Found, Generator) {
     if console_works.is_err() {
         log!("warning: no divisor makes the console's speed out of its clock");
     }
-    let found = firmware::ask(board.firmware, handover);
+    let found = firmware::ask(&mut board.firmware, handover);
     let revision = found.board_revision;
     exposed::describe(|machine| machine.board_revision = u64::from(revision));
     log!("board: {}", boards::Name(revision));
     let memory = found.memory.length >> 20;
     log!("memory: {memory} MiB, says the {}", found.memory_source);
     log!("boot arguments: {:?}", found.arguments_text());
-    (found, board.random)
+    let rest = Rest {
+        random: board.random,
+        #[cfg(feature = "selftest")]
+        usb: board.usb,
+        #[cfg(feature = "selftest")]
+        firmware: board.firmware,
+    };
+    (found, rest)
 }
 
 /// Draws the key of all seals, and what tells this boot from others, unless a self-test has it `drawn` already.
@@ -151,6 +172,8 @@ fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
         log!("program: {}, {} bytes", program.name, program.elf.len());
     }
     let memory = memory::describe(&found.memory, archive.length(), colours)?;
+    #[cfg(feature = "selftest")]
+    selftest::run_with_memory(found.arguments());
     let program = archive.first()?;
     let made = first::make(memory, exposed::cores(), &program, found.arguments())?;
     let pages = &made.domains.pages;

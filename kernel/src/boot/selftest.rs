@@ -1,6 +1,8 @@
-//! Failures on purpose, for the tests of the kernel's last words, and a key that is no secret, for runs that are to
-//! be compared: boot argument `selftest=...`, in builds with feature `selftest` alone.
+//! Failures on purpose, for the tests of the kernel's last words, a key that is no secret, for runs that are to be
+//! compared, and what can be tested on the processor alone: boot argument `selftest=...`, in builds with feature `selftest` alone.
 #![expect(unsafe_code, reason = "fails on purpose")]
+
+mod code;
 
 use core::fmt;
 use core::hint::black_box;
@@ -8,10 +10,10 @@ use core::hint::black_box;
 use exopi_bsp::traits::{DeviceError, Random};
 
 use super::random::{self, Drawn};
-use crate::arch::mmu;
+use crate::arch::{arena, mmu};
 
 /// What the boot argument `selftest=` asks for, if there is one.
-fn asked(arguments: &[u8]) -> Option<&[u8]> {
+pub(super) fn asked(arguments: &[u8]) -> Option<&[u8]> {
     arguments
         .split(u8::is_ascii_whitespace)
         .find_map(|word| word.strip_prefix(b"selftest="))
@@ -55,6 +57,19 @@ pub(super) fn run(arguments: &[u8]) -> Option<Result<Drawn, DeviceError>> {
         _ => {}
     }
     None
+}
+
+/// Does what the boot arguments ask for when all memory has its use.
+pub(super) fn run_with_memory(arguments: &[u8]) {
+    match asked(arguments) {
+        Some(b"generated-code") => code::run(),
+        Some(b"store-to-code") => {
+            let code = black_box(arena::ARENA) as *mut u32;
+            // SAFETY: none: this is to fault, since generated code cannot be written where it runs.
+            unsafe { code.write_volatile(0) };
+        }
+        _ => {}
+    }
 }
 
 /// Faults while the kernel prints it, with the console in hand.

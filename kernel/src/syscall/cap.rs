@@ -21,7 +21,7 @@ pub(super) fn mint(
 ) -> Result<(), Error> {
     match (kind, u32::try_from(index), count) {
         (Kind::Page, Ok(index), 1) if rights & !u64::from(PageRights::all().bits()) == 0 => {
-            let by = Core::caller().owner;
+            let by = Core::owner();
             let page = PageNumber::new(index);
             let epoch = with_pages(
                 #[inline(always)]

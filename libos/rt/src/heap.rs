@@ -11,7 +11,7 @@ use linked_list_allocator::Heap;
 use spin::Mutex;
 
 use crate::layout::PAGE_SIZE;
-use crate::{Access, Error, VirtAddr, exposed, local, memory, wait};
+use crate::{Access, Error, VirtAddr, exposed, local, memory, upcall, wait};
 
 /// Where the heap begins: far above any program, far below the first environment's stack.
 pub const START: u64 = 0x10_0000_0000;
@@ -101,6 +101,8 @@ impl Allocator {
     /// Works on the state when it is this environment's turn; not at all if this environment is inside already, as an
     /// upcall's handler finds it.
     fn with<T>(&self, work: impl FnOnce(&mut Growing) -> T) -> Option<T> {
+        // A thread of this environment that interrupts another one would be refused.
+        let _masked = upcall::mask();
         let me = local::uarea() as u64;
         let mut turn = 0;
         while let Err(holder) =

@@ -83,13 +83,14 @@ impl Word {
 #[inline(always)]
 pub fn uarea() -> *mut UArea {
     let at: *mut UArea;
-    // SAFETY: it changes nothing. `pure`, since a function runs to its end in one environment, for which the
-    // register never changes; `TPIDRRO_EL0.get()` would be read anew each time.
+    // SAFETY: it changes nothing. `pure` and `readonly`, so that it is read once between two stores or calls
+    // and again after them: for an environment the register never changes, but a thread of a library may
+    // have gone on in another environment when a call returns.
     unsafe {
         core::arch::asm!(
             "mrs {}, tpidrro_el0",
             out(reg) at,
-            options(pure, nomem, nostack, preserves_flags),
+            options(pure, readonly, nostack, preserves_flags),
         );
     }
     at

@@ -34,7 +34,7 @@ use crate::exit;
 use crate::local;
 pub use crate::local::uarea;
 use crate::start::ExitCode;
-use crate::uarea::{Entry, Frame, UArea, UpcallClass};
+use crate::uarea::{Entry, Frame, UArea, UpcallClass, Vectors};
 
 /// What happens when a fault's handler returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +162,15 @@ pub fn on_notice(handler: NoticeHandler) {
     local::own().handlers[UpcallClass::Notice as usize]
         .store(handler as *mut (), Ordering::Release);
     set_function(UpcallClass::Notice, handle_notice as *mut ());
+}
+
+/// What the trampoline of notices calls, for libraries that go on elsewhere: with the general registers in the
+/// frame, and the vector registers as they were. What it leaves in both is gone on with.
+pub type NoticeFunction = extern "C" fn(&mut Frame, &mut Vectors) -> Action;
+
+/// As [`on_notice`], with the trampoline calling `function` itself.
+pub fn on_notice_call(function: NoticeFunction) {
+    set_function(UpcallClass::Notice, function as *mut ());
 }
 
 /// `function` is what the class's trampoline expects.

@@ -11,7 +11,7 @@
 //! when the last entry that names it goes, so regions, and other spaces of the account, may share pages as
 //! they like and none is lost.
 
-use exopi_rt::page::{Owner, PageRecord};
+use exopi_rt::page::{ALLOC_BOUND, Owner, PageRecord};
 use exopi_rt::{
     Access, Error as Refusal, Object, Operation, PageNumber, PageSelect, PageSource, Progress,
     TableLevel, VirtAddr,
@@ -180,6 +180,10 @@ impl<M: Machine> AddressSpace<M> {
     /// Maps as many of `pages` pages from `at` on as one call does, where there is nothing special about
     /// them. Returns how many need no more.
     fn populate_run(&mut self, place: usize, at: VirtAddr, pages: u64) -> Result<u64, Error> {
+        let pages = self.absent_from(at, pages.min(ALLOC_BOUND))?;
+        if pages == 0 {
+            return Ok(1);
+        }
         let region = self.regions.get(place).ok_or(Error::NoRegion)?;
         let (access, zeroed) = (region.access, region.zeroed);
         let bound = access | Access::READ | Access::WRITE;
@@ -206,6 +210,16 @@ impl<M: Machine> AddressSpace<M> {
             Some(Refusal::Occupied) => Ok(progress.done + 1),
             Some(error) => Err(error.into()),
         }
+    }
+
+    /// How many of `pages` pages from `at` on are absent, up to the first that is not: a mapping would overwrite
+    /// the note by which one is hidden, or of which a pager knows.
+    fn absent_from(&self, at: VirtAddr, pages: u64) -> Result<u64, Error> {
+        let mut count = 0;
+        while count < pages && is_absent(self.machine.entry(page_at(at, count)?)) {
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Puts the tables in place for a mapping at `at`.

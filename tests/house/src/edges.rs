@@ -115,6 +115,7 @@ mod tests {
             ("libos/rt", "kernel/abi"),
             ("libos/net", "libos/rt"),
             ("libos/vm", "libos/rt"),
+            ("libos/sched", "libos/vm"),
             ("userland/sh", "libos/rt"),
             ("userland/sh", "kernel/abi"),
             ("userland/bench", "tests/protocol"),

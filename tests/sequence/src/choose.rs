@@ -35,7 +35,7 @@ pub enum Purpose {
 }
 
 /// How often each call is made, relative to the others.
-const WEIGHTS: [(Call, u64); 39] = [
+const WEIGHTS: [(Call, u64); 48] = [
     (Call::null, 1),
     (Call::page_alloc, 8),
     (Call::page_free, 5),
@@ -75,6 +75,16 @@ const WEIGHTS: [(Call, u64); 39] = [
     (Call::env_destroy, 2),
     (Call::upcall_deliver, 1),
     (Call::console_give, 1),
+    (Call::gate_bind, 4),
+    (Call::gate_unbind, 1),
+    (Call::gate_yield, 2),
+    (Call::pct_call, 4),
+    (Call::pct_send, 2),
+    (Call::pct_reply, 2),
+    // What it leads to depends on the time, and is looked at with a clock in the tests of `exopi-domains`.
+    (Call::revoke_request, 0),
+    (Call::revoke_answer, 1),
+    (Call::revoke_setup, 3),
 ];
 
 const _: () = assert!(WEIGHTS.len() == Call::ALL.len());

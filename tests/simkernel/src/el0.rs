@@ -229,7 +229,7 @@ impl Kernel<'_> {
         }
     }
 
-    fn uarea_word(&self, page: PageNumber, index: u64) -> u64 {
+    pub(crate) fn uarea_word(&self, page: PageNumber, index: u64) -> u64 {
         word(self.machine(), page, Index::truncate(index))
     }
 }

@@ -15,11 +15,13 @@ use crate::user::{HostProcess, Translated, UserMemory};
 
 mod boot;
 mod check;
+mod saved;
 mod state;
 mod transfer;
 
 pub use boot::First;
 pub use check::{Seen, Snapshot};
+pub use saved::Saved;
 
 /// Root entry for the exposed region: a table of the kernel's, frame 1, with nothing in it. What there would be
 /// to read, tests read in the records.
@@ -345,6 +347,11 @@ impl<'m> Kernel<'m> {
             self.domains.first()
         };
         owner == self.running()
+    }
+
+    /// Who owned the console when somebody was given it last.
+    pub fn console(&self) -> ObjectName {
+        self.console
     }
 
     pub(crate) fn set_console(&mut self, to: ObjectName) {

@@ -36,5 +36,5 @@ mod world;
 pub use board::{Board, Storage};
 pub use found::{Founded, found, owned};
 pub use installed::Installed;
-pub use kernel::{First, Kernel, MemoryMode, PowerOff, Seen, Serve, Snapshot};
+pub use kernel::{First, Kernel, MemoryMode, PowerOff, Saved, Seen, Serve, Snapshot};
 pub use world::SimulatedWorld;

@@ -1,9 +1,11 @@
 //! Cases, which of them run, and what is printed of them.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::panic::Location;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use exopi_protocol::{Record, Verdict};
 use exopi_rt::{Error, ExitCode, args, exposed, println, time};
@@ -91,6 +93,22 @@ macro_rules! check_eq {
     };
 }
 
+/// What a case has to say besides that it holds; null for nothing.
+static SAID: AtomicPtr<String> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Has the record of the case that runs say `detail` if the case holds: figures by which one sees that what the case is
+/// about has happened at all, where that is not the case's to decide.
+pub(crate) fn say(detail: String) {
+    drop(swap_said(Box::into_raw(Box::new(detail))));
+}
+
+/// What was said until now, with `next` in its place.
+fn swap_said(next: *mut String) -> Option<String> {
+    let said = SAID.swap(next, Ordering::AcqRel);
+    // SAFETY: only `say` puts a pointer there, a box's, and whoever takes it out has it alone.
+    (!said.is_null()).then(|| *unsafe { Box::from_raw(said) })
+}
+
 /// A case: its name within the suite, and what it does.
 pub(crate) type Case = (&'static str, fn() -> Outcome);
 
@@ -170,12 +188,13 @@ fn run(name: &str, case: fn() -> Outcome) -> Verdict {
     let outcome = catch::protected(case);
     let microseconds = time::microseconds(time::ticks() - begin);
     let left = exposed::free_pages();
+    let said = swap_said(core::ptr::null_mut()).unwrap_or_default();
     let (verdict, detail) = match outcome {
         Ok(Ok(())) if left != free_pages => (
             Verdict::Fail,
             format!("{free_pages} pages were free before, {left} are now"),
         ),
-        Ok(Ok(())) => (Verdict::Ok, String::new()),
+        Ok(Ok(())) => (Verdict::Ok, said),
         Ok(Err(failure)) => (failure.verdict, failure.detail),
         Err(caught) => (
             Verdict::Fail,

@@ -7,6 +7,7 @@
 //! * `checkpoint`: where it waits to be looked at from outside.
 //! * `catch`: faults, both those that a case provokes and those that end it.
 //! * `area`: pages mapped for a case, and given back after it.
+//! * `counters`: all that is exposed of what is in use. `crew`: environments that run at the same time as a case.
 //! * `domain`: who this program is. `granted`: capabilities, genuine and not.
 //! * `machine`: calls with every register in view, by instructions written at run time.
 //! * `second`: another environment, which owns nothing, to make calls.
@@ -34,6 +35,10 @@ mod area;
 mod catch;
 #[cfg(target_os = "none")]
 mod checkpoint;
+#[cfg(target_os = "none")]
+mod counters;
+#[cfg(target_os = "none")]
+mod crew;
 #[cfg(target_os = "none")]
 mod domain;
 #[cfg(target_os = "none")]

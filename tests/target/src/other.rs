@@ -253,6 +253,11 @@ pub(crate) fn read_state(environment: Object<'_>, offset: usize, into: &mut [u8]
     stubs::env_read(environment, offset as u64, UserBytesMut::from(into))
 }
 
+/// How many turns a wait lets pass between two looks, in which it offers its core to others: an offer takes the kernel's
+/// lock, for which whoever is waited for may be waiting, too. Where the emulator has fewer processors than the machine,
+/// every core that asks for the lock without need costs the others the time that its host gives it.
+const APART: u32 = 500;
+
 /// Waits, giving this core away, until `done`; fails with what `state` says if that takes too long.
 pub(crate) fn wait(
     mut done: impl FnMut() -> Result<bool, Failure>,
@@ -264,7 +269,9 @@ pub(crate) fn wait(
             return Err(Failure::new(state()));
         }
         yield_to(Object::Own)?;
-        time::relax();
+        for _ in 0..APART {
+            time::relax();
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::Mailbox;
 use crate::bus::{Bus, DmaBuffer};
-use crate::traits::{DeviceError, Firmware, MemoryRange};
+use crate::traits::{DeviceError, Firmware, MacAddress, MemoryRange};
 
 const BUS_ADDRESS: u32 = 0xc000_1230;
 const WORD: u32 = BUS_ADDRESS | 8;
@@ -129,7 +129,15 @@ fn honest(line: &'static [u8]) -> impl Fn(&mut [u32]) {
         assert_eq!(message[words - 1], 0, "no end tag");
         let values = match message[2] {
             0x1_0002 => vec![0x00a0_2082],
+            0x1_0003 => {
+                message[1] = 0x8000_0000;
+                message[4] = 0x8000_0006;
+                message[5] = 0x12eb_27b8;
+                message[6] = 0x5634;
+                return;
+            }
             0x1_0005 => vec![0, 0x3c00_0000],
+            0x2_8001 => vec![message[5], if message[5] == 3 { message[6] & 1 } else { 2 }],
             0x3_0002 => vec![message[5], if message[5] == 2 { 48_000_000 } else { 0 }],
             0x5_0001 => {
                 message[1] = 0x8000_0000;
@@ -160,7 +168,10 @@ fn questions_are_answered() {
     assert_eq!(mailbox.arm_memory(), Ok(memory));
     assert_eq!(mailbox.board_revision(), Ok(0x00a0_2082));
     assert_eq!(mailbox.serial_clock(), Ok(48_000_000));
-    assert_eq!(model.0.borrow().sent, [WORD; 3]);
+    assert_eq!(mailbox.power_usb(), Ok(()));
+    let address = MacAddress([0xb8, 0x27, 0xeb, 0x12, 0x34, 0x56]);
+    assert_eq!(mailbox.mac_address(), Ok(address));
+    assert_eq!(model.0.borrow().sent, [WORD; 5]);
 }
 
 #[test]
@@ -208,6 +219,43 @@ fn a_clock_that_stands_still_is_absent() {
         message[6] = 0;
     });
     assert_eq!(model.mailbox().serial_clock(), Err(DeviceError::Absent));
+}
+
+#[test]
+fn power_that_does_not_come_is_told() {
+    let answers = [
+        (0, DeviceError::Refused),
+        (2, DeviceError::Absent),
+        (3, DeviceError::Absent),
+    ];
+    for (state, error) in answers {
+        let model = Model::new(8, move |message| {
+            honest(b"")(message);
+            message[6] = state;
+        });
+        assert_eq!(model.mailbox().power_usb(), Err(error));
+    }
+    let other = Model::new(8, |message| {
+        honest(b"")(message);
+        message[5] = 4;
+    });
+    assert_eq!(other.mailbox().power_usb(), Err(DeviceError::Malformed));
+}
+
+#[test]
+fn an_address_that_no_interface_may_have_is_malformed() {
+    let lies: [fn(&mut [u32]); 3] = [
+        |m| m[4] = 0x8000_0004,
+        |m| m[5] |= 1,
+        |m| (m[5], m[6]) = (0, 0),
+    ];
+    for lie in lies {
+        let model = Model::new(8, move |message| {
+            honest(b"")(message);
+            lie(message);
+        });
+        assert_eq!(model.mailbox().mac_address(), Err(DeviceError::Malformed));
+    }
 }
 
 #[test]

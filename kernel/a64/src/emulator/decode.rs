@@ -301,16 +301,23 @@ impl Machine {
             return undefined;
         }
         let base = self.get(n, true);
-        if bits(word, 30, 22) == 0b0_1010_0101 {
+        // Pairs, with an offset or post-indexed.
+        let post = bits(word, 30, 22) == 0b0_1010_0011;
+        if post || bits(word, 30, 22) == 0b0_1010_0101 {
             let size = if word >> 31 == 1 { 8 } else { 4 };
-            let address = base.wrapping_add_signed(signed(word, 21, 15) * size as i64);
+            let moved = base.wrapping_add_signed(signed(word, 21, 15) * size as i64);
+            let address = if post { base } else { moved };
             let first = self.load(address, size)?;
             let second = self.load(address.wrapping_add(size as u64), size)?;
-            if t == bits(word, 14, 10) {
+            let u = bits(word, 14, 10);
+            if t == u || (post && (t == n || u == n)) {
                 return undefined;
             }
             self.set(t, first, true);
-            self.set(bits(word, 14, 10), second, true);
+            self.set(u, second, true);
+            if post {
+                self.set(n, moved, true);
+            }
             return Ok(());
         }
         let scale = bits(word, 31, 30);

@@ -192,6 +192,20 @@ fn loads_stay_within_what_is_mapped() {
         Err(Fault::Load(DATA + 249, 8))
     );
     assert_eq!(ldp(X0, X0, X1, 0), Err(Error::Unpredictable));
+    // The second of two begins where the first has left the base.
+    let post = |offset| ldp_post(W0, W2, X1, offset).unwrap();
+    let pairs = [post(-4), post(60), add(X0, X0, X2), add(X0, X0, X1)];
+    let sum = 0x0302_0100 + 0x0706_0504;
+    assert_eq!(at(&[post(-4), add(X0, X0, X2)], 0), Ok(sum));
+    let sum = 0x0706_0504 + 0x0b0a_0908;
+    assert_eq!(at(&pairs, 8), Ok(sum + DATA + 64));
+    assert_eq!(
+        at(&[ldp_post(X0, X2, X1, 16).unwrap()], 241),
+        Err(Fault::Load(DATA + 249, 8))
+    );
+    for (t, u) in [(X0, X0), (X1, X0), (X0, X1)] {
+        assert_eq!(ldp_post(t, u, X1, 16), Err(Error::Unpredictable));
+    }
     // The region is not writable.
     assert_eq!(
         at(&[str(X0, X1, 0).unwrap()], 0),

@@ -7,9 +7,9 @@ use exopi_a64::{
     Condition, Error, Index, Register, Shift, W, W0, W7, W30, Word, X, X0, X3, X7, X28, X30, add,
     add_immediate, add_shifted, adr, and, and_immediate, and_shifted, b, b_cond, bl, blr, br, cbnz,
     cbz, ccmp, ccmp_immediate, cmp, cmp_immediate, cmp_shifted, csel, cset, eor, eor_immediate,
-    eor_shifted, ldp, ldr, ldr_index, ldrb, ldrb_index, ldrh, ldrh_index, ldur, ldurb, ldurh, lsl,
-    lsl_register, lsr, lsr_register, madd, mov, movk, movn, movz, mul, orr, orr_immediate,
-    orr_shifted, ret, rev, rev16, rev32, str, sub, sub_immediate, sub_shifted, subs,
+    eor_shifted, ldp, ldp_post, ldr, ldr_index, ldrb, ldrb_index, ldrh, ldrh_index, ldur, ldurb,
+    ldurh, lsl, lsl_register, lsr, lsr_register, madd, mov, movk, movn, movz, mul, orr,
+    orr_immediate, orr_shifted, ret, rev, rev16, rev32, str, sub, sub_immediate, sub_shifted, subs,
     subs_immediate, subs_shifted, tbnz, tbz, tst, tst_immediate, ubfx, umulh,
 };
 
@@ -234,6 +234,9 @@ fn loads<R: Named>(cases: &mut Vec<Case>, t: R, u: R, n: X) {
     for offset in [-64, -1, 0, 63].map(|count| count * size as i32) {
         let word = ldp(t, u, n, offset).unwrap();
         push(format!("ldp {t:?}, {u:?}, [{n:?}, #{offset}]"), word);
+        if let Ok(word) = ldp_post(t, u, n, offset) {
+            push(format!("ldp {t:?}, {u:?}, [{n:?}], #{offset}"), word);
+        }
     }
     let scale = size.ilog2();
     let w = index.w();

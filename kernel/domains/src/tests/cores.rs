@@ -54,6 +54,7 @@ fn nobody_is_next_before_the_last_has_left() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn one_may_leave_the_queue_from_any_place() {
     for gone in 0..5 {
         let mut storage = Storage::new(64, 3, 4, 8);

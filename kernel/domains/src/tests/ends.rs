@@ -2,8 +2,12 @@
 
 use std::vec::Vec;
 
-use exopi_abi::capability::{AccountRights, EnvironmentRights, Kind, SpaceRights};
-use exopi_abi::domain::{EnvironmentState, ObjectName};
+#[cfg(not(miri))]
+use exopi_abi::capability::EnvironmentRights;
+use exopi_abi::capability::{AccountRights, Kind, SpaceRights};
+#[cfg(not(miri))]
+use exopi_abi::domain::EnvironmentState;
+use exopi_abi::domain::ObjectName;
 use exopi_abi::{Error, PageSelect};
 
 use super::{Call, Cap, FIRST_AT, Named, READ, Run, Storage, WRITE, World, at, done, page};
@@ -72,6 +76,7 @@ fn live(world: &mut World<'_>, steps: usize) -> ObjectName {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn a_tenants_life_is_what_it_says() {
     let mut storage = Storage::new(96, 8, 8, 8);
     let mut world = World::new(&mut storage, 3);
@@ -88,6 +93,7 @@ fn a_tenants_life_is_what_it_says() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn an_account_ends_at_any_moment_and_every_counter_is_as_it_was() {
     let mut storage = Storage::new(96, 8, 8, 8);
     let mut world = World::new(&mut storage, 3);
@@ -191,6 +197,7 @@ fn a_caller_may_end_what_it_is_charged_to() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn an_environment_dies_in_every_state_of_life() {
     let mut storage = Storage::new(64, 3, 4, 6);
     let mut world = World::new(&mut storage, 2);
@@ -272,6 +279,7 @@ fn an_environment_dies_in_every_state_of_life() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn a_line_of_accounts_ends_from_its_far_end() {
     let length = if cfg!(miri) { 20 } else { 200 };
     let mut storage = Storage::new(32, length + 2, 2, 2);
@@ -333,6 +341,7 @@ fn pages_with_many_mappings_end_in_steps() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn a_fork_bomb_ends_at_its_allowance() {
     let mut storage = Storage::new(128, 10, 8, 10);
     let mut world = World::new(&mut storage, 2);

@@ -304,6 +304,10 @@ impl<'m> World<'m> {
     /// # Errors
     /// What does not.
     pub(super) fn check(&self) -> Result<(), String> {
+        // Under Miri a recount takes seconds, and what it is there to look at is the operations.
+        if cfg!(miri) {
+            return Ok(());
+        }
         self.hw.settled()?;
         let invariants = self.domains.check_invariants(&self.hw);
         invariants.map_err(|violation| format!("{violation:?}"))?;

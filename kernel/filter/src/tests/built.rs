@@ -130,7 +130,7 @@ fn children_are_built_from_what_their_parents_know() {
     }
     let frame = tcp_frame(PEER, US, 1234, 80);
     let mut machine = world.arena.machine(&world.trie);
-    let (_, executed) = world.arena.run(&mut machine, &frame).unwrap();
+    let (_, executed) = world.arena.run(&mut machine, &frame, SECRETS).unwrap();
     println!("three levels by the helper: {} instructions", executed + 1);
     let mut options = frame.clone();
     options[14] = 0x46;

@@ -75,7 +75,7 @@ fn flat(count: u32, secrets: Secrets) -> u64 {
     let (source, port) = peer(count - 1);
     let mut machine = world.arena.machine(&world.trie);
     let frame = tcp_frame(source, US, port, 80);
-    let (id, executed) = world.arena.run_with(&mut machine, &frame, secrets).unwrap();
+    let (id, executed) = world.arena.run(&mut machine, &frame, secrets).unwrap();
     assert_eq!(id, last);
     CALL + executed
 }
@@ -146,14 +146,14 @@ fn three_levels_cost_three_times_a_level() {
     let mut machine = world.arena.machine(&world.trie);
     let (source, port) = peer(connections - 1);
     let frame = tcp_frame(source, US, port, 89);
-    let (id, executed) = world.arena.run(&mut machine, &frame).unwrap();
+    let (id, executed) = world.arena.run(&mut machine, &frame, SECRETS).unwrap();
     assert_eq!(id, last);
     println!(
         "three levels, 911 filters: {} instructions, {words} words of code",
         CALL + executed
     );
     assert!(CALL + executed <= 95);
-    let (id, executed) = world.arena.run(&mut machine, &[0; 60]).unwrap();
+    let (id, executed) = world.arena.run(&mut machine, &[0; 60], SECRETS).unwrap();
     assert_eq!(id, FilterId::ROOT);
     println!("a frame for nobody: {} instructions", CALL + executed);
 }

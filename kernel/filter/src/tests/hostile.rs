@@ -376,7 +376,7 @@ fn collisions_are_bounded() {
             .find(|(of, _)| *of == value)
             .map_or(ROOT, |(_, id)| *id);
         assert_eq!(world.trie.classify(&[value]), expected);
-        let ran: Result<_, Fault> = world.arena.run_with(&mut machine, &[value], secrets);
+        let ran: Result<_, Fault> = world.arena.run(&mut machine, &[value], secrets);
         let (id, executed) = ran.unwrap();
         assert_eq!(id, expected);
         assert!(executed < 40 + 8 * MAX_RUN as u64);

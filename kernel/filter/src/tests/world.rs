@@ -5,8 +5,8 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::emulated::Arena;
 use super::model::Model;
+use crate::emulated::Arena;
 use crate::{
     Atom, Chunk, Error, Filter, FilterId, KeyId, KeyRecord, Operation, Pools, Program, Secrets,
     Trie, Width, oracle, slots_for,
@@ -79,7 +79,7 @@ pub struct World<'m> {
 impl<'m> World<'m> {
     pub fn new(trie: Trie<'m>) -> Self {
         Self {
-            arena: Arena::new(&trie),
+            arena: Arena::new(&trie).unwrap(),
             model: Model::new(),
             trie,
         }
@@ -90,7 +90,7 @@ impl<'m> World<'m> {
         let atoms = encode(&asked(operations));
         let key = self.trie.intern(Program::new(&atoms)?)?;
         if self.trie.key(key).unwrap().code().is_none() {
-            self.arena.place(&mut self.trie, key);
+            self.arena.place(&mut self.trie, key)?;
         }
         Ok(key)
     }
@@ -120,7 +120,7 @@ impl<'m> World<'m> {
         for frame in frames {
             let expected = self.model.classify(frame);
             prop_assert_eq!(self.trie.classify(frame), expected, "{:02x?}", frame);
-            let ran = self.arena.run_with(&mut machine, frame, self.trie.secrets);
+            let ran = self.arena.run(&mut machine, frame, self.trie.secrets);
             prop_assert_eq!(ran.map(|(id, _)| id), Ok(expected), "{:02x?}", frame);
             for (id, node) in &self.model.nodes {
                 let all = oracle::matches(node.chain.iter().copied(), frame);

@@ -7,6 +7,7 @@ use exopi_abi::PageNumber;
 use exopi_abi::page::{FrameType, NONE, Owner, SUPERPAGE_PAGES};
 
 use super::Violation;
+use crate::model::Machine;
 use crate::{Hardware, Index, Pages, Slot, Space};
 
 /// Where an entry's frame is.
@@ -56,10 +57,20 @@ const fn frame(entry: u64) -> PageNumber {
     PageNumber::new(((entry & FRAME) >> 12) as u32)
 }
 
+/// Where a table or its links hold anything. All other entries are zeros, and so are their links: tests scan too
+/// often to look at each of 512.
+fn occupied(hw: &Machine, table: PageNumber, links: PageNumber) -> impl Iterator<Item = Index> {
+    let [entries, links] = [table, links].map(|page| hw.contents(page).keys().copied());
+    let places: BTreeSet<usize> = entries.chain(links).collect();
+    places
+        .into_iter()
+        .map(|place| Index::truncate(place as u64))
+}
+
 impl Pages<'_> {
-    pub(super) fn scan_space<H: Hardware>(
+    pub(super) fn scan_space(
         &self,
-        hw: &H,
+        hw: &Machine,
         space: &Space,
         scan: &mut Scan,
     ) -> Result<(), Violation> {
@@ -71,15 +82,17 @@ impl Pages<'_> {
         if !fits || !scan.tables.insert(root) {
             return Err(Violation::Table(root));
         }
-        let own = hw.entry(root, Index::truncate(510));
+        let itself = hw.entry(root, Index::truncate(510));
         let exposed = hw.entry(root, Index::truncate(511));
         // As a page the kernel's table must not be EL0's: no access for it, or an access fault.
         let hidden = exposed >> 6 & 1 == 0 || exposed >> 10 & 1 == 0;
-        if own != (u64::from(root.get()) << 12 | TABLE) || !hidden {
+        if itself != (u64::from(root.get()) << 12 | TABLE) || !hidden {
             return Err(Violation::Entry(Slot::new(root, Index::truncate(510))));
         }
         let mut used = 0;
-        for index in (0..510).map(Index::truncate) {
+        let own = [510, 511].map(Index::truncate);
+        let others = occupied(hw, root, root).filter(|index| !own.contains(index));
+        for index in others {
             let slot = Slot::new(root, index);
             match hw.entry(root, index) {
                 0 => {}
@@ -94,15 +107,16 @@ impl Pages<'_> {
         self.counted(root, used)
     }
 
-    fn scan_table2<H: Hardware>(
+    fn scan_table2(
         &self,
-        hw: &H,
+        hw: &Machine,
         space: &Space,
         table: PageNumber,
         scan: &mut Scan,
     ) -> Result<(), Violation> {
         let mut used = 0;
-        for index in (0..512).map(Index::truncate) {
+        let links = scan.links.get(&table).copied().unwrap_or(table);
+        for index in occupied(hw, table, links) {
             let slot = Slot::new(table, index);
             let entry = hw.entry(table, index);
             match form(entry) {
@@ -126,15 +140,16 @@ impl Pages<'_> {
         self.counted(table, used)
     }
 
-    fn scan_table3<H: Hardware>(
+    fn scan_table3(
         &self,
-        hw: &H,
+        hw: &Machine,
         space: &Space,
         table: PageNumber,
         scan: &mut Scan,
     ) -> Result<(), Violation> {
         let mut used = 0;
-        for index in (0..512).map(Index::truncate) {
+        let links = scan.links.get(&table).copied().unwrap_or(table);
+        for index in occupied(hw, table, links) {
             let slot = Slot::new(table, index);
             let entry = hw.entry(table, index);
             match form(entry) {
@@ -194,7 +209,7 @@ impl Pages<'_> {
     }
 
     /// The link of an entry that maps nothing is zero.
-    fn unlinked<H: Hardware>(&self, hw: &H, slot: Slot, scan: &Scan) -> Result<(), Violation> {
+    fn unlinked(&self, hw: &Machine, slot: Slot, scan: &Scan) -> Result<(), Violation> {
         match scan.links.get(&slot.table()) {
             Some(links) if hw.link(*links, slot.index()).word() == 0 => Ok(()),
             _ => Err(Violation::Residue(slot)),

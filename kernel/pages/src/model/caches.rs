@@ -123,8 +123,8 @@ impl Walk {
 
 impl Caches {
     /// These, and all that walks can find from there on and from the roots.
-    pub(super) fn reach(&self, memory: &Memory, roots: &BTreeMap<u16, PageNumber>) -> Self {
-        let mut found = self.clone();
+    pub(super) fn reach(self, memory: &Memory, roots: &BTreeMap<u16, PageNumber>) -> Self {
+        let mut found = self;
         for (&asid, root) in roots {
             found.walk(memory, asid, 1, &[(0, root.get().into())]);
             let tables2 = found.tables(asid, 1);

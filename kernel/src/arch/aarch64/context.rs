@@ -90,19 +90,15 @@ struct Once<T>(UnsafeCell<Option<T>>);
 // SAFETY: it is written by `fill` alone, before the word of its environment says that there is one.
 unsafe impl<T: Copy + Send> Sync for Once<T> {}
 
-static CONTEXTS: [Context; MAX_ENVIRONMENTS] = [const {
-    Context {
-        life: AtomicPtr::new(null_mut()),
-        uarea: AtomicPtr::new(null_mut()),
-        ttbr0: AtomicU64::new(0),
-        uarea_user: AtomicU64::new(0),
-        name: AtomicU64::new(0),
-        pstate_mask: AtomicU64::new(0),
-        owner: AtomicU64::new(0),
-        space: Once(UnsafeCell::new(None)),
-        links: Links::blank(),
-    }
-}; MAX_ENVIRONMENTS];
+static CONTEXTS: [Context; MAX_ENVIRONMENTS] = [const { Context::blank() }; MAX_ENVIRONMENTS];
+
+/// What a core has that nobody runs on: it is in no space.
+pub static NOBODY: Context = Context::blank();
+
+/// The same, as cores keep whom they run.
+pub const fn nobody() -> *mut Context {
+    (&raw const NOBODY).cast_mut()
+}
 
 /// The address of the first context; the others follow it.
 pub fn table() -> u64 {
@@ -161,6 +157,20 @@ pub fn fill(kernel: &Domains<'static>, index: u16) {
 }
 
 impl Context {
+    const fn blank() -> Self {
+        Self {
+            life: AtomicPtr::new(null_mut()),
+            uarea: AtomicPtr::new(null_mut()),
+            ttbr0: AtomicU64::new(0),
+            uarea_user: AtomicU64::new(0),
+            name: AtomicU64::new(0),
+            pstate_mask: AtomicU64::new(0),
+            owner: AtomicU64::new(0),
+            space: Once(UnsafeCell::new(None)),
+            links: Links::blank(),
+        }
+    }
+
     /// Takes note of what can change of an environment: the account that it draws on, and whether it is
     /// debugged. Under the lock.
     pub fn renew(&self, kernel: &Domains<'static>) {
@@ -192,6 +202,12 @@ impl Context {
         ObjectName::from_word(self.name.load(Ordering::Relaxed))
     }
 
+    /// The account that it draws on.
+    #[inline(always)]
+    pub fn owner(&self) -> Owner {
+        Owner::from_word(self.owner.load(Ordering::Relaxed))
+    }
+
     /// The environment as one that runs on `core`, for the core that has claimed it.
     #[inline(always)]
     pub fn subject(&self, core: u8) -> Option<Subject> {
@@ -199,7 +215,7 @@ impl Context {
         let space = unsafe { *self.space.0.get() };
         Some(Subject {
             name: self.name(),
-            owner: Owner::from_word(self.owner.load(Ordering::Relaxed)),
+            owner: self.owner(),
             space: space?,
             core,
         })

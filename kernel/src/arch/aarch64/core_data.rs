@@ -17,6 +17,7 @@ use exopi_abi::calls::Entry;
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{EnvironmentState, LifeWord};
 use exopi_abi::exposed::{CoreCounters, Event};
+use exopi_abi::page::Owner;
 use exopi_abi::uarea::UArea;
 use exopi_domains::Subject;
 
@@ -67,7 +68,7 @@ pub struct Core {
     uarea: AtomicPtr<UArea>,
     /// What a fault must look at first: bits of [`guard`].
     guards: AtomicU64,
-    /// Who runs here; null if nobody does. What a fault needs of it is in the fields above, too.
+    /// Who runs here; [`context::NOBODY`] if nobody does. What a fault needs of it is in the fields above, too.
     current: AtomicPtr<Context>,
     /// The first of all contexts.
     contexts: u64,
@@ -147,7 +148,7 @@ impl Core {
                 table: vectors::table(),
                 uarea: AtomicPtr::new(core::ptr::null_mut()),
                 guards: AtomicU64::new(guard::VECTORS),
-                current: AtomicPtr::new(core::ptr::null_mut()),
+                current: AtomicPtr::new(context::nobody()),
                 contexts: context::table(),
                 running,
                 claim: running ^ takes_calls,
@@ -200,7 +201,7 @@ impl Core {
     pub fn vacate() {
         let core = Self::current();
         core.uarea.store(core::ptr::null_mut(), Ordering::Relaxed);
-        core.current.store(core::ptr::null_mut(), Ordering::Relaxed);
+        core.current.store(context::nobody(), Ordering::Relaxed);
     }
 
     /// Charges who runs here with the time since that was last done.
@@ -208,24 +209,30 @@ impl Core {
         let core = Self::current();
         let now = timer::now();
         let since = core.since.swap(now, Ordering::Relaxed);
-        if let Some(life) = Self::context().and_then(Context::life) {
+        if let Some(life) = Self::context().life() {
             let ticks = life.ticks.load(Ordering::Relaxed);
             let ticks = ticks.wrapping_add(now.wrapping_sub(since));
             life.ticks.store(ticks, Ordering::Relaxed);
         }
     }
 
-    /// The context of who runs here, if anybody does.
+    /// The context of who runs here; nobody's if nobody does.
     #[inline(always)]
-    pub fn context() -> Option<&'static Context> {
-        // SAFETY: null, or one of the table's contexts, which are there for ever: see `take`.
-        unsafe { Self::current().current.load(Ordering::Relaxed).as_ref() }
+    fn context() -> &'static Context {
+        // SAFETY: one of the table's contexts, or nobody's, which are there for ever: see `take` and `vacate`.
+        unsafe { &*Self::current().current.load(Ordering::Relaxed) }
+    }
+
+    /// The account that who runs here draws on.
+    #[inline(always)]
+    pub fn owner() -> Owner {
+        Self::context().owner()
     }
 
     /// Who runs here, if anybody does.
     #[inline(always)]
     pub fn subject() -> Option<Subject> {
-        Self::context()?.subject(Self::current().number)
+        Self::context().subject(Self::current().number)
     }
 
     /// Who runs here and has made a call or been interrupted.
@@ -254,7 +261,7 @@ impl Core {
 
     /// Where the environment that runs here sees its u-area; 0 if none does.
     pub fn uarea_user() -> u64 {
-        Self::context().map_or(0, |context| context.uarea_user.load(Ordering::Relaxed))
+        Self::context().uarea_user.load(Ordering::Relaxed)
     }
 
     /// Sets a bit of [`guard`]; whether it was clear.

@@ -1,14 +1,18 @@
 //! The kernel's own address space: the upper half, 39 bits under TTBR1, 4 KiB granule.
 //!
 //! ```text
-//!   0xffff_ff80_0000_0000  linear window: RAM, read and write, never executed; the image's own pages
-//!                          are absent from it, so that nothing of it has a second, writable name
+//!   0xffff_ff80_0000_0000  linear window: RAM, read and write, never executed; the image's own pages and
+//!                          generated code are absent from it, so that nothing of them has a second,
+//!                          writable name
 //!   0xffff_ffc0_0000_0000  device window: device registers at their physical offsets
 //!   0xffff_ffff_c000_0000  the image: text read and execute, constants read, variables and stacks
 //!                          read and write; guard pages absent (see kernel.ld)
+//!   0xffff_ffff_c020_0000  generated code, read and execute, and behind it a page for each core to write
+//!                          it through (see arena.rs)
 //! ```
 //!
-//! No page is both writable and executable under any name. The lower half is the running
+//! No page is both writable and executable under any name, but for a page of generated code while it is written. The
+//! lower half is the running
 //! environment's; before there is one, and on a core without one, it is empty.
 #![expect(unsafe_code, reason = "tables that the processor walks")]
 
@@ -60,7 +64,7 @@ const fn block_of(number: u64, memory: Memory, access: KernelAccess) -> u64 {
 pub struct Table(UnsafeCell<[u64; 512]>);
 
 // SAFETY: entries are written by `set` alone, as whole words, while core 0 boots and no other core
-// runs; afterwards only processors' walks read them.
+// runs, or, each by one core, in a table of which each core has an entry; others only walk them.
 unsafe impl Sync for Table {}
 
 impl Table {
@@ -69,7 +73,7 @@ impl Table {
         Self(UnsafeCell::new([0; 512]))
     }
 
-    /// Writes entry `index` (less than 512). Only while core 0 boots.
+    /// Writes entry `index` (less than 512). Only while core 0 boots, or by the core that the entry belongs to.
     pub fn set(&self, index: usize, descriptor: u64) {
         let entry = self.0.get().cast::<u64>().wrapping_add(index & 511);
         // SAFETY: the mask keeps the index inside; see the type for who writes when.
@@ -256,6 +260,48 @@ pub fn map_linear(range: Range<u64>, partial: bool) {
     }
     barrier::after_table_stores();
     barrier::instructions();
+}
+
+/// Takes the block of RAM at `physical`, which nothing of the image is in, out of the linear window for all cores. Only
+/// while core 0 boots.
+pub fn withdraw_linear_block(physical: u64) {
+    LINEAR_2.set((physical / BLOCK) as usize, 0);
+    barrier::after_table_stores();
+    // SAFETY: dropping TLB entries loses nothing; walks make them anew.
+    unsafe { asm!("tlbi vmalle1is", options(nostack, preserves_flags)) };
+    barrier::complete();
+    barrier::instructions();
+}
+
+/// Writes the entry for a block of addresses beside the image, which has the first one of 512. Only while core 0 boots.
+pub fn set_beside_image(index: usize, descriptor: u64) {
+    IMAGE_2.set(index, descriptor);
+}
+
+/// Makes all cores forget the entry of a page of the kernel's own, which was taken away.
+#[cfg(feature = "selftest")]
+pub fn forget_kernel_page(address: usize) {
+    // The page's number in bits 0 to 43; it is global, so it goes for all ASIDs (ARM DDI 0487, C5.5, "TLBI VAALE1IS").
+    let operand = address >> 12 & ((1 << 44) - 1);
+    barrier::after_table_stores();
+    // SAFETY: dropping a TLB entry loses nothing; walks make it anew.
+    unsafe { asm!("tlbi vaale1is, {}", in(reg) operand, options(nostack, preserves_flags)) };
+    barrier::complete();
+    barrier::instructions();
+}
+
+/// What a translation of an address for EL1 comes to: whether it can be read, and whether it can be written.
+#[cfg(feature = "selftest")]
+pub fn kernel_can(address: usize) -> (bool, bool) {
+    use aarch64_cpu::registers::{PAR_EL1, Readable};
+    // SAFETY: it translates, and touches no memory.
+    unsafe { asm!("at s1e1r, {}", in(reg) address, options(nostack, preserves_flags)) };
+    barrier::instructions();
+    let read = !PAR_EL1.is_set(PAR_EL1::F);
+    // SAFETY: as above.
+    unsafe { asm!("at s1e1w, {}", in(reg) address, options(nostack, preserves_flags)) };
+    barrier::instructions();
+    (read, !PAR_EL1.is_set(PAR_EL1::F))
 }
 
 /// Empties the lower half on this core: the 1:1 mapping is not needed any more, and no environment

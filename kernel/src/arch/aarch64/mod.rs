@@ -5,11 +5,12 @@
 //! * [`switch`]: from one environment to another; [`macros`]: what both share.
 //! * [`exception`]: what becomes of an exception that nobody expected.
 //! * [`core_data`]: what each core has of its own.
-//! * [`mmu`]: the kernel's own mappings; [`tables`]: those of spaces, behind one trait.
+//! * [`mmu`]: the kernel's own mappings; [`tables`]: those of spaces, behind one trait; [`arena`]: generated code.
 //! * [`upcall`]: notices, and the way back from an upcall; [`uarea`]: the page that both use.
 //! * [`user`]: the one way to user memory.
 //! * [`timer`], [`smp`], [`pmu`], [`cache`], [`barrier`], [`memory`], [`semihosting`].
 
+pub mod arena;
 pub mod barrier;
 pub mod boot;
 pub mod cache;

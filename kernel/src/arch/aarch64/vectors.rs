@@ -243,12 +243,10 @@ __kernel_exception:
     mrs x3, far_el1
     stp x2, x3, [sp, #272]
     str x0, [sp, #288]
-    // What EL0 sees there, if it is not an idle core.
     mrs x1, tpidr_el1
     ldr x1, [x1, #{CURRENT}]
-    cbz x1, 5f
     ldr x1, [x1, #{UAREA_USER}]
-5:  msr tpidrro_el0, x1
+    msr tpidrro_el0, x1
     mov x0, sp
     bl __look_at_kernel_exception
     // An expected one: go on where Rust has put the record's PC.

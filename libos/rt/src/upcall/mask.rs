@@ -26,6 +26,17 @@ pub struct Masked {
     own: PhantomData<*mut ()>,
 }
 
+impl Masked {
+    /// For code that goes on where other code has masked notices and gone elsewhere, as a thread that begins
+    /// where another one has given its core away. Dropped, it lets them come.
+    pub const fn taken_over() -> Self {
+        Self {
+            before: 0,
+            own: PhantomData,
+        }
+    }
+}
+
 /// Keeps notices away until what it returns is dropped.
 pub fn mask() -> Masked {
     let masked = word(offset_of!(UArea, masked));

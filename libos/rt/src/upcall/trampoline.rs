@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 
 use crate::Call;
 use crate::local::{self, HANDLED, Local};
-use crate::uarea::{Entry, Frame, UArea, UpcallClass};
+use crate::uarea::{Entry, Frame, UArea, UpcallClass, Vectors};
 
 use super::{STACK_BYTES, abort};
 
@@ -55,9 +55,10 @@ const FUNCTIONS: usize = local::OFFSET + offset_of!(Local, functions);
 /// ```
 ///
 /// The function is called with the frame, which is held, so that it is this one's alone: an
-/// `extern "C" fn(&mut Frame) -> Action`.
+/// `extern "C" fn(&mut Frame) -> Action`. What the instructions behind the class do comes before the call: they
+/// may pass more.
 macro_rules! trampoline {
-    ($name:ident, $class:expr) => {
+    ($name:ident, $class:expr $(, $more:literal)*) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
             naked_asm!(
@@ -80,6 +81,7 @@ macro_rules! trampoline {
                 "mrs x9, tpidrro_el0",
                 "ldr x8, [x9, #{function}]",
                 "add x0, x9, #{frame}",
+                $($more,)*
                 "blr x8",
                 "cbnz x0, 2f",
                 "mov x0, sp",
@@ -110,4 +112,11 @@ macro_rules! trampoline {
 }
 
 trampoline!(fault, UpcallClass::Fault);
-trampoline!(notice, UpcallClass::Notice);
+// What lies from SP on is a `Vectors`.
+trampoline!(notice, UpcallClass::Notice, "mov x1, sp");
+
+const _: () = assert!(
+    offset_of!(Vectors, v) == 0
+        && offset_of!(Vectors, fpcr) == 512
+        && offset_of!(Vectors, fpsr) == 520
+);

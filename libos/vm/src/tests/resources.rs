@@ -73,6 +73,27 @@ fn copying_without_pages_leaves_both_as_they_were() {
 }
 
 #[test]
+fn populating_again_leaves_hidden_pages_where_they_are() {
+    let mut space = space(FRAMES);
+    let start = reserve(
+        &mut space,
+        3,
+        Options {
+            access: NOTHING,
+            ..Options::default()
+        },
+    );
+    for (from, count) in [(1, 1), (0, 3), (0, 3)] {
+        space.populate(nth(start, from), count).unwrap();
+        let plain = space.machine.count(FrameType::Plain);
+        space.populate(nth(start, from), count).unwrap();
+        assert_eq!(space.machine.count(FrameType::Plain), plain, "{from}");
+    }
+    space.end(start);
+    space.check_nothing_lost();
+}
+
+#[test]
 fn colours_are_kept_apart_and_spread() {
     let mut space = space(FRAMES);
     let mine = Colours::of([0, 1, 2]);

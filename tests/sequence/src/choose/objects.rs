@@ -191,11 +191,38 @@ impl Chooser {
                 let [at, length] = self.bytes();
                 [at, length, 0, 0, 0, 0]
             }
+            revoke_answer => [
+                self.random.pick(&[0, 1, 2]),
+                self.random.pick(&[0, 1, 2]),
+                0,
+                0,
+                0,
+                0,
+            ],
+            revoke_setup => {
+                let count = self.random.pick(&[0, 1, 1, 2, 4, 5]);
+                let order = self.random.pick(&[0, 1]) * self.spare_page(world, names);
+                [self.spare_page(world, names), count, order, 0, 0, 0]
+            }
             resume => [self.random.pick(&[0, 1, 2]), 0, 0, 0, 0, 0],
             board_exit if self.purpose == Purpose::Search => {
                 [self.random.pick(&BORDERS), 0, 0, 0, 0, 0]
             }
+            gate_bind => {
+                let object = self.object(Kind::Environment, world, names);
+                [self.gate(), object, 0, 0, 0, 0]
+            }
+            gate_unbind | gate_yield | pct_send => [self.gate(), 0, 0, 0, 0, 0],
+            pct_call => {
+                let deadline = self.random.pick(&[0, 0, 0, 1, u64::MAX]);
+                [self.gate(), deadline, 0, 0, 0, 0]
+            }
             _ => [0; 6],
         }
+    }
+
+    /// A gate; few of them, so that those are bound that are used.
+    fn gate(&mut self) -> u64 {
+        self.random.pick(&[0, 0, 0, 0, 1, 1, 15, 16])
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn replayable<W: World>(
     match Call::from_number(number) {
         Some(
             console_write | console_read | console_give | board_exit | board_reset | upcall_deliver
-            | resume,
+            | revoke_request | revoke_setup | resume | gate_yield | pct_call | pct_send | pct_reply,
         ) => false,
         Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
         Some(env_run) => words[1] == core || words[1] > 16,

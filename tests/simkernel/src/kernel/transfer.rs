@@ -70,8 +70,8 @@ impl Kernel<'_> {
     fn takes_calls(&self, index: u16) -> bool {
         let record = self.domains.environment(index);
         record.is_some_and(|record| {
-            let entry = Index::truncate(entry_of(UpcallClass::Pct));
-            self.machine.read(PageNumber::new(record.uarea), entry) != 0
+            let uarea = PageNumber::new(record.uarea);
+            self.uarea_word(uarea, entry_of(UpcallClass::Pct)) != 0
         })
     }
 

@@ -236,3 +236,138 @@ pub(crate) unsafe extern "C" fn compare() {
         env_stop = const Call::env_stop as u16,
     )
 }
+
+/// In the program's space, for ever: allocates a page and maps it at x19, stores to it, unmaps it and makes an account,
+/// with a turn of the core for everybody between. Nothing is given back: when its account has no more to give, the
+/// store faults. x20 is the word of a new page, any.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn live() {
+    naked_asm!(
+        "1: mov x0, #0",
+        "mov x1, x19",
+        "mov x2, x20",
+        "mov x3, #0",
+        "mov x4, #1",
+        "mov x5, #{rw}",
+        "svc #{insert_pte}",
+        "str x19, [x19]",
+        "mov x0, #0",
+        "mov x1, x19",
+        "mov x2, #1",
+        "svc #{remove_pte}",
+        "mov x0, #1",
+        "mov x1, #0",
+        "mov x2, #0",
+        "mov x3, #0",
+        "svc #{account_create}",
+        "mov x0, #0",
+        "svc #{env_yield}",
+        "b 1b",
+        rw = const exopi_rt::Access::READ.bits() | exopi_rt::Access::WRITE.bits(),
+        insert_pte = const Call::insert_pte as u16,
+        remove_pte = const Call::remove_pte as u16,
+        account_create = const Call::account_create as u16,
+        env_yield = const Call::env_yield as u16,
+    )
+}
+
+/// For ever: sums up x2..x27, SP, TPIDR_EL0 and the vector registers, with no call in between, so that whatever is done
+/// to it is done between any two instructions, and counts. A sum that is not the first one is told by a breakpoint, as
+/// is a mail, x28, whose upper half is not the pad's word. The last mail is at the pad's begin.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn watch() {
+    naked_asm!(
+        "mov x29, #0",
+        "1: mov x0, #0",
+        ".irp n, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27",
+        "ror x0, x0, #7",
+        "add x0, x0, x\\n",
+        ".endr",
+        "mov x1, sp",
+        "ror x0, x0, #7",
+        "add x0, x0, x1",
+        "mrs x1, tpidr_el0",
+        "ror x0, x0, #7",
+        "add x0, x0, x1",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+        "mov x1, v\\n\\().d[0]",
+        "mov x30, v\\n\\().d[1]",
+        "ror x0, x0, #7",
+        "add x0, x0, x1",
+        "ror x0, x0, #7",
+        "add x0, x0, x30",
+        ".endr",
+        "mrs x1, fpcr",
+        "mrs x30, fpsr",
+        "add x0, x0, x1",
+        "add x0, x0, x30",
+        "orr x0, x0, #1",
+        "cbnz x29, 4f",
+        "mov x29, x0",
+        "4: cmp x0, x29",
+        "b.ne 9f",
+        "mov x1, x28",
+        "lsr x0, x1, #32",
+        "ldr x30, [sp, #{word}]",
+        "cmp x0, x30",
+        "b.ne 8f",
+        "str x1, [sp]",
+        "ldr x0, [sp, #{count}]",
+        "add x0, x0, #1",
+        "str x0, [sp, #{count}]",
+        "b 1b",
+        "8: brk #8",
+        "9: brk #9",
+        word = const WORD,
+        count = const COUNT,
+    )
+}
+
+/// In a space of its own: sums up x20 words from x19 on, x21 bytes apart, with a turn of the core for everybody after
+/// that, x22 times, and stops. A sum that is not the first one is told by a breakpoint.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn steady() {
+    naked_asm!(
+        "mov x23, #0",
+        "1: mov x24, x19",
+        "mov x25, x20",
+        "mov x26, #1",
+        "2: ldr x27, [x24]",
+        "ror x26, x26, #9",
+        "add x26, x26, x27",
+        "add x24, x24, x21",
+        "subs x25, x25, #1",
+        "b.ne 2b",
+        "cbnz x23, 3f",
+        "mov x23, x26",
+        "3: cmp x26, x23",
+        "b.ne 9f",
+        "mov x0, #0",
+        "svc #{env_yield}",
+        "subs x22, x22, #1",
+        "b.ne 1b",
+        "4: mov x0, #0",
+        "svc #{env_stop}",
+        "b 4b",
+        "9: brk #9",
+        env_yield = const Call::env_yield as u16,
+        env_stop = const Call::env_stop as u16,
+    )
+}
+
+/// Makes its caller the keeper of the environment that x19 names, notice x20, leaves the call's status in the pad's word, and stops.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn keep() {
+    naked_asm!(
+        "mov x0, x19",
+        "mov x1, x20",
+        "svc #{env_keep}",
+        "str x0, [sp, #{word}]",
+        "1: mov x0, #0",
+        "svc #{env_stop}",
+        "b 1b",
+        word = const WORD,
+        env_keep = const Call::env_keep as u16,
+        env_stop = const Call::env_stop as u16,
+    )
+}

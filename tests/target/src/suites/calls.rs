@@ -34,7 +34,8 @@ fn null_gives_the_version() -> Outcome {
 fn refusals_scrub_registers() -> Outcome {
     for row in ROWS {
         let takes_none = row.arguments.is_empty();
-        if takes_none || row.call == Call::board_exit {
+        // What moves a message has its arguments elsewhere.
+        if takes_none || row.first_register != 0 || row.call == Call::board_exit {
             continue;
         }
         machine::write_stub(0, row.call.number())?;

@@ -227,6 +227,32 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
         Call::env_destroy => on(environments(EnvironmentRights::DESTROY)?, |it| it),
         // One's own upcalls, if any waits.
         Call::upcall_deliver => Vec::new(),
+        // Either right will do.
+        Call::gate_bind => {
+            let either = EnvironmentRights::CALL | EnvironmentRights::SCHEDULE;
+            let refused = environments(either)?.into_iter();
+            let attempt = |refused: Refused| {
+                let words = Words::new().with(0_u64).with(refused.object);
+                (words.words(), refused.error)
+            };
+            refused.map(attempt).collect()
+        }
+        Call::revoke_request => on(environments(EnvironmentRights::REVOKE)?, |it| {
+            it.with(0_u64)
+                .with(1_u64)
+                .with(1_u64 << 24)
+                .with(0_u64)
+                .with(3_u64)
+        }),
+        // A request, and pages of one's own.
+        Call::revoke_answer => one(Words::new().with(9_u64).with(0_u64), Error::Stale),
+        Call::revoke_setup => one(
+            Words::new().with(page).with(1_u64).with(0_u64),
+            Error::NotYours,
+        ),
+        // A gate that is bound. Those that move a message are tried in `transfers`.
+        Call::gate_unbind => one(Words::new().with(0_u64), Error::NoGate),
+        Call::gate_yield | Call::pct_call | Call::pct_send | Call::pct_reply => Vec::new(),
     })
 }
 

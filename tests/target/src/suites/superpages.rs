@@ -1,5 +1,7 @@
 //! Superpages: 512 pages by one entry, all or none.
 
+mod lent;
+
 use exopi_rt::capability::Kind;
 use exopi_rt::layout::{PAGE_SIZE, table2_entry};
 use exopi_rt::page::{NONE, SUPERPAGE_PAGES};
@@ -10,6 +12,7 @@ use exopi_rt::{
 
 use crate::area::{AREA, Area, RW, give_run, insert, insert_table, place, record, remove};
 use crate::catch;
+use crate::counters::conserving;
 use crate::granted::{ALL, mint, run};
 use crate::harness::{Failure, Outcome, Suite};
 
@@ -27,6 +30,10 @@ pub(crate) const SUITE: Suite = Suite {
         ),
         ("breaking_one_page", breaking_one_page),
         ("by_capability", by_capability),
+        ("rights_of_a_capability", lent::rights),
+        ("broken_on_all_cores", || {
+            conserving(lent::broken_on_all_cores)
+        }),
     ],
 };
 

@@ -14,6 +14,7 @@ use exopi_vm::program::{self, Memory};
 use exopi_vm::{AddressSpace, Bare, Error, Fault, Kind, Options, Pager, Verdict};
 
 use crate::catch::{self, Caught};
+use crate::crew;
 use crate::harness::{Failure, Outcome, Suite};
 use crate::machine;
 
@@ -64,7 +65,7 @@ impl From<Error> for Failure {
 
 /// Takes what lasts: the library's own pages, and the heap's region, on which it grows from now on.
 pub(crate) fn prepare() {
-    program::pass_on_to(catch::handler);
+    program::pass_on_to(crew::handler);
     let made = program::init(1).and_then(|()| exopi_vm::heap::init());
     catch::install();
     if let Err(error) = made {

@@ -16,6 +16,9 @@ use super::state::State;
 
 /// What the addresses of the upper half have above the bits that are looked up.
 const UPPER: u64 = 0xffff_ff80_0000_0000;
+/// Where generated code runs, and how much there may be of it (the kernel's `arch/aarch64/arena.rs`).
+const ARENA: u64 = 0xffff_ffff_c020_0000;
+const ARENA_BYTES: u64 = 1 << 21;
 /// Memory attribute of RAM.
 const NORMAL: u64 = 0;
 /// Memory attribute of device registers.
@@ -55,6 +58,7 @@ pub(super) fn check(memory: &Memory, kernel: &Kernel, state: &State, report: &mu
         self::leaf(kernel, state, leaf, report);
     }
     write_or_execute(&leaves, report);
+    generated_code(state, &leaves, report);
     image(kernel, state, &leaves, report);
     exposed(memory, state, report);
 }
@@ -70,7 +74,7 @@ fn leaf(kernel: &Kernel, state: &State, leaf: &Leaf, report: &mut Report) {
         )
     });
     let last = at + (leaf.pages * PAGE_SIZE - 1);
-    let code = kernel.is_code(at) && kernel.is_code(last);
+    let code = kernel.is_code(at) && kernel.is_code(last) || is_generated(leaf);
     report.require(code || !leaf.el1.execute, Law::KernelMap, || {
         format!("the kernel executes {at:#x}, frame {frame:#x}, which is no code of its image")
     });
@@ -85,6 +89,44 @@ fn leaf(kernel: &Kernel, state: &State, leaf: &Leaf, report: &mut Report) {
     report.require(!ram || shared, Law::KernelMap, || {
         format!("{at:#x} maps frame {frame:#x} of RAM, but not inner shareable")
     });
+}
+
+/// Whether a leaf is the block of generated code.
+fn is_generated(leaf: &Leaf) -> bool {
+    UPPER | leaf.at == ARENA && leaf.pages * PAGE_SIZE == ARENA_BYTES
+}
+
+/// Generated code lies in frames of the kernel's, is executed and not written, and has no other name.
+fn generated_code(state: &State, leaves: &[Leaf], report: &mut Report) {
+    let wanted = Can {
+        read: true,
+        write: false,
+        execute: true,
+    };
+    for code in leaves.iter().filter(|leaf| is_generated(leaf)) {
+        report.require(code.el1 == wanted, Law::KernelMap, || {
+            format!("generated code is {:?} for EL1", code.el1)
+        });
+        let end = code.frame + code.pages;
+        for frame in code.frame..end {
+            let own = state
+                .frame(frame)
+                .is_some_and(|frame| frame.is(FrameType::Kernel));
+            report.require(own, Law::KernelMap, || {
+                format!("generated code lies in frame {frame:#x}, which is not the kernel's")
+            });
+        }
+        let named = |leaf: &&Leaf| leaf.frame < end && code.frame < leaf.frame + leaf.pages;
+        for other in leaves
+            .iter()
+            .filter(named)
+            .filter(|leaf| leaf.at != code.at)
+        {
+            report.add(Law::KernelMap, || {
+                format!("generated code has another name, {:#x}", UPPER | other.at)
+            });
+        }
+    }
 }
 
 /// No frame is written under one name and executed under another.

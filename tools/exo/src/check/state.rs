@@ -15,6 +15,7 @@ use exopi_abi::domain::{
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::{FrameType, MAX_COLOURS, Owner, PageRecord, Stamp};
+use exopi_abi::revocation::{RevocationRecord, RevocationState};
 
 use super::descriptor::{self, Shape};
 use super::kernel::{Kernel, Located};
@@ -102,6 +103,12 @@ pub struct Account {
     pub allowance: [u32; Resource::COUNT],
     /// By [`Resource`].
     pub used: [u32; Resource::COUNT],
+    /// Of which resource some is asked for, as its number plus one.
+    pub asked: u8,
+    /// How much of that it may use meanwhile.
+    pub ceiling: u32,
+    /// How many plain pages revocation leaves it.
+    pub guaranteed: u32,
     /// Whether all that must be zero is.
     pub tidy: bool,
 }
@@ -110,7 +117,7 @@ impl Account {
     fn read(from: Fields<'_>) -> Self {
         let four = |at: usize| core::array::from_fn(|which| from.u32(at + 4 * which));
         let reserved = offset_of!(AccountRecord, reserved);
-        let padding = (reserved..reserved + 5).all(|at| from.u8(at) == 0);
+        let padding = (reserved..reserved + 4).all(|at| from.u8(at) == 0);
         let epoch = from.u64(offset_of!(AccountRecord, epoch));
         Self {
             epoch,
@@ -118,9 +125,10 @@ impl Account {
             dying: from.u8(offset_of!(AccountRecord, dying)),
             allowance: four(offset_of!(AccountRecord, allowance)),
             used: four(offset_of!(AccountRecord, used)),
-            tidy: padding
-                && from.u64(offset_of!(AccountRecord, reserved_more)) == 0
-                && (epoch != 0 || is_zero(from)),
+            asked: from.u8(offset_of!(AccountRecord, asked)),
+            ceiling: from.u32(offset_of!(AccountRecord, ceiling)),
+            guaranteed: from.u32(offset_of!(AccountRecord, guaranteed)),
+            tidy: padding && (epoch != 0 || is_zero(from)),
         }
     }
 }
@@ -224,6 +232,77 @@ impl Living {
     }
 }
 
+/// The last request to an environment, and what that has set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Revocation {
+    /// The account that gives.
+    pub account: Owner,
+    /// How many were asked for.
+    pub asked: u32,
+    /// The most that the account may use in the end.
+    pub target: u32,
+    /// How many were given back.
+    pub given: u32,
+    /// How many were taken.
+    pub taken: u32,
+    /// How many of those nobody is told of.
+    pub missed: u32,
+    /// First page of the vector.
+    pub vector: u32,
+    /// The order page.
+    pub order: u32,
+    /// How many were taken and not told of yet.
+    pub pending: u32,
+    /// Pages of the vector.
+    pub vector_pages: u8,
+    /// The state's code.
+    pub code: u8,
+    /// The resource's number.
+    pub resource: u8,
+    /// Which notice tells who asked.
+    pub bit: u8,
+    /// Pages that stay.
+    pub kept_count: u8,
+}
+
+impl Revocation {
+    fn read(from: Fields<'_>) -> Self {
+        Self {
+            account: Owner::from_word(from.u64(offset_of!(RevocationRecord, account))),
+            asked: from.u32(offset_of!(RevocationRecord, asked)),
+            target: from.u32(offset_of!(RevocationRecord, target)),
+            given: from.u32(offset_of!(RevocationRecord, given)),
+            taken: from.u32(offset_of!(RevocationRecord, taken)),
+            missed: from.u32(offset_of!(RevocationRecord, missed)),
+            vector: from.u32(offset_of!(RevocationRecord, vector)),
+            order: from.u32(offset_of!(RevocationRecord, order)),
+            pending: from.u32(offset_of!(RevocationRecord, pending) + 4),
+            vector_pages: from.u8(offset_of!(RevocationRecord, vector_pages)),
+            code: from.u8(offset_of!(RevocationRecord, state)),
+            resource: from.u8(offset_of!(RevocationRecord, resource)),
+            bit: from.u8(offset_of!(RevocationRecord, bit)),
+            kept_count: from.u8(offset_of!(RevocationRecord, kept_count)),
+        }
+    }
+
+    /// What becomes of it, if its code is a state's.
+    pub fn state(&self) -> Option<RevocationState> {
+        RevocationState::from_code(self.code)
+    }
+
+    /// Whether there is no outcome yet.
+    pub fn is_open(&self) -> bool {
+        self.state().is_some_and(RevocationState::is_open)
+    }
+
+    /// The frames that are set up, each as often as it is named.
+    pub fn set_up(&self) -> impl Iterator<Item = u64> + use<> {
+        let vector = u64::from(self.vector);
+        let order = Some(u64::from(self.order)).filter(|order| *order != 0);
+        (vector..vector + u64::from(self.vector_pages)).chain(order)
+    }
+}
+
 fn is_zero(from: Fields<'_>) -> bool {
     from.0.iter().all(|byte| *byte == 0)
 }
@@ -253,6 +332,8 @@ pub struct State {
     pub environments: Vec<Environment>,
     /// What changes of them, likewise.
     pub lives: Vec<Living>,
+    /// What they are asked for, likewise.
+    pub revocations: Vec<Revocation>,
 }
 
 impl State {
@@ -377,6 +458,11 @@ impl Region {
         )?;
         let lives =
             self.section::<Life>("lives", offset_of!(Header, lives), MAX_ENVIRONMENTS as u64)?;
+        let revocations = self.section::<RevocationRecord>(
+            "revocations",
+            offset_of!(Header, revocations),
+            MAX_ENVIRONMENTS as u64,
+        )?;
         let pages = self.section::<PageRecord>("pages", offset_of!(Header, pages), MAX_FRAMES)?;
         let first = Place {
             offset: 0,
@@ -392,6 +478,7 @@ impl Region {
             spaces: self.records(memory, spaces, Space::read)?,
             environments: self.records(memory, environments, Environment::read)?,
             lives: self.records(memory, lives, Living::read)?,
+            revocations: self.records(memory, revocations, Revocation::read)?,
             places: vec![
                 first,
                 counters,
@@ -399,6 +486,7 @@ impl Region {
                 spaces,
                 environments,
                 lives,
+                revocations,
                 pages,
             ],
             exposed: self.table,

@@ -10,19 +10,22 @@
 //! * `effects`: what follows from a call that was carried out; `domains` and `issued` of those on accounts, spaces and
 //!   environments, and on capabilities.
 //! * `reach`: what every core could reach now, against what was given.
+//! * `digest`: all that as a number, for explorations.
 
 use std::collections::{BTreeMap, HashMap};
 
 use exopi_abi::Access;
-use exopi_abi::capability::{CAPABILITY_WORDS, Identity, Kind};
+use exopi_abi::capability::{CAPABILITY_WORDS, Capability, Identity, Kind, Restriction};
 use exopi_abi::domain::ObjectName;
 
 mod authority;
+mod digest;
 mod domains;
 mod effects;
 mod issued;
 mod reach;
 
+pub(crate) use digest::renamed;
 pub(crate) use effects::Made;
 pub(crate) use reach::Reach;
 
@@ -198,17 +201,30 @@ impl Oracle {
     }
 
     /// Somebody hands bytes of a capability over by other means than calls: nothing changes, since what
-    /// counts is who presents them. What was made of a genuine one without the kernel is genuine, too.
-    pub(crate) fn attenuated(
-        &mut self,
-        from: &Words,
-        to: Words,
-        restriction: exopi_abi::capability::Restriction,
-    ) {
-        use exopi_abi::capability::Restriction;
-        let Some(mut token) = self.tokens.get(from).cloned() else {
-            return;
-        };
+    /// counts is who presents them. What was made of a genuine one without the kernel is genuine, too: so is
+    /// what is made of one whose seal is genuine and whose body is not, once its body is put back.
+    pub(crate) fn attenuated(&mut self, from: &Words, restriction: Restriction) {
+        let [.., low, high] = *from;
+        let same = |words: &&Words| words.ends_with(&[low, high]);
+        let genuine: Vec<Words> = self.tokens.keys().filter(same).copied().collect();
+        for words in genuine {
+            let made = Capability::from_words(words).and_then(|it| it.attenuate(restriction));
+            if let (Ok(made), Some(token)) = (made, self.tokens.get(&words)) {
+                let token = token.restricted(restriction);
+                self.tokens.insert(made.words(), token);
+            }
+        }
+    }
+
+    fn space_mut(&mut self, name: ObjectName) -> &mut Space {
+        self.spaces.get_mut(&name).expect("a space that is known")
+    }
+}
+
+impl Token {
+    /// The same with a caveat more.
+    fn restricted(&self, restriction: Restriction) -> Token {
+        let mut token = self.clone();
         match restriction {
             Restriction::Rights(mask) => token.rights &= mask.bits(),
             Restriction::Holder(identity) => token.holders.push(identity),
@@ -217,11 +233,7 @@ impl Oracle {
                 token.until = Some(token.until.map_or(second.get(), |at| at.min(second.get())));
             }
         }
-        self.tokens.insert(to, token);
-    }
-
-    fn space_mut(&mut self, name: ObjectName) -> &mut Space {
-        self.spaces.get_mut(&name).expect("a space that is known")
+        token
     }
 }
 

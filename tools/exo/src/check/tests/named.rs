@@ -6,8 +6,8 @@ use exopi_abi::domain::{EnvironmentRecord, SpaceRecord};
 use exopi_abi::page::NONE;
 
 use super::world::{
-    CONSTANTS, IMAGE_3, KERNEL_ROOT, LINEAR_2, LINEAR_3, OWNERS, ROOTS, TABLE, TABLES_2, TABLES_3,
-    UAREAS, World,
+    CONSTANTS, IMAGE_2, IMAGE_3, KERNEL_ROOT, LINEAR_2, LINEAR_3, OWNERS, ROOTS, TABLE, TABLES_2,
+    TABLES_3, UAREAS, World,
 };
 use super::{SECOND, byte, none};
 
@@ -109,6 +109,21 @@ const DAMAGES: &[Damage] = &[
             w.entry(LINEAR_3, 0x80, 0x8_0000 | 0x0060_0000_0000_0703);
         },
     ),
+    ("generated code has another name, 0xffffff8000600000", |w| {
+        w.entry(LINEAR_2, 3, 0x60_0000 | 0x0060_0000_0000_0781);
+    }),
+    ("generated code is Can { read: true, write: true,", |w| {
+        w.entry(IMAGE_2, 1, 0x60_0000 | 0x0040_0000_0000_0701);
+    }),
+    (
+        "generated code lies in frame 0x655, which is not the kernel's",
+        |w| {
+            w.record(0x655, 1, OWNERS[0], NONE, NONE);
+        },
+    ),
+    ("the kernel executes 0xffffffffc0600000, frame 0x600", |w| {
+        w.entry(IMAGE_2, 3, 0x60_0000 | 0x0040_0000_0000_0781);
+    }),
     ("the image at 0xffffffffc0005000 leads to 0x86000", |w| {
         w.entry(IMAGE_3, 5, 0x8_6000 | 0x0060_0000_0000_0703);
     }),

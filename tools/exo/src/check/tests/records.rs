@@ -5,6 +5,7 @@ use core::mem::offset_of;
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
 use exopi_abi::exposed::{Header, Machine};
 use exopi_abi::page::{NONE, PageRecord};
+use exopi_abi::revocation::RevocationRecord;
 
 use super::super::Law;
 use super::world::{EXPOSED_3, KERNEL_ROOT, OWNERS, ROOTS, SHARED, SPARE, World};
@@ -68,7 +69,7 @@ pub(super) const FRAMES: &[Damage] = &[
     (Law::FreeList, |w| byte(w, World::frame(1, SECOND), 9)),
     // The last of a list leads back to the first.
     (Law::FreeList, |w| {
-        w.write(World::frame(0x7fd, FIRST), &1_u32.to_le_bytes());
+        w.write(World::frame(0x1fd, FIRST), &1_u32.to_le_bytes());
     }),
     (Law::FreeCount, |w| {
         let at = World::header_field(offset_of!(Header, free_pages));
@@ -80,6 +81,74 @@ pub(super) const FRAMES: &[Damage] = &[
 
 /// Ways to break what accounts, spaces and environments say.
 pub(super) const OBJECTS: &[Damage] = &[
+    // A pin that nobody has set up, one that is not counted, and one of what is not plain.
+    (Law::Pins, |w| {
+        byte(w, World::frame(SPARE, offset_of!(PageRecord, marks)), 1);
+        byte(
+            w,
+            World::frame(SPARE, offset_of!(PageRecord, references)),
+            1,
+        );
+    }),
+    (Law::Pins, |w| {
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, order)),
+            7,
+        );
+    }),
+    (Law::Pins, |w| {
+        w.set(
+            World::revocation(0, offset_of!(RevocationRecord, vector)),
+            ROOTS[0],
+        );
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, vector_pages)),
+            1,
+        );
+    }),
+    (Law::Revocation, |w| {
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, state)),
+            7,
+        );
+    }),
+    // An open request of which the account knows nothing.
+    (Law::Revocation, |w| {
+        let account = offset_of!(RevocationRecord, account);
+        w.set(World::revocation(0, account), OWNERS[0].word());
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, state)),
+            1,
+        );
+    }),
+    (Law::Revocation, |w| {
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, missed)),
+            1,
+        );
+    }),
+    (Law::Revocation, |w| {
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, bit)),
+            32,
+        );
+    }),
+    (Law::Revocation, |w| {
+        byte(w, World::account(1, offset_of!(AccountRecord, asked)), 1);
+    }),
+    (Law::Revocation, |w| {
+        byte(
+            w,
+            World::account(1, offset_of!(AccountRecord, guaranteed)),
+            9,
+        );
+    }),
     (Law::Record, |w| {
         w.set(World::account(3, offset_of!(AccountRecord, cursor)), 1);
     }),

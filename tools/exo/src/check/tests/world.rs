@@ -6,6 +6,7 @@
 //!   0x100 .. 0x120      tables, u-areas and plain pages      account 0, or account 1
 //!   0x200 .. 0x400      the page array's block               kernel
 //!   0x400 .. 0x600      a superpage                          account 0
+//!   0x600 .. 0x800      generated code                       kernel
 //!   all others          free
 //! ```
 //!
@@ -38,22 +39,26 @@ const IMAGE: Range<u64> = 0x80..0xc0;
 const STACKS: u64 = 0xa0;
 pub(crate) const CONSTANTS: u64 = 0x82;
 pub(crate) const KERNEL_ROOT: u64 = 0x84;
-const IMAGE_2: u64 = 0x85;
+pub(crate) const IMAGE_2: u64 = 0x85;
 pub(crate) const IMAGE_3: u64 = 0x86;
 pub(crate) const LINEAR_2: u64 = 0x87;
 pub(crate) const LINEAR_3: u64 = 0x88;
 pub(crate) const DEVICE_2: u64 = 0x89;
 pub(crate) const EXPOSED_2: u64 = 0x8a;
 pub(crate) const EXPOSED_3: u64 = 0x8b;
-/// The header's frame, and those behind it: counters, accounts, spaces, environments, lives.
+/// The header's frame, and those behind it: counters, accounts, spaces, environments, lives,
+/// revocations.
 pub(crate) const HEADER: u64 = 0x8c;
 const COUNTERS: u64 = 0x8d;
 const ACCOUNTS: u64 = 0x8e;
 const SPACES: u64 = 0x8f;
 const ENVIRONMENTS: u64 = 0x90;
 const LIVES: u64 = 0x91;
-const KEY_PAGE: u64 = 0x92;
+pub(crate) const REVOCATIONS: u64 = 0x92;
+const KEY_PAGE: u64 = 0x93;
 const ARRAY: u64 = 0x200;
+/// Frames of generated code: a block.
+const ARENA: Range<u64> = 0x600..0x800;
 
 /// Accounts, by index: the first, and its child.
 pub(crate) const OWNERS: [Owner; 2] = [
@@ -176,6 +181,11 @@ impl World {
     }
 
     /// Where a field of an account's record is.
+    pub(crate) fn revocation(index: u64, field: usize) -> u64 {
+        REVOCATIONS * 4096 + index * 128 + field as u64
+    }
+
+    /// The address of an account's field.
     pub(crate) fn account(index: u64, field: usize) -> u64 {
         ACCOUNTS * 4096 + index * size_of::<AccountRecord>() as u64 + field as u64
     }
@@ -225,13 +235,14 @@ impl World {
         for frame in (0..512).filter(|frame| !IMAGE.contains(frame)) {
             self.entry(LINEAR_3, frame, frame << 12 | KERNEL_RW);
         }
-        for block in 1..FRAMES / 512 {
+        self.entry(IMAGE_2, 1, ARENA.start << 12 | (KERNEL_RX & !2));
+        for block in 1..ARENA.start / 512 {
             self.entry(LINEAR_2, block, block << 21 | (KERNEL_RW & !2));
         }
         self.entry(DEVICE_2, 0x1f8, 0x3f00_0000 | DEVICE);
         self.entry(EXPOSED_2, 0, EXPOSED_3 << 12 | 3);
         self.entry(EXPOSED_2, 1, ARRAY << 12 | (EXPOSED & !2));
-        for (index, page) in (HEADER..=LIVES).enumerate() {
+        for (index, page) in (HEADER..=REVOCATIONS).enumerate() {
             self.entry(EXPOSED_3, index as u64, page << 12 | EXPOSED);
         }
     }
@@ -256,6 +267,7 @@ impl World {
                 [page(ENVIRONMENTS), 8, 64],
             ),
             (offset_of!(Header, lives), [page(LIVES), 8, 32]),
+            (offset_of!(Header, revocations), [page(REVOCATIONS), 8, 128]),
             (offset_of!(Header, pages), [0x20_0000, FRAMES, 32]),
         ] {
             for (at, word) in section.into_iter().enumerate() {
@@ -392,7 +404,10 @@ impl World {
     /// Every frame whose record is zero and that the kernel does not use is on the list of its colour.
     fn free_lists(&mut self) {
         let kernel = |number: u64| {
-            number == 0 || IMAGE.contains(&number) || (ARRAY..ARRAY + 0x200).contains(&number)
+            let blocks = [ARRAY..ARRAY + 0x200, ARENA];
+            number == 0
+                || IMAGE.contains(&number)
+                || blocks.iter().any(|block| block.contains(&number))
         };
         let free: Vec<u64> = (0..FRAMES)
             .filter(|number| !kernel(*number))

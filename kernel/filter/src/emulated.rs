@@ -1,11 +1,11 @@
-//! Generated code in an emulator, with the frame mapped to the octet.
+//! Generated code in an emulator, with the frame mapped to the octet. For tests, here and of others.
 
 use std::vec;
 use std::vec::Vec;
 
 use exopi_a64::emulator::{Fault, Machine};
 
-use crate::{Arguments, Filter, FilterId, KeyId, MAX_CODE_WORDS, Trie};
+use crate::{Arguments, Error, Filter, FilterId, KeyId, MAX_CODE_WORDS, Secrets, Trie};
 
 const CODE: u64 = 0xffff_0000_4000_0000;
 const FILTERS: u64 = 0xffff_0000_5000_0000;
@@ -15,25 +15,33 @@ const CHUNKS: u64 = 0xffff_0000_7000_0000;
 const FRAME: u64 = 0xffff_0000_ffff_f001;
 
 /// All code of a tree.
+#[derive(Clone, Debug)]
 pub struct Arena {
+    /// The instructions: the entry, and behind it that of keys.
     pub words: Vec<u32>,
 }
 
 impl Arena {
-    pub fn new(trie: &Trie<'_>) -> Self {
+    /// The entry of a tree, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Code`].
+    pub fn new(trie: &Trie<'_>) -> Result<Self, Error> {
         let mut buffer = [0; 16];
-        Self {
-            words: trie.emit_entry(&mut buffer).unwrap().to_vec(),
-        }
+        let words = trie.emit_entry(&mut buffer)?.to_vec();
+        Ok(Self { words })
     }
 
     /// Makes the code of a key and tells the tree where it is.
-    pub fn place(&mut self, trie: &mut Trie<'_>, key: KeyId) {
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] key, [`Error::Code`].
+    pub fn place(&mut self, trie: &mut Trie<'_>, key: KeyId) -> Result<(), Error> {
         let mut buffer = vec![0; MAX_CODE_WORDS];
-        let code = trie.emit(key, &mut buffer).unwrap();
+        let code = trie.emit(key, &mut buffer)?;
         let offset = self.words.len() as u32 * 4;
         self.words.extend_from_slice(code);
-        trie.set_code(key, offset).unwrap();
+        trie.set_code(key, offset)
     }
 
     /// A core with code and pools as they are now.
@@ -55,15 +63,14 @@ impl Arena {
     }
 
     /// The filter that a frame comes to, and the instructions that it took.
-    pub fn run(&self, machine: &mut Machine, frame: &[u8]) -> Result<(FilterId, u64), Fault> {
-        self.run_with(machine, frame, crate::tests::world::SECRETS)
-    }
-
-    pub fn run_with(
+    ///
+    /// # Errors
+    /// What the code did that it must not do.
+    pub fn run(
         &self,
         machine: &mut Machine,
         frame: &[u8],
-        secrets: crate::Secrets,
+        secrets: Secrets,
     ) -> Result<(FilterId, u64), Fault> {
         machine.map(FRAME, frame, false);
         let arguments = Arguments {

@@ -1,0 +1,106 @@
+//! The boards' chips, behind hubs as on the boards.
+
+use super::{BOARD, World, frame};
+use crate::drivers::dwc2::model::Character;
+use crate::drivers::dwc2::model::adapter::Cable;
+use crate::drivers::dwc2::model::chips::{Chip, Lan};
+use crate::drivers::dwc2::model::hub::Hub;
+use crate::drivers::dwc2::model::unit::Unit;
+use crate::drivers::ethernet::nic::Kind;
+use crate::drivers::usb::Speed;
+use crate::traits::{Ethernet, Link};
+
+/// The chip where its board has it.
+fn board(chip: Chip) -> (Unit, Cable) {
+    let (unit, cable) = Lan::unit(chip);
+    let none = || (0..4).map(|_| None);
+    let inner = std::iter::once(Some(unit)).chain(none()).collect();
+    let hub = Hub::unit(Speed::High, inner);
+    match chip {
+        Chip::Lan9514 => (hub, cable),
+        // Two hubs in series.
+        Chip::Lan7800 => {
+            let outer = std::iter::once(Some(hub)).chain(none()).collect();
+            (Hub::unit(Speed::High, outer), cable)
+        }
+    }
+}
+
+fn up(chip: Chip) -> (World, Cable) {
+    let (unit, cable) = board(chip);
+    let mut world = World::new(Character::Board, unit, Kind::Rndis);
+    assert!(world.up(), "{chip:?}");
+    (world, cable)
+}
+
+const CHIPS: [(Chip, Kind); 2] = [
+    (Chip::Lan9514, Kind::Lan9514),
+    (Chip::Lan7800, Kind::Lan7800),
+];
+
+#[test]
+fn frames_of_every_length_pass_both_ways() {
+    for (chip, kind) in CHIPS {
+        let (mut world, cable) = up(chip);
+        assert_eq!(world.interface.kind(), Some(kind));
+        assert_eq!(world.interface.address(), Some(BOARD));
+        // The duplex is told by the second look at the latest.
+        world.run(1_500_000);
+        for length in (14..1515)
+            .step_by(7)
+            .chain([504, 498, 500, 508, 1016, 1010, 1012, 1514])
+        {
+            let sent = frame(length, length as u32);
+            assert!(world.send(&sent));
+            world.run(2_000);
+            let arrived = std::mem::take(&mut cable.borrow_mut().outward);
+            assert!(arrived == [sent.clone()], "{chip:?} out {length}");
+            cable.borrow_mut().inward.push_back(sent.clone());
+            assert!(world.receive(5_000) == Some(sent), "{chip:?} in {length}");
+        }
+        assert_eq!(
+            world
+                .model
+                .0
+                .borrow_mut()
+                .root
+                .as_mut()
+                .unwrap()
+                .out_of_step(),
+            0
+        );
+        assert_eq!(cable.borrow().misused, 0);
+    }
+}
+
+#[test]
+fn the_link_is_followed() {
+    for (chip, _) in CHIPS {
+        let (mut world, cable) = up(chip);
+        cable.borrow_mut().unplugged = true;
+        assert!(world.until(6_000_000, |world| world.interface.link() == Link::Down));
+        cable.borrow_mut().unplugged = false;
+        assert!(world.until(6_000_000, |world| world.interface.link() == Link::Up));
+    }
+}
+
+#[test]
+fn lying_headers_cost_frames_and_nothing_else() {
+    for (chip, _) in CHIPS {
+        let (mut world, cable) = up(chip);
+        for bit in 0..32 {
+            cable.borrow_mut().lie = Some((bit, 1));
+            cable.borrow_mut().inward.push_back(frame(300, bit as u32));
+            let lied = world.receive(3_000);
+            // Bits that mean nothing change nothing; a wrong length is another frame or none.
+            assert!(lied.is_none_or(|bytes| bytes.len() <= 1514));
+            let good = frame(301, bit as u32);
+            cable.borrow_mut().inward.push_back(good.clone());
+            let mut next = world.receive(5_000);
+            while next.as_ref().is_some_and(|bytes| *bytes != good) {
+                next = world.receive(5_000);
+            }
+            assert!(next == Some(good), "{chip:?} {bit}");
+        }
+    }
+}
