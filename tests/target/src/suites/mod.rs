@@ -9,6 +9,7 @@ mod caveats;
 mod console;
 mod exposed;
 mod giving;
+mod hammer;
 mod hostile;
 mod isolation;
 mod keeping;
@@ -17,12 +18,15 @@ mod memory;
 mod notices;
 mod pages;
 mod replay;
+mod revocation;
 mod rights;
 mod runtime;
+mod sched;
 mod spaces;
 mod superpages;
 mod switching;
 mod tables;
+mod thousand;
 mod upcalls;
 mod vm;
 mod window;
@@ -58,7 +62,11 @@ pub(crate) const SUITES: &[Suite] = &[
     notices::SUITE,
     keeping::SUITE,
     spaces::SUITE,
+    revocation::SUITE,
+    thousand::SUITE,
     vm::SUITE,
+    hammer::SUITE,
+    sched::SUITE,
     replay::SUITE,
 ];
 
