@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use exopi_rt::account::Allowance;
 use exopi_rt::domain::{EnvironmentState, ObjectName, Resource};
@@ -9,9 +10,9 @@ use exopi_rt::page::{FrameType, PageRecord};
 use exopi_rt::revocation::{
     Answer, Loss, NOTICE_BIT, RevocationRecord, RevocationState, Wanted, order, vector,
 };
-use exopi_rt::uarea::{UArea, UpcallClass};
+use exopi_rt::uarea::{Entry, UArea, UpcallClass};
 use exopi_rt::{
-    Account, Call, Environment, Error, Object, PageNumber, PageSelect, exposed, stubs, time,
+    Account, Call, Environment, Error, Object, PageNumber, PageSelect, exposed, stubs, time, upcall,
 };
 
 use crate::area::{Area, RW, free_run, insert, place, record, remove};
@@ -24,14 +25,18 @@ use crate::second::Second;
 pub(crate) const SUITE: Suite = Suite {
     name: "revocation",
     cases: &[
-        ("gives_what_was_asked_for", gives_what_was_asked_for),
+        ("gives_what_was_asked_for", || {
+            deaf(gives_what_was_asked_for)
+        }),
         ("has_more_time_once", has_more_time_once),
         ("a_lie_is_no_answer", a_lie_is_no_answer),
         ("frees_something_else", frees_something_else),
         ("losses_are_told_exactly", losses_are_told_exactly),
         ("what_has_no_room_is_counted", what_has_no_room_is_counted),
-        ("takes_from_one_that_turns", takes_from_one_that_turns),
-        ("takes_from_the_dead", takes_from_the_dead),
+        ("takes_from_one_that_turns", || {
+            deaf(takes_from_one_that_turns)
+        }),
+        ("takes_from_the_dead", || deaf(takes_from_the_dead)),
         ("leaves_the_guaranteed", leaves_the_guaranteed),
         ("an_innocent_keeps_its_own", an_innocent_keeps_its_own),
         ("set_up_pages_stay", set_up_pages_stay),
@@ -39,9 +44,12 @@ pub(crate) const SUITE: Suite = Suite {
 };
 
 const PAGES: Wanted = Wanted::Any(Resource::Pages);
-/// The notice of outcomes, and that of a keeper.
-const BIT: u64 = 21;
-const KEEPER_BIT: u64 = 22;
+/// Notices of outcomes: each request has one of its own, from this one on.
+const FIRST_BIT: u64 = 8;
+/// Requests so far.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+/// The notice of a keeper of one that is masked; the next one is that of another's.
+const KEEPER_BIT: u64 = 4;
 /// Pages that a holder has for what is asked.
 const HELD: u64 = 12;
 
@@ -74,9 +82,30 @@ fn take(count: u64) -> Result<PageNumber, Failure> {
     Ok(first)
 }
 
+/// The notice of the next request.
+fn next_bit() -> u64 {
+    FIRST_BIT + REQUESTS.fetch_add(1, Ordering::Relaxed) % 20
+}
+
+/// That of the last one.
+fn last_bit() -> u64 {
+    FIRST_BIT + (REQUESTS.load(Ordering::Relaxed) + 19) % 20
+}
+
+/// Runs a case in which this program takes no notices, so that they can be seen to wait.
+fn deaf(case: fn() -> Outcome) -> Outcome {
+    let before = upcall::entry(UpcallClass::Notice);
+    // SAFETY: there is no handler.
+    unsafe { upcall::set_entry(UpcallClass::Notice, Entry { pc: 0, sp: 0 }) };
+    let outcome = case();
+    // SAFETY: it was in force before.
+    unsafe { upcall::set_entry(UpcallClass::Notice, before) };
+    outcome
+}
+
 fn ask(of: Object<'_>, wanted: Wanted, count: u32, after: u64, more: u64) -> Result<u64, Error> {
     // SAFETY: what the holders of these cases lose is theirs, and nothing of this program lies in it.
-    unsafe { stubs::revoke_request(of, wanted, count, after, more, BIT) }
+    unsafe { stubs::revoke_request(of, wanted, count, after, more, next_bit()) }
 }
 
 fn state(name: ObjectName) -> Result<RevocationRecord, Failure> {
@@ -192,7 +221,10 @@ fn gives_what_was_asked_for() -> Outcome {
     let asked = state(holder.name())?;
     check_eq!(asked.state(), RevocationState::Asked);
     check_eq!((asked.asked, asked.target), (3, used - 3));
-    check_eq!(holder.ask(1, long(), 0).is_err(), true);
+    let bit = last_bit();
+    let twice = ask(holder.second.environment().object(), PAGES, 1, long(), 0);
+    check_eq!(twice, Err(Error::Busy));
+    check!(!told(bit)?);
     holder.free(4, 3)?;
     check_eq!(holder.answer(serial, Answer::Done)?, None);
     let given = state(holder.name())?;
@@ -201,7 +233,7 @@ fn gives_what_was_asked_for() -> Outcome {
     check_eq!(allowed(holder.second.account())?, [allowance - 3, used - 3]);
     // It has flowed back.
     check_eq!(allowed(Account::Own)?, [own[0], own[1] - 3]);
-    check!(told(BIT)?);
+    check!(told(bit)?);
     holder.second.close()
 }
 
@@ -349,6 +381,16 @@ struct Turning {
     account: Account<'static>,
     name: ObjectName,
     first: PageNumber,
+    gone: bool,
+}
+
+/// For cases that end early: they have failed, and the next one is to find the place empty.
+impl Drop for Turning {
+    fn drop(&mut self) {
+        if !self.gone {
+            let _ = self.account.destroy();
+        }
+    }
 }
 
 impl Turning {
@@ -379,7 +421,7 @@ impl Turning {
                 offset_of!(UArea, entries) + 16 * UpcallClass::Notice as usize,
                 turn,
             );
-            stubs::env_keep(Object::Owned(name), KEEPER_BIT)?;
+            stubs::env_keep(Object::Owned(name), KEEPER_BIT + u64::from(!masked))?;
             stubs::env_run(Object::Owned(name), core)?;
             Ok((name, first))
         })?;
@@ -387,6 +429,7 @@ impl Turning {
             account,
             name,
             first,
+            gone: false,
         })
     }
 
@@ -397,7 +440,8 @@ impl Turning {
         })
     }
 
-    fn end(self) -> Outcome {
+    fn end(mut self) -> Outcome {
+        self.gone = true;
         Ok(self.account.destroy()?)
     }
 
@@ -428,7 +472,7 @@ fn takes_from_one_that_turns() -> Outcome {
             exposed::life(turning.name).state(),
             EnvironmentState::Running
         );
-        check!(told(KEEPER_BIT)? && told(BIT)?);
+        check!(told(KEEPER_BIT + u64::from(!masked))? && told(last_bit())?);
         turning.end()?;
     }
     area.close()
@@ -450,7 +494,7 @@ fn takes_from_the_dead() -> Outcome {
         check_eq!((died.serial, died.state()), (serial, RevocationState::Died));
         check_eq!(died.given + died.taken, 4);
         check_eq!(allowed(holder.second.account())?, [allowance - 4, used - 4]);
-        check!(told(BIT)?);
+        check!(told(last_bit())?);
         holder.second.close()?;
     }
     Ok(())

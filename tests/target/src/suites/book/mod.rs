@@ -4,6 +4,7 @@ mod capabilities;
 mod environments;
 mod faults;
 mod own_tables;
+mod revocation;
 mod threads;
 
 use crate::harness::Suite;
@@ -15,6 +16,7 @@ pub(crate) const SUITE: Suite = Suite {
         ("environments", environments::a_child_of_one_s_own),
         ("faults", faults::memory_appears_when_it_is_touched),
         ("own_tables", own_tables::entries_are_read_and_annotated),
+        ("revocation", revocation::what_costs_least_goes_first),
         ("threads", threads::threads_and_tasks),
     ],
 };
