@@ -17,7 +17,7 @@
 //! Both are memory that the holder writes at any time. The kernel takes nothing that it reads there for true,
 //! and what it has to remember of them it keeps in the record.
 
-use crate::domain::{MAX_ENVIRONMENTS, Resource};
+use crate::domain::Resource;
 use crate::layout::PAGE_SIZE;
 use crate::page::Owner;
 use crate::registers::{Argument, Arguments};
@@ -83,7 +83,7 @@ impl Argument for Wanted {
     fn encode(self, into: &mut Arguments) {
         into.put(match self {
             Self::Any(resource) => resource as u64,
-            Self::Pages(first) => 1 << 56 | first.get() as u64,
+            Self::Pages(first) => 1 << 56 | u64::from(first.get()),
         });
     }
 }
@@ -225,7 +225,8 @@ pub struct RevocationRecord {
 
 const _: () = {
     assert!(size_of::<RevocationRecord>() == 128);
-    assert!(MAX_ENVIRONMENTS * size_of::<RevocationRecord>() % PAGE_SIZE as usize == 0);
+    // Records never straddle a page.
+    assert!((PAGE_SIZE as usize).is_multiple_of(size_of::<RevocationRecord>()));
 };
 
 impl RevocationRecord {

@@ -29,7 +29,6 @@ impl Domains<'_> {
     /// # Errors
     /// In the order in which they are looked for: [`Error::OutOfRange`], [`Error::Stale`],
     /// [`Error::OverAllowance`], [`Error::Exhausted`].
-    #[expect(clippy::too_many_arguments, reason = "the row's")]
     pub fn account_create(
         &mut self,
         by: &Subject,

@@ -161,11 +161,10 @@ impl Domains<'_> {
         let takable = whole && self.is_takable(record, page);
         self.update_revocation(index, |record| {
             let count = usize::from(record.kept_count);
-            if count < most && takable && !is_kept(record, page) {
-                if let Some(place) = record.kept.get_mut(count) {
-                    *place = page.get();
-                    record.kept_count += 1;
-                }
+            let stays = count < most && takable && !is_kept(record, page);
+            if let Some(place) = record.kept.get_mut(count).filter(|_| stays) {
+                *place = page.get();
+                record.kept_count += 1;
             }
         });
         let count = self.revocation(index).map_or(0, |r| r.kept_count.into());

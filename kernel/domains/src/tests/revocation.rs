@@ -205,7 +205,7 @@ fn one_that_cooperates_gives_what_was_asked_for() {
         scene.answer(serial, Answer::Done),
         Err(Error::OverAllowance)
     );
-    for page in scene.own[17..].to_vec() {
+    for page in scene.own.clone().into_iter().skip(17) {
         assert_eq!(scene.free(page), None);
     }
     assert_eq!(scene.answer(serial, Answer::Done), Ok(()));

@@ -115,7 +115,7 @@ impl Oracle {
                 let home = Caller {
                     facts: Environment {
                         bound: caller.facts.account,
-                        ..caller.facts.clone()
+                        ..caller.facts
                     },
                     name: caller.name,
                     words: caller.words,
