@@ -34,7 +34,7 @@ use crate::arch::core_data::{Core, CoreNumber};
 use crate::arch::exception::Cause;
 use crate::arch::tables::Processor;
 use crate::arch::uarea::OwnUArea;
-use crate::arch::{context, mmu, smp, switch, timer, upcall};
+use crate::arch::{barrier, context, mmu, smp, switch, timer, upcall};
 use crate::kernel::{self, Guard};
 use crate::{console, exposed, interrupts, power};
 
@@ -98,10 +98,9 @@ pub fn renew(kernel: &Guard, name: ObjectName) {
         context.renew(kernel);
     }
     let caller = Core::caller();
-    if name == caller.name {
-        if record(kernel, &caller).is_none_or(|record| record.debugged == 0) {
-            switch::forget_steps();
-        }
+    let debugged = || record(kernel, &caller).is_some_and(|record| record.debugged != 0);
+    if name == caller.name && !debugged() {
+        switch::forget_steps();
     }
 }
 
@@ -193,12 +192,16 @@ fn enter(kernel: Guard, subject: Subject) -> ! {
     go_on(kernel, subject)
 }
 
-/// Takes this core from `by`, whose registers were put away and which is in no frame, and gives it to the next one.
-pub fn vacate(mut kernel: Guard, by: &Subject) -> ! {
-    Core::charge();
+/// Takes this core from `by`, whose registers were put away, which is in no frame and whose time was charged, and gives
+/// it to the next one. `departs`: its word still has this core; if not, another core may be in it by now.
+pub fn vacate(mut kernel: Guard, by: &Subject, departs: bool) -> ! {
     mmu::empty_lower_half();
     Core::vacate();
-    kernel.left(&mut Processor, by);
+    if departs {
+        kernel.left(&mut Processor, by);
+    } else {
+        kernel.vacated(by.core);
+    }
     dispatch(kernel)
 }
 
@@ -213,9 +216,16 @@ fn leave(mut kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
     }
     Core::charge();
     Core::vacate();
-    kernel.untangle(&mut Processor, subject.name.index);
+    untangle(&mut kernel, &subject);
     kernel.left(&mut Processor, &subject);
     dispatch(kernel)
+}
+
+/// Lets the caller of a fast call that `subject` serves here, if it does, wait without this core. What it has begun of
+/// cache maintenance is complete then: it can go on elsewhere.
+fn untangle(kernel: &mut Guard, subject: &Subject) {
+    barrier::complete();
+    kernel.untangle(&mut Processor, subject.name.index);
 }
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
@@ -243,7 +253,7 @@ extern "C" fn __environment_interrupted() -> ! {
     let mut kernel = kernel::lock();
     let subject = Core::caller();
     if kernel.caller_is_wanted(subject.name.index) {
-        kernel.untangle(&mut Processor, subject.name.index);
+        untangle(&mut kernel, &subject);
     }
     if kernel.runs(&subject) {
         switch::stop_stepping();

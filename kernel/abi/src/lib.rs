@@ -8,6 +8,7 @@
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
 //! * [`revocation`]: requests for what somebody has, answers, and what was taken.
+//! * [`mod@slice`]: the record of a slice of processor time.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
 //! * [`predicate`]: what would wake a sleeper.
@@ -34,6 +35,7 @@ pub mod page;
 pub mod predicate;
 pub mod registers;
 pub mod revocation;
+pub mod slice;
 #[cfg(target_os = "none")]
 mod svc;
 pub mod transfer;

@@ -16,6 +16,7 @@ use exopi_pages::model::Machine;
 
 use crate::Domains;
 use crate::cores::{Core, NOBODY};
+use crate::links::Link;
 use crate::spaces::{ASKED_FOR, asid_of};
 
 /// What was found wrong, and where: mostly the index of a record.
@@ -37,6 +38,8 @@ pub enum Violation {
     Epoch(u64),
     /// A space's root, owner or members are not what its record says.
     Space(u16),
+    /// An environment's links are not those of who waits for it, and of whom it waits for.
+    Links(u16),
     /// An environment's account, space, u-area or place is not what its record says.
     Environment(u16),
     /// A request, or what is set up for it, is not what the records say.
@@ -66,6 +69,7 @@ impl Domains<'_> {
         self.check_spaces()?;
         self.check_environments()?;
         self.check_revocations()?;
+        self.check_links()?;
         for core in 0..self.cores.len() as u8 {
             self.check_core(core)?;
         }
@@ -244,22 +248,78 @@ impl Domains<'_> {
                         .is_some_and(|queue| queue.contains(&index))
                 })
                 .count();
-            let runs = self.cores.iter().position(|core| core.running == index);
+            let core = word.core().and_then(|core| self.core(core));
+            let there = core.is_none_or(|core| core.running != NOBODY);
             use EnvironmentState::{
                 Asleep, Calling, Dying, Free, Ready, Running, Stopped, Suspended,
             };
-            let there = runs == word.core().map(usize::from);
             let waits = usize::from(word.state() == Ready);
             let placed = match word.state() {
                 Free => false,
-                Running | Dying => runs.is_some(),
+                Running | Dying => word.core().is_some(),
                 Ready | Asleep | Calling | Stopped | Suspended => true,
             };
-            let placed = placed && there && queued == waits && record.queue >> 16 <= 4;
+            let in_place = queued == waits || self.comes_and_goes(index) && queued <= 1;
+            let placed = placed && there && in_place && record.queue >> 16 <= 4;
             let placed = placed && (record.queue == 0) == (queued == 0);
             let told = word.has(LifeWord::ATTENTION) == (record.notices != 0);
             if !uarea || !placed || !told || record.keeper_bit > 31 || record.debugged > 1 {
                 return Err(Violation::Environment(index));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the environment at `index` is entered, or was, by a core without the lock, which leaves queues as they
+    /// are.
+    fn comes_and_goes(&self, index: u16) -> bool {
+        let word = self.life(index);
+        let serves = self.places.links(index);
+        let serves = serves.is_some_and(|links| links.caller().is_fast());
+        match word.state() {
+            EnvironmentState::Ready => word.has(LifeWord::LIGHT),
+            EnvironmentState::Running => serves,
+            _ => false,
+        }
+    }
+
+    /// Whether the environment at `index` waits for an answer by a link that is not slow.
+    fn waits_on_its_core(&self, index: u16) -> bool {
+        let callee = self
+            .callee_of(index)
+            .and_then(|callee| self.places.links(callee));
+        callee.is_some_and(|links| links.caller().is_fast())
+    }
+
+    /// Whoever waits for an answer waits for one who knows of it, lives, and has nobody else to answer; and nobody has
+    /// somebody to answer who does not wait.
+    fn check_links(&self) -> Result<(), Violation> {
+        for index in 0..self.environments.len() as u16 {
+            let word = self.life(index);
+            let Some(links) = self.places.links(index).filter(|_| !word.is_free()) else {
+                continue;
+            };
+            let other = |link: Link| link.place().and_then(|place| self.places.index(place));
+            let (caller, callee) = (other(links.caller()), other(links.callee()));
+            let back = |end: Option<u16>| end.and_then(|end| self.places.links(end));
+            let called = callee.is_none_or(|callee| {
+                let knows = back(Some(callee)).and_then(|links| other(links.caller()));
+                knows == Some(index) && !self.life(callee).is_free()
+            });
+            let waited = caller.is_none_or(|caller| {
+                let knows = back(Some(caller)).and_then(|links| other(links.callee()));
+                knows == Some(index) && !self.life(caller).is_free()
+            });
+            let state = word.state();
+            let fast = self.waits_on_its_core(index);
+            // By its word it waits if and only if somebody is to answer it, unless that is on its own core.
+            let waits = (state == EnvironmentState::Calling) == (callee.is_some() && !fast);
+            let timed = self.alarms.of(index).is_none() || state == EnvironmentState::Calling;
+            // Nobody takes calls who serves one.
+            let open = word.has(LifeWord::LIGHT) && !word.has(LifeWord::CLOSED);
+            let serves = links.caller() != Link::NOBODY;
+            if !(called && waited && waits && timed) || open && serves {
+                return Err(Violation::Links(index));
             }
         }
         Ok(())
@@ -272,8 +332,8 @@ impl Domains<'_> {
         let mut at = place.head;
         while at != NOBODY {
             let waiting = self.waiting(at)?;
-            let waits = self.life(at).state() == EnvironmentState::Ready && waiting.core == core;
-            if !waits || queue.contains(&at) {
+            let waits = self.life(at).state() == EnvironmentState::Ready || self.comes_and_goes(at);
+            if !waits || waiting.core != core || queue.contains(&at) {
                 return None;
             }
             queue.push(at);
@@ -287,7 +347,13 @@ impl Domains<'_> {
         if core >= self.core_count && *place != Core::IDLE {
             return Err(Violation::Core(core));
         }
-        let runs = place.running == NOBODY || self.environment(place.running).is_some();
+        // Whoever was given the core may have handed it on: one has it, beside those who wait for that one's answer on it.
+        let holders = (0..self.environments.len() as u16)
+            .filter(|index| {
+                self.life(*index).core() == Some(core) && !self.waits_on_its_core(*index)
+            })
+            .count();
+        let runs = holders == usize::from(place.running != NOBODY);
         match self.queue(core) {
             Some(_) if runs => Ok(()),
             _ => Err(Violation::Core(core)),

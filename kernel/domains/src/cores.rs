@@ -93,8 +93,13 @@ impl Domains<'_> {
     /// One that was to stop is stopped from now on; one that was to die is gone, and if it was the last in its
     /// space, a first step is made to take that apart.
     pub fn left<H: Hardware>(&mut self, hw: &mut H, by: &Subject) {
-        self.update_core(by.core, |place| place.running = NOBODY);
+        self.vacated(by.core);
         self.departed(hw, by.name.index);
+    }
+
+    /// Nobody has `core` any more: whoever had it gave it back by its word, and another core may have it by now.
+    pub fn vacated(&mut self, core: u8) {
+        self.update_core(core, |place| place.running = NOBODY);
     }
 
     /// The environment at `index`, which had a core and was to stop, to die or to wait its turn, is on none any more,
@@ -116,6 +121,9 @@ impl Domains<'_> {
     /// The environment at `index` can run from now on.
     pub(crate) fn became_ready(&mut self, index: u16) {
         self.wait_last(0, index);
+        if self.core(0).is_some_and(|place| place.running == NOBODY) {
+            self.interrupt(0);
+        }
     }
 
     /// Whether `by` still runs, as far as records say: nobody has stopped or destroyed it, and it has not
@@ -190,6 +198,8 @@ impl Domains<'_> {
 
     /// Lets an environment wait for `core` behind all others.
     pub(crate) fn wait_last(&mut self, core: u8, index: u16) {
+        // One that was entered without the lock may be in a queue still.
+        self.wait_no_more(index);
         self.set_waiting(index, Waiting { core, next: NOBODY });
         let tail = self.core(core).map_or(NOBODY, |place| place.tail);
         self.set_next(tail, index);
@@ -203,6 +213,7 @@ impl Domains<'_> {
 
     /// Lets an environment wait for `core` before all others.
     pub(crate) fn wait_first(&mut self, core: u8, index: u16) {
+        self.wait_no_more(index);
         let next = self.core(core).map_or(NOBODY, |place| place.head);
         self.set_waiting(index, Waiting { core, next });
         self.update_core(core, |place| {

@@ -58,6 +58,7 @@ mod cores;
 mod ends;
 mod environments;
 mod first;
+mod gates;
 mod life;
 mod links;
 mod memory;
@@ -93,7 +94,7 @@ pub use links::Table;
 pub use links::{Gate, Link, Links, Places};
 pub use revocation::{Clock, Revocations};
 pub use subject::{Subject, Target};
-pub use transfers::{Answered, Begun, Failed};
+pub use transfers::{Answered, Begun, Behind, Failed};
 
 /// Pages, accounts, spaces, environments and cores.
 #[derive(Debug)]

@@ -132,8 +132,9 @@ impl<'m> Lives<'m> {
     /// # Errors
     /// The word of one that is not, or owes too much.
     pub fn claim(self, index: u16, core: u8) -> Result<LifeWord, LifeWord> {
+        let given = |word: LifeWord| word.without(LifeWord::LIGHT | LifeWord::CLOSED);
         let before = self.change(index, |word| {
-            may_be_claimed(word).then(|| word.to(Running).on(core).without(LifeWord::LIGHT))
+            may_be_claimed(word).then(|| given(word).to(Running).on(core))
         })?;
         self.count_dispatch(index);
         Ok(before)

@@ -63,8 +63,9 @@ pub struct Links {
     pub caller_sp: AtomicU64,
     /// A [`Link`]: whose answer this one waits for.
     pub callee: AtomicU64,
-    /// Where this one goes on behind a call that has failed, with which stack pointer and error.
-    failure: [AtomicU64; 3],
+    /// Where this one goes on behind a call that has failed, with which stack pointer and error; 1 if it takes
+    /// single steps.
+    failure: [AtomicU64; 4],
     /// The gates.
     pub gates: [Gate; GATES],
 }
@@ -84,7 +85,7 @@ impl Links {
             caller_pc: AtomicU64::new(0),
             caller_sp: AtomicU64::new(0),
             callee: AtomicU64::new(0),
-            failure: [const { AtomicU64::new(0) }; 3],
+            failure: [const { AtomicU64::new(0) }; 4],
             gates: [const {
                 Gate {
                     life: AtomicU64::new(0),
@@ -119,14 +120,14 @@ impl Links {
         self.callee() != Link::NOBODY
     }
 
-    /// Where this one goes on behind a call that has failed: PC, SP, the error's code.
-    pub(crate) fn failure(&self) -> [u64; 3] {
+    /// Where this one goes on behind a call that has failed: PC, SP, the error's code, and whether it steps.
+    pub(crate) fn failure(&self) -> [u64; 4] {
         self.failure
             .each_ref()
             .map(|word| word.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn set_failure(&self, failure: [u64; 3]) {
+    pub(crate) fn set_failure(&self, failure: [u64; 4]) {
         for (word, value) in self.failure.iter().zip(failure) {
             word.store(value, Ordering::Relaxed);
         }
@@ -142,7 +143,8 @@ impl Link {
     pub const SLOW: u64 = 1;
     const ONE: u64 = 2;
     const LOST: u64 = 4;
-    const FLAGS: u64 = Self::SLOW | Self::ONE | Self::LOST;
+    const STEPS: u64 = 8;
+    const FLAGS: u64 = Self::SLOW | Self::ONE | Self::LOST | Self::STEPS;
 
     /// There is none.
     pub const NOBODY: Link = Link(Self::SLOW);
@@ -154,6 +156,17 @@ impl Link {
     /// The slow link to what is at `place`.
     pub const fn slow(place: u64) -> Self {
         Self(place | Self::SLOW)
+    }
+
+    /// The same of a caller that takes single steps if `steps`.
+    #[must_use]
+    pub const fn stepping(self, steps: bool) -> Self {
+        Self(self.0 | if steps { Self::STEPS } else { 0 })
+    }
+
+    /// Whether the caller takes single steps, and one is due when it goes on.
+    pub const fn steps(self) -> bool {
+        self.0 & Self::STEPS != 0
     }
 
     /// The word.

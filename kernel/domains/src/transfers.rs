@@ -18,19 +18,20 @@
 //! A caller whose call fails goes on behind it, with the reason in x8. The kernel writes that state
 //! ([`Domains::take_failed`]) before the lock is given back.
 
+mod words;
+
 use core::sync::atomic::Ordering;
 
-use exopi_abi::capability::{EnvironmentRights, Epoch};
+use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{EnvironmentState, LifeWord, ObjectName};
-use exopi_abi::transfer::{Call, GATES};
+use exopi_abi::transfer::Call;
 use exopi_abi::{Error, PageNumber};
 use exopi_pages::Hardware;
 
 use crate::cores::FAILED;
-use crate::life::Lives;
 use crate::links::{Gate, Link, Links};
-use crate::subject::{epoch_of, lasting};
-use crate::{Domains, Subject, Target};
+use crate::{Domains, Subject};
+use words::roused;
 
 /// A callee that was claimed for the core of whoever calls, and is not linked yet.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +66,18 @@ pub enum Answered {
         pc: u64,
         /// Its stack pointer.
         sp: u64,
+        /// It takes single steps, and one is due.
+        steps: bool,
+        /// Who has answered still has the core by its word, being to stop or to die: as soon as the core is in the
+        /// caller's space, [`Domains::departed`] follows. If not, nothing of it may be touched any more: another
+        /// core may have entered it.
+        departs: bool,
     },
     /// Nobody: the core is free.
-    Nobody,
+    Nobody {
+        /// The same of a core that is in no space. [`Domains::left`] follows, or [`Domains::vacated`] if not.
+        departs: bool,
+    },
 }
 
 /// The state of an environment that goes on behind a call that has failed, to be written into its u-area's `saved`:
@@ -82,15 +92,19 @@ pub struct Failed {
     pub sp: u64,
     /// The error's code.
     pub code: u64,
+    /// It takes single steps.
+    pub steps: bool,
 }
 
-/// A gate as it was bound.
-#[derive(Clone, Copy, Debug)]
-struct Bound {
-    index: u16,
-    /// The life word that its callee has when it takes calls.
-    life: LifeWord,
-    tail: u64,
+/// Where a caller goes on when its call is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The instruction behind the call.
+    pub pc: u64,
+    /// The stack pointer there.
+    pub sp: u64,
+    /// It takes single steps: one is due then.
+    pub steps: bool,
 }
 
 /// Why an environment whose word is this does not take calls from who has bound a gate to that of `epoch`.
@@ -110,106 +124,8 @@ fn refusal(word: LifeWord, epoch: Epoch) -> Error {
 }
 
 impl Domains<'_> {
-    /// Binds a gate as the row `gate_bind` of the call table says.
-    ///
-    /// # Errors
-    /// In the order in which they are looked for: [`Error::NoGate`], [`Error::TimeLimited`]; of a capability
-    /// [`Error::WrongKind`], [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`].
-    pub fn gate_bind(
-        &mut self,
-        by: &Subject,
-        gate: u64,
-        environment: Target<'_>,
-    ) -> Result<(), Error> {
-        self.gate(by, gate)?;
-        lasting(environment)?;
-        let both = EnvironmentRights::CALL | EnvironmentRights::SCHEDULE;
-        let (rights, badge) = match environment {
-            Target::Verified(verified) => {
-                let rights: EnvironmentRights = verified.rights()?;
-                let badge = verified.badge().map_or(0, |badge| badge.get().into());
-                (rights & both, badge)
-            }
-            _ => (both, 0),
-        };
-        if rights.is_empty() {
-            return Err(Error::MissingRight);
-        }
-        let (index, record) = self.live_environment(by, environment, EnvironmentRights::empty())?;
-        let epoch = epoch_of(record.epoch);
-        let accepts = LifeWord::new(epoch, EnvironmentState::Ready, LifeWord::NOWHERE);
-        let offset = self.places.place(index) - self.places.place(0);
-        let bit = |right, bit: u32| u64::from(rights.contains(right)) << bit;
-        let tail = offset << Gate::OFFSET_SHIFT
-            | bit(EnvironmentRights::CALL, Gate::CALL_BIT)
-            | bit(EnvironmentRights::SCHEDULE, Gate::SCHEDULE_BIT)
-            | badge & Gate::BADGE;
-        self.set_gate(by, gate, accepts.with(LifeWord::LIGHT).bits(), tail)
-    }
-
-    /// Unbinds a gate as the row `gate_unbind` of the call table says.
-    ///
-    /// # Errors
-    /// [`Error::NoGate`].
-    pub fn gate_unbind(&mut self, by: &Subject, gate: u64) -> Result<(), Error> {
-        self.bound(by, gate)?;
-        self.set_gate(by, gate, 0, 0)
-    }
-
-    /// Gives the caller's core away as the row `gate_yield` of the call table says.
-    ///
-    /// # Errors
-    /// In the order in which they are looked for: [`Error::NoGate`], [`Error::MissingRight`], [`Error::Stale`],
-    /// [`Error::Indebted`], [`Error::NotReady`].
-    pub fn gate_yield(&mut self, by: &Subject, gate: u64) -> Result<(), Error> {
-        let bound = self.through(by, gate, Gate::SCHEDULE_BIT)?;
-        let word = self.life(bound.index);
-        if word.epoch() != bound.life.epoch() || word.state() == EnvironmentState::Dying {
-            return Err(Error::Stale);
-        }
-        if word.has(LifeWord::DEBT) {
-            return Err(Error::Indebted);
-        }
-        self.yield_core(by, Some(bound.index))
-    }
-
-    fn links(&self, index: u16) -> Option<&Links> {
+    pub(crate) fn links(&self, index: u16) -> Option<&Links> {
         self.places.links(index)
-    }
-
-    fn gate(&self, by: &Subject, gate: u64) -> Result<&Gate, Error> {
-        let place = usize::try_from(gate).ok().filter(|place| *place < GATES);
-        let links = self.links(by.name.index);
-        let gate = place.and_then(|place| links?.gates.get(place));
-        gate.ok_or(Error::NoGate)
-    }
-
-    fn set_gate(&self, by: &Subject, gate: u64, life: u64, tail: u64) -> Result<(), Error> {
-        let gate = self.gate(by, gate)?;
-        gate.life.store(life, Ordering::Relaxed);
-        gate.tail.store(tail, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn bound(&self, by: &Subject, gate: u64) -> Result<Bound, Error> {
-        let gate = self.gate(by, gate)?;
-        let life = LifeWord::from_bits(gate.life.load(Ordering::Relaxed));
-        let tail = gate.tail.load(Ordering::Relaxed);
-        if life.is_free() {
-            return Err(Error::NoGate);
-        }
-        let place = self.places.place(0) + (tail >> Gate::OFFSET_SHIFT);
-        let index = self.places.index(place).ok_or(Error::NoGate)?;
-        Ok(Bound { index, life, tail })
-    }
-
-    /// Whom the caller's gate leads to, for one of the uses that it was bound for: name and badge.
-    fn through(&self, by: &Subject, gate: u64, bit: u32) -> Result<Bound, Error> {
-        let bound = self.bound(by, gate)?;
-        match bound.tail >> bit & 1 {
-            0 => Err(Error::MissingRight),
-            _ => Ok(bound),
-        }
     }
 
     /// Claims the environment behind a gate for the caller's core, to be entered with a message. One of
@@ -234,10 +150,13 @@ impl Domains<'_> {
 
     /// Gives back what [`Domains::pct_begin`] has claimed: it has no entry for calls.
     pub fn pct_abandon(&mut self, begun: &Begun) {
-        self.lives.rest(begun.callee.name.index, begun.rest);
+        // Under the lock nobody has changed it since it was claimed.
+        let _ = self
+            .lives
+            .change(begun.callee.name.index, |_| Some(begun.rest));
     }
 
-    /// Links `by`, which waits from now on and goes on at `pc` with `sp`, to the callee that was claimed.
+    /// Links `by`, which waits from now on and goes on at `behind`, to the callee that was claimed.
     ///
     /// # Errors
     /// [`Error::Busy`] of a caller that is to stop or to die; what was claimed is given back.
@@ -246,7 +165,7 @@ impl Domains<'_> {
         hw: &mut H,
         by: &Subject,
         begun: &Begun,
-        [pc, sp]: [u64; 2],
+        behind: Behind,
         deadline: u64,
     ) -> Result<(), Error> {
         let (me, index) = (by.name.index, begun.callee.name.index);
@@ -256,10 +175,11 @@ impl Domains<'_> {
             return Err(Error::Busy);
         }
         if let Some(links) = self.links(index) {
-            links.caller_pc.store(pc, Ordering::Relaxed);
-            links.caller_sp.store(sp, Ordering::Relaxed);
+            links.caller_pc.store(behind.pc, Ordering::Relaxed);
+            links.caller_sp.store(behind.sp, Ordering::Relaxed);
         }
-        self.serve(begun, Link::slow(self.places.place(me)));
+        let link = Link::slow(self.places.place(me)).stepping(behind.steps);
+        self.serve(begun, link);
         if let Some(links) = self.links(me) {
             let callee = Link::slow(self.places.place(index));
             links.callee.store(callee.word(), Ordering::Relaxed);
@@ -285,22 +205,38 @@ impl Domains<'_> {
         self.departed(hw, me);
     }
 
-    /// `by` has answered, and is on no core any more: if it was to stop or to die, that is done.
-    pub fn pct_answered<H: Hardware>(&mut self, hw: &mut H, by: &Subject) {
-        if self.life(by.name.index).core().is_some() {
-            self.departed(hw, by.name.index);
-        }
-    }
-
-    fn serve(&self, begun: &Begun, caller: Link) {
-        if let Some(links) = self.links(begun.callee.name.index) {
+    fn serve(&mut self, begun: &Begun, caller: Link) {
+        let Subject { name, core, .. } = begun.callee;
+        if let Some(links) = self.links(name.index) {
             links.rest.store(begun.rest.bits(), Ordering::Relaxed);
             links.caller.store(caller.word(), Ordering::Relaxed);
         }
+        self.wait_no_more(name.index);
+        self.hear(begun.rest, core);
     }
 
-    /// Answers as the row `pct_reply` of the call table says: all that is kept of `by` has been put away, and it
-    /// has no core from now on, unless this is refused or it is to stop or to die ([`Domains::departed`] follows).
+    /// An environment that had this word was given `core` at once: if something waits for it, the core looks after that
+    /// as soon as it is at EL0.
+    fn hear(&mut self, word: LifeWord, core: u8) {
+        if word.has(LifeWord::ATTENTION) {
+            self.interrupt(core);
+        }
+    }
+
+    /// Gives the core back that the environment at `index` has: it is as it was before it served, by `word`. Whether it
+    /// still has the core, being to stop or to die.
+    fn rest(&mut self, index: u16, word: LifeWord) -> bool {
+        let before = self.lives.rest(index, word);
+        let departs = before.state() != EnvironmentState::Running;
+        if !departs && roused(word, before).state() == EnvironmentState::Ready {
+            self.became_ready(index);
+        }
+        departs
+    }
+
+    /// Answers as the row `pct_reply` of the call table says: all that is kept of `by` has been put away and its time
+    /// charged, and it has no core from now on, unless this is refused or it is to stop or to die. `masked`: it has
+    /// asynchronous upcalls masked, and so takes no calls before it has run again.
     ///
     /// # Errors
     /// [`Error::NotWaiting`], [`Error::TimedOut`]: the call is over, and `by` goes on.
@@ -308,47 +244,69 @@ impl Domains<'_> {
         &mut self,
         hw: &mut H,
         by: &Subject,
+        masked: bool,
         now: u64,
     ) -> Result<Answered, Error> {
-        let own = self.links(by.name.index).ok_or(Error::NotWaiting)?;
+        let me = by.name.index;
+        let own = self.links(me).ok_or(Error::NotWaiting)?;
         let link = own.caller();
         let served = LifeWord::from_bits(own.rest.load(Ordering::Relaxed));
-        let [pc, sp] = [&own.caller_pc, &own.caller_sp].map(|word| word.load(Ordering::Relaxed));
-        self.set_caller(by.name.index, Link::NOBODY);
+        let closed = if masked { LifeWord::CLOSED } else { 0 };
         match link {
-            Link::GONE => return Err(Error::NotWaiting),
-            Link::ONE_WAY => {
-                self.lives.rest(by.name.index, served);
-                return Ok(Answered::Nobody);
+            Link::GONE => {
+                self.set_caller(me, Link::NOBODY);
+                return Err(Error::NotWaiting);
             }
-            // No call is served: it waits for one from now on.
-            Link::NOBODY => {
-                let rest =
+            Link::ONE_WAY | Link::NOBODY => {
+                let asleep =
                     LifeWord::new(by.name.epoch, EnvironmentState::Asleep, LifeWord::NOWHERE);
-                self.lives.rest(by.name.index, rest.with(LifeWord::LIGHT));
-                return Ok(Answered::Nobody);
+                let word = if link == Link::NOBODY { asleep } else { served };
+                self.set_caller(me, Link::NOBODY);
+                let departs = self.rest(me, word.with(LifeWord::LIGHT | closed));
+                return Ok(Answered::Nobody { departs });
             }
             _ => {}
         }
+        self.answer(hw, by, link, served.with(closed), now)
+    }
+
+    /// Answers whoever waits behind `link`; `by` is what `rest` says from then on.
+    fn answer<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        by: &Subject,
+        link: Link,
+        rest: LifeWord,
+        now: u64,
+    ) -> Result<Answered, Error> {
+        let me = by.name.index;
+        let own = self.links(me).ok_or(Error::NotWaiting)?;
+        let [pc, sp] = [&own.caller_pc, &own.caller_sp].map(|word| word.load(Ordering::Relaxed));
         let caller = self.other_end(link).ok_or(Error::NotWaiting)?;
         if self.alarms.of(caller).is_some_and(|time| time <= now) {
-            self.set_caller(by.name.index, link);
             self.time_out(caller);
-            self.set_caller(by.name.index, Link::NOBODY);
+            self.set_caller(me, Link::NOBODY);
             return Err(Error::TimedOut);
         }
         let subject = self.subject(caller, by.core).ok_or(Error::NotWaiting)?;
-        if self.lives.go_on(caller, by.core).is_err() {
+        let Ok(waited) = self.lives.go_on(caller, by.core) else {
             // It is to stop or to die, and does.
-            self.set_caller(by.name.index, link);
-            self.untangle(hw, by.name.index);
-            self.set_caller(by.name.index, Link::NOBODY);
+            self.untangle(hw, me);
+            self.set_caller(me, Link::NOBODY);
             return Err(Error::NotWaiting);
-        }
+        };
+        self.hear(waited, by.core);
         self.alarms.cancel(caller);
         self.set_callee(caller, Link::NOBODY);
-        self.lives.rest(by.name.index, served);
-        Ok(Answered::Caller { subject, pc, sp })
+        self.set_caller(me, Link::NOBODY);
+        let departs = self.rest(me, rest);
+        Ok(Answered::Caller {
+            subject,
+            pc,
+            sp,
+            steps: link.steps(),
+            departs,
+        })
     }
 
     fn other_end(&self, link: Link) -> Option<u16> {
@@ -367,6 +325,23 @@ impl Domains<'_> {
         }
     }
 
+    /// With what flags the environment at `index` leaves a core light, other than by an answer: it takes no calls if it
+    /// serves one, or has asynchronous upcalls masked.
+    pub fn flags_of_light(&self, index: u16, masked: bool) -> u64 {
+        let closed = if self.serves(index) || masked {
+            LifeWord::CLOSED
+        } else {
+            0
+        };
+        LifeWord::LIGHT | closed
+    }
+
+    /// Whether the environment at `index` serves a call, be it one whose caller waits no more.
+    pub fn serves(&self, index: u16) -> bool {
+        let caller = self.links(index).map(Links::caller);
+        caller.is_some_and(|caller| caller != Link::NOBODY)
+    }
+
     /// Whether the environment at `index` waits for an answer.
     pub fn waits_for_answer(&self, index: u16) -> bool {
         self.links(index)
@@ -383,12 +358,10 @@ impl Domains<'_> {
     /// having answered, or its caller is wanted. The caller waits by its life word from now on, and if it is to stop
     /// or to die, that is done.
     pub fn untangle<H: Hardware>(&mut self, hw: &mut H, index: u16) {
-        let Some(link) = self.links(index).map(Links::caller) else {
+        let link = self.links(index).map(Links::caller);
+        let Some(link) = link.filter(|link| link.is_fast()) else {
             return;
         };
-        if !link.is_fast() {
-            return;
-        }
         let slow = Link::slow(link.word());
         self.set_caller(index, slow);
         if let Some(caller) = self.other_end(slow)
@@ -414,18 +387,22 @@ impl Domains<'_> {
         };
         self.alarms.cancel(index);
         self.set_callee(index, Link::NOBODY);
+        let steps = self
+            .links(callee)
+            .is_some_and(|links| links.caller().steps());
         self.set_caller(callee, Link::GONE);
         if let (Some(served), Some(own)) = (self.links(callee), self.links(index)) {
             let [pc, sp] =
                 [&served.caller_pc, &served.caller_sp].map(|word| word.load(Ordering::Relaxed));
-            own.set_failure([pc, sp, error as u64]);
+            own.set_failure([pc, sp, error as u64, steps.into()]);
             self.failed.insert(index);
             self.interrupts |= FAILED;
         }
     }
 
-    /// The deadline of the call that `index` waits in has passed.
-    fn time_out(&mut self, index: u16) {
+    /// The deadline of the call that the environment at `index` waits in has passed, if it waits in one: for whoever has
+    /// taken its alarm ([`Alarms::take_due`](crate::Alarms::take_due)).
+    pub fn time_out(&mut self, index: u16) {
         self.fail_call(index, Error::TimedOut);
         self.wake_failed(index);
     }
@@ -459,86 +436,14 @@ impl Domains<'_> {
     pub fn take_failed(&mut self) -> Option<Failed> {
         let index = self.failed.first()?;
         self.failed.remove(index);
-        let [pc, sp, code] = self.links(index)?.failure();
+        let [pc, sp, code, steps] = self.links(index)?.failure();
         let record = self.environment(index)?;
         Some(Failed {
             uarea: PageNumber::new(record.uarea),
             pc,
             sp,
             code,
-        })
-    }
-}
-
-/// What transfers do to life words, beside what [`Lives`] has for all.
-impl Lives<'_> {
-    /// Gives `core` to one of `epoch` that takes calls. Its flags stay, but for [`LifeWord::LIGHT`].
-    ///
-    /// # Errors
-    /// The word of one that takes none.
-    fn serve(self, index: u16, epoch: Epoch, core: u8) -> Result<LifeWord, LifeWord> {
-        use EnvironmentState::{Asleep, Ready, Running};
-        let takes = |word: LifeWord| {
-            word.epoch() == epoch
-                && matches!(word.state(), Ready | Asleep)
-                && word.core().is_none()
-                && word.has(LifeWord::LIGHT)
-                && !word.has(LifeWord::DEBT | LifeWord::CLOSED)
-        };
-        let served = |word: LifeWord| word.to(Running).on(core).without(LifeWord::LIGHT);
-        let before = self.change(index, |word| takes(word).then(|| served(word)))?;
-        self.count_dispatch(index);
-        Ok(before)
-    }
-
-    /// One that runs is what its word was before it served, light and on no core. One that is to stop or to die keeps
-    /// its core until it has departed.
-    fn rest(self, index: u16, rest: LifeWord) {
-        let flags = |word: LifeWord| {
-            let still = word.bits() & (LifeWord::ATTENTION | LifeWord::DEBT);
-            rest.with(still)
-        };
-        let _ = self.change(index, |word| match word.state() {
-            EnvironmentState::Running => Some(flags(word)),
-            _ => Some(word.with(LifeWord::LIGHT)),
-        });
-    }
-
-    /// One that runs waits from now on, and has no core.
-    ///
-    /// # Errors
-    /// The word of one that is to stop or to die.
-    fn wait(self, index: u16) -> Result<LifeWord, LifeWord> {
-        self.change(index, |word| {
-            let waits = word.to(EnvironmentState::Calling).on(LifeWord::NOWHERE);
-            (word.state() == EnvironmentState::Running).then_some(waits)
-        })
-    }
-
-    /// Gives `core` to one that waits for an answer, by its word or because the link is a fast one on this core.
-    ///
-    /// # Errors
-    /// The word of one that is to stop or to die.
-    fn go_on(self, index: u16, core: u8) -> Result<LifeWord, LifeWord> {
-        use EnvironmentState::{Calling, Running};
-        self.change(index, |word| {
-            let may = match (word.state(), word.core()) {
-                (Calling, None) => true,
-                (Running, Some(at)) => at == core,
-                _ => false,
-            };
-            may.then(|| word.to(Running).on(core))
-        })
-    }
-
-    /// One that waits for an answer is ready.
-    ///
-    /// # Errors
-    /// The word of one that does not.
-    fn give_up_waiting(self, index: u16) -> Result<LifeWord, LifeWord> {
-        self.change(index, |word| {
-            let waits = word.state() == EnvironmentState::Calling;
-            waits.then(|| word.to(EnvironmentState::Ready))
+            steps: steps != 0,
         })
     }
 }

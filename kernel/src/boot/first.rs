@@ -217,6 +217,7 @@ fn alarms() -> [Alarms<'static>; 2] {
 ///
 /// # Errors
 /// What is wrong with the program: the machine ends.
+#[inline(never)]
 pub(super) fn make(
     memory: Memory,
     cores: u8,

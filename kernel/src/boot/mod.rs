@@ -157,7 +157,9 @@ fn check_timer() {
     }
 }
 
-/// Makes the page array and the first environment, and puts all in the kernel's state.
+/// Makes the page array and the first environment, and puts all in the kernel's state. What it keeps on the stack
+/// meanwhile is large, and is not there while anything else of the boot runs.
+#[inline(never)]
 fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
     let caches = Geometry::find();
     exposed::describe(|machine| {

@@ -7,10 +7,11 @@
 
 use exopi_abi::Error;
 use exopi_abi::uarea::UpcallClass;
-use exopi_domains::{Answered, Begun, Subject, Target};
+use exopi_domains::{Answered, Begun, Behind, Subject, Target};
 
 use crate::arch::core_data::Core;
 use crate::arch::tables::Processor;
+use crate::arch::uarea::OwnUArea;
 use crate::arch::{context, pct, switch, timer};
 use crate::environment::{settle, take, vacate};
 use crate::kernel::{Guard, lock};
@@ -47,8 +48,10 @@ fn begin(kernel: &mut Guard, by: &Subject, gate: u64) -> Result<(Begun, [u64; 2]
 pub(super) fn call(by: &Subject, gate: u64, deadline: u64) -> Result<(), Error> {
     let mut kernel = lock();
     let (begun, entry) = begin(&mut kernel, by, gate)?;
+    let behind = pct::behind();
     switch::put_registers_away();
-    kernel.pct_link(&mut Processor, by, &begun, pct::behind(), deadline)?;
+    kernel.pct_link(&mut Processor, by, &begun, behind, deadline)?;
+    switch::forget_steps();
     Core::charge();
     take(begun.callee);
     pct::pass(begun.told(by.name, false), entry);
@@ -69,16 +72,39 @@ pub(super) fn send(by: &Subject, gate: u64) -> Result<(), Error> {
 
 pub(super) fn reply(by: &Subject) -> Result<(), Error> {
     let mut kernel = lock();
+    let area = Core::uarea();
+    let masked = area.read(OwnUArea::MASKED) != 0;
+    // Once it has answered, another core may enter it: nothing of it is touched after that.
     switch::put_registers_away();
-    match kernel.pct_reply(&mut Processor, by, timer::now())? {
-        Answered::Caller { subject, pc, sp } => {
-            Core::charge();
+    if !kernel.serves(by.name.index) {
+        // If something else than a call gets it going, it goes on behind this one.
+        let Behind { pc, sp, .. } = pct::behind();
+        area.save_behind([pc, sp], 0, false);
+    }
+    Core::charge();
+    match kernel.pct_reply(&mut Processor, by, masked, timer::now())? {
+        Answered::Caller {
+            subject,
+            pc,
+            sp,
+            steps,
+            departs,
+        } => {
+            switch::forget_steps();
             take(subject);
-            // This core is in another space, if it is to die now.
-            kernel.pct_answered(&mut Processor, by);
+            if departs {
+                // This core is in another space by now.
+                kernel.departed(&mut Processor, by.name.index);
+            }
+            if steps {
+                switch::step_on();
+            }
             pct::pass([0; 2], [pc, sp]);
             Ok(())
         }
-        Answered::Nobody => vacate(kernel, by),
+        Answered::Nobody { departs } => {
+            switch::forget_steps();
+            vacate(kernel, by, departs)
+        }
     }
 }

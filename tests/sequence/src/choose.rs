@@ -19,7 +19,7 @@ mod edits;
 mod objects;
 mod replayable;
 
-use replayable::replayable;
+use replayable::{names_no_other, replayable};
 
 /// For what a sequence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ const WEIGHTS: [(Call, u64); 48] = [
     (Call::gate_yield, 2),
     (Call::pct_call, 4),
     (Call::pct_send, 2),
-    (Call::pct_reply, 2),
+    (Call::pct_reply, 4),
     // What it leads to depends on the time, and is looked at with a clock in the tests of `exopi-domains`.
     (Call::revoke_request, 0),
     (Call::revoke_answer, 1),
@@ -88,6 +88,15 @@ const WEIGHTS: [(Call, u64); 48] = [
 ];
 
 const _: () = assert!(WEIGHTS.len() == Call::ALL.len());
+
+/// Whether a call is about gates or goes through one.
+const fn goes_through_a_gate(call: Call) -> bool {
+    use Call::{gate_bind, gate_unbind, gate_yield, pct_call, pct_reply, pct_send};
+    matches!(
+        call,
+        gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply
+    )
+}
 
 /// Values at which something begins or ends.
 const BORDERS: [u64; 24] = [
@@ -165,9 +174,15 @@ impl Chooser {
     }
 
     fn call<W: World>(&mut self, world: &W, names: &Names) -> Step {
-        let total = WEIGHTS.iter().map(|(_, weight)| weight).sum();
+        // What leads to others cannot be made again, and is not drawn for it.
+        let search = self.purpose == Purpose::Search;
+        let weights = || {
+            let drawn = WEIGHTS.iter();
+            drawn.filter(move |(call, _)| search || !goes_through_a_gate(*call))
+        };
+        let total = weights().map(|(_, weight)| weight).sum();
         let mut left = self.random.below(total);
-        let drawn = WEIGHTS.iter().find(|(_, weight)| {
+        let drawn = weights().find(|(_, weight)| {
             let found = left < *weight;
             left = left.saturating_sub(*weight);
             found
@@ -266,7 +281,13 @@ impl Chooser {
                 let at = self.random.pick(&[PLACES[7], PLACES[8], PLACES[0], at]);
                 let [mut page, capability] = self.run(world, names);
                 if self.random.chance(90) {
-                    page &= !511;
+                    // Around a page from a free list there is another superpage on each machine.
+                    page = match (self.purpose, names.pages().first()) {
+                        (Purpose::Replay { .. }, Some(first)) => {
+                            page >> 56 << 56 | u64::from(first.get()) & !511
+                        }
+                        _ => page & !511,
+                    };
                 }
                 let count = self.random.pick(&[1, 1, 1, 2, 3, 0]);
                 [space, at, page, capability, count, self.access()]
@@ -303,7 +324,9 @@ impl Chooser {
             _ => self.mapping(call, world, names),
         };
         // What a batch allocates nobody tells; a sequence that is replayed does without.
-        if call == insert_pte && self.purpose != Purpose::Search && words[2] >> 56 > 2 {
+        let told = words[2] >> 56 <= 2 && names_no_other(names, call, &words);
+        let pages = matches!(call, insert_pte | insert_superpage);
+        if pages && self.purpose != Purpose::Search && !told {
             words[2] = self.own_page(world, names);
         }
         let [_, arguments @ ..] = words;

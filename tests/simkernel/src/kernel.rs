@@ -193,12 +193,15 @@ impl<'m> Kernel<'m> {
     /// The call itself, without what the kernel does on its way out ([`Kernel::leave`]). Between the two nothing
     /// else may be done.
     pub fn dispatch(&mut self, number: u16, words: [u64; 6]) -> Reply {
-        if self.mode == MemoryMode::HostProcess {
-            return calls::dispatch(self, number, words);
-        }
-        let before = host::end_memory(USER_END);
-        let reply = calls::dispatch(self, number, words);
-        host::end_memory(before);
+        let reply = if self.mode == MemoryMode::HostProcess {
+            calls::dispatch(self, number, words)
+        } else {
+            let before = host::end_memory(USER_END);
+            let reply = calls::dispatch(self, number, words);
+            host::end_memory(before);
+            reply
+        };
+        self.write_failed();
         reply
     }
 
@@ -286,6 +289,7 @@ impl<'m> Kernel<'m> {
             self.save();
             self.subjects[usize::from(self.core)] = None;
             self.domains.left(&mut self.machine, &subject);
+            self.write_failed();
             self.attach();
         }
         self.schedule_here();
@@ -316,6 +320,7 @@ impl<'m> Kernel<'m> {
         } else {
             self.domains.sweep(&mut self.machine)
         };
+        self.write_failed();
         self.attach();
         self.leave();
         more

@@ -36,5 +36,7 @@ mod world;
 pub use board::{Board, Storage};
 pub use found::{Founded, found, owned};
 pub use installed::Installed;
-pub use kernel::{First, Kernel, MemoryMode, PowerOff, Saved, Seen, Serve, Snapshot};
+pub use kernel::{
+    First, Kernel, MemoryMode, PowerOff, Saved, Seen, Serve, Snapshot, TICKS_PER_SECOND,
+};
 pub use world::SimulatedWorld;

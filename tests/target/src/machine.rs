@@ -7,11 +7,12 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use exopi_rt::calls::{ROWS, Row};
 use exopi_rt::layout::PAGE_SIZE;
-use exopi_rt::{Access, PageNumber, Reply, memory};
+use exopi_rt::{Access, Call, PageNumber, Reply, memory};
 
 use crate::catch::Caught;
-use crate::harness::Outcome;
+use crate::harness::{Failure, Outcome};
 
 /// Where the page of code is mapped, writable and executable.
 const CODE: u64 = 0x28_0000_0000;
@@ -47,11 +48,27 @@ impl Registers {
         registers
     }
 
+    /// With these arguments where `row` has them.
+    pub(crate) fn of_call(row: &Row, arguments: [u64; 6]) -> Self {
+        let mut registers = Self::marked();
+        registers.x[row.first_register..][..6].copy_from_slice(&arguments);
+        registers
+    }
+
     /// What a call has replied.
     pub(crate) fn reply(&self) -> Reply {
+        self.reply_at(0)
+    }
+
+    /// What a call by `row` has replied: x8 if it moves a message, of which x0 to x7 are.
+    pub(crate) fn reply_of(&self, row: &Row) -> Reply {
+        self.reply_at(row.first_register)
+    }
+
+    fn reply_at(&self, first: usize) -> Reply {
         Reply {
-            status: self.x[0],
-            value: self.x[1],
+            status: self.x[first],
+            value: self.x[first + 1],
         }
     }
 }
@@ -111,6 +128,23 @@ pub(crate) const fn stub_address(slot: u64) -> u64 {
 pub(crate) unsafe fn run_stub(slot: u64, registers: &mut Registers) {
     // SAFETY: passed on to the caller.
     unsafe { run(registers, stub_address(slot)) };
+}
+
+/// The row of a call.
+pub(crate) fn row_of(call: Call) -> Result<&'static Row, Failure> {
+    let row = ROWS.iter().find(|row| row.call == call);
+    row.ok_or_else(|| Failure::new("no such row"))
+}
+
+/// The same as [`check_scrubbed`] for a call by `row` that was refused: one that moves a message leaves that.
+pub(crate) fn check_refused(row: &Row, before: &Registers, after: &Registers) -> Outcome {
+    if row.first_register == 0 {
+        return check_scrubbed(before, after);
+    }
+    check_eq!(after.x[..8], before.x[..8], "the message");
+    let zero = after.x[9..=18].iter().chain([&after.x[30]]);
+    check!(zero.clone().all(|word| *word == 0), "x9..x18, x30");
+    check_kept(before, after, 19, 29)
 }
 
 /// Checks what a call leaves in the registers: x2..x18 and x30 zero, the others and SP as before.

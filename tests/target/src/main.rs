@@ -12,6 +12,7 @@
 //! * `machine`: calls with every register in view, by instructions written at run time.
 //! * `second`: another environment, which owns nothing, to make calls.
 //! * `other`: other environments.
+//! * `peer`: programs to talk with.
 //! * `suites`: the cases.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
@@ -47,6 +48,8 @@ mod granted;
 mod machine;
 #[cfg(target_os = "none")]
 mod other;
+#[cfg(target_os = "none")]
+mod peer;
 #[cfg(target_os = "none")]
 mod second;
 #[cfg(target_os = "none")]

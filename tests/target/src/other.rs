@@ -9,6 +9,7 @@
 //! ```
 
 pub(crate) mod code;
+pub(crate) mod serving;
 
 use alloc::format;
 use core::mem::offset_of;
@@ -169,11 +170,17 @@ impl Other {
         Ok(stubs::env_run(self.object(), core)?)
     }
 
-    /// Waits until it is in `state`, giving this core away meanwhile.
+    /// Waits until it is in `state`, giving this core away meanwhile. A state that ends its running is reached when
+    /// it has left its core, too: until then its registers are on their way to its u-area.
     pub(crate) fn wait_for(&self, state: EnvironmentState) -> Outcome {
+        let life = || exposed::life(self.name);
         wait(
-            || Ok(self.state() == state),
-            || format!("{:?} instead of {state:?}", self.state()),
+            || {
+                let life = life();
+                let has_core = life.core().is_some();
+                Ok(life.state() == state && has_core == (state == EnvironmentState::Running))
+            },
+            || format!("{:?} instead of {state:?}", life()),
         )
     }
 

@@ -13,6 +13,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use exopi_rt::account::Allowance;
+use exopi_rt::calls::ROWS;
 use exopi_rt::cap::EnvironmentCap;
 use exopi_rt::capability::EnvironmentRights;
 use exopi_rt::domain::{EnvironmentState, ObjectName};
@@ -33,6 +34,8 @@ const TURNS: u32 = 1000;
 
 /// 1 while a call is to be made.
 static PENDING: AtomicU64 = AtomicU64::new(0);
+/// Its number.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// Its arguments.
 static WORDS: [AtomicU64; 6] = [const { AtomicU64::new(0) }; 6];
 /// What it gave: x0, x1.
@@ -45,10 +48,17 @@ fn serve(_: u64) {
     loop {
         if PENDING.load(Ordering::Acquire) == 1 {
             let words = WORDS.each_ref().map(|word| word.load(Ordering::Relaxed));
-            let mut registers = Registers::with_arguments(words);
+            let number = NUMBER.load(Ordering::Relaxed);
+            let row = ROWS
+                .iter()
+                .find(|row| u64::from(row.call.number()) == number);
+            let mut registers = match row {
+                Some(row) => Registers::of_call(row, words),
+                None => Registers::with_arguments(words),
+            };
             // SAFETY: the case has written the stub; it answers for what it asks for.
             unsafe { machine::run_stub(STUB, &mut registers) };
-            let reply = registers.reply();
+            let reply = row.map_or(registers.reply(), |row| registers.reply_of(row));
             REPLY[0].store(reply.status, Ordering::Relaxed);
             REPLY[1].store(reply.value, Ordering::Relaxed);
             PENDING.store(0, Ordering::Release);
@@ -126,6 +136,7 @@ impl Second {
         for (place, word) in WORDS.iter().zip(words) {
             place.store(word, Ordering::Relaxed);
         }
+        NUMBER.store(call.number().into(), Ordering::Relaxed);
         PENDING.store(1, Ordering::Release);
         for _ in 0..TURNS {
             environment::yield_now();

@@ -12,7 +12,7 @@ use exopi_rt::{
 
 use crate::authority;
 use crate::measure::{self, Sample};
-use crate::{transfer, vm};
+use crate::{pipe, transfer, vm};
 
 /// Rounds of a row.
 pub(crate) const ROUNDS: u64 = 1000;
@@ -83,6 +83,7 @@ pub(crate) const ROWS: &[Measured] = &[
     ("pct_roundtrip", transfer::roundtrip),
     ("pct_roundtrip_fp", transfer::roundtrip_fp),
     ("pct_api", transfer::api),
+    ("pipe_roundtrip", pipe::roundtrip),
     ("trap", vm::trap),
     ("prot1", vm::prot1),
     ("prot100", vm::prot100),

@@ -81,12 +81,12 @@ fn uarea_for(code: u64, at: VirtAddr) -> Result<PageNumber, Error> {
     let place = at.get() as *mut u64;
     for word in 0..PAGE_SIZE as usize / 8 {
         // SAFETY: the page was mapped there just now, and nobody else has it.
-        unsafe { place.add(word).write_volatile(0) };
+        unsafe { place.wrapping_add(word).write_volatile(0) };
     }
     let entry = UpcallClass::Pct as usize * size_of::<Entry>();
     for offset in [entry, offset_of!(UArea, saved) + offset_of!(Frame, pc)] {
         // SAFETY: as above; the offsets are words of a u-area, which is less than a page.
-        unsafe { place.byte_add(offset).write_volatile(code) };
+        unsafe { place.wrapping_byte_add(offset).write_volatile(code) };
     }
     // SAFETY: nothing refers to it any more.
     unsafe { memory::unmap(at) }?;

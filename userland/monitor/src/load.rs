@@ -230,9 +230,13 @@ fn address(address: u64) -> Result<VirtAddr, Error> {
 /// Lets the program run until it is gone, or suspended: then with the state that tells why.
 fn watch(environment: Environment<'_>) -> Result<Option<Frame>, Error> {
     loop {
-        match environment.state() {
+        let life = environment.life();
+        match life.state() {
             EnvironmentState::Free | EnvironmentState::Dying => return Ok(None),
-            EnvironmentState::Suspended => return environment.saved().map(Some),
+            // While it leaves its core, its state is on its way and not to be had.
+            EnvironmentState::Suspended if life.core().is_none() => {
+                return environment.saved().map(Some);
+            }
             _ => yield_now(),
         }
     }

@@ -20,6 +20,7 @@ mod revocation;
 mod snapshot;
 mod spaces;
 mod sweeps;
+mod transfers;
 mod world;
 
 use exopi_abi::capability::{Body, Epoch, Identity, Kind, KindRights, Restriction, Rights, Second};

@@ -7,7 +7,7 @@ use exopi_pages::model::Machine;
 
 use super::{Storage, World};
 use crate::saved::Saved;
-use crate::{Domains, Subject};
+use crate::{Alarms, Domains, Revocations, Subject};
 
 /// All state of a world.
 pub(super) struct Snapshot {
@@ -49,7 +49,11 @@ impl Snapshot {
             &mut storage.environments,
             &storage.lives,
             self.cores,
-        );
+        )
+        .with_revocations(Revocations::new(
+            &mut storage.revocations,
+            Alarms::new(&mut storage.deadlines, &mut storage.order),
+        ));
         domains.return_to(&self.domains);
         World {
             hw: self.hw.clone(),

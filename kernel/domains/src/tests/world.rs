@@ -17,6 +17,7 @@ use exopi_pages::Pages;
 use exopi_pages::model::Machine;
 
 use super::{Call, EXPOSED, FIRST_AT, Named, at, page};
+use crate::links::Table;
 use crate::{Alarm, Alarms, Domains, Revocations, Subject, Target};
 
 /// Memory of the tables.
@@ -62,8 +63,17 @@ pub(super) struct World<'m> {
 }
 
 impl<'m> World<'m> {
-    /// Two cores, and the first environment on core 0, with tables around its u-area.
+    /// So many cores, and the first environment on core 0, with tables around its u-area.
     pub(super) fn new(storage: &'m mut Storage, cores: u8) -> Self {
+        Self::linked(storage, cores, None)
+    }
+
+    /// The same with links between environments, and alarms.
+    pub(super) fn linked(
+        storage: &'m mut Storage,
+        cores: u8,
+        links: Option<(&'m Table, Alarms<'m>)>,
+    ) -> Self {
         let frames = storage.pages.len() as u32;
         let mut hw = Machine::new(frames);
         let mut pages = Pages::new(&mut storage.pages, 2);
@@ -81,6 +91,9 @@ impl<'m> World<'m> {
             &mut storage.revocations,
             Alarms::new(&mut storage.deadlines, &mut storage.order),
         ));
+        if let Some((places, alarms)) = links {
+            domains = domains.with_links(places, alarms);
+        }
         let first = domains.make_first_space(&mut hw, EXPOSED);
         let first = first.expect("there is room");
         let mut world = Self {
@@ -200,15 +213,19 @@ impl<'m> World<'m> {
     /// The kernel looks at `core` again.
     pub(super) fn interrupt(&mut self, core: u8) {
         self.told &= !(1 << core);
-        if let Some(by) = self.on[usize::from(core)]
-            && !self.domains.runs(&by)
-        {
-            self.leave(by);
+        if let Some(by) = self.on[usize::from(core)] {
+            if self.domains.caller_is_wanted(by.name.index) {
+                self.domains.untangle(&mut self.hw, by.name.index);
+            }
+            if !self.domains.runs(&by) {
+                self.leave(by);
+            }
         }
     }
 
     fn leave(&mut self, by: Subject) {
         self.on[usize::from(by.core)] = None;
+        self.domains.untangle(&mut self.hw, by.name.index);
         self.domains.left(&mut self.hw, &by);
         self.attach();
         self.told |= self.domains.take_interrupts();

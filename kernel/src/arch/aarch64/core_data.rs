@@ -272,6 +272,11 @@ impl Core {
         before & bit == 0
     }
 
+    /// Whether a bit of [`guard`] is set.
+    pub fn has_guard(bit: u64) -> bool {
+        Self::current().guards.load(Ordering::Relaxed) & bit != 0
+    }
+
     /// Clears a bit of [`guard`]; whether it was set.
     pub fn lower_guard(bit: u64) -> bool {
         let guards = &Self::current().guards;

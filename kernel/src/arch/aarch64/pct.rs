@@ -31,12 +31,12 @@ use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::transfer::{GATES, Message};
 use exopi_abi::uarea::{self, Frame, UArea, UpcallClass, Vectors};
 use exopi_abi::{Call, Reply};
-use exopi_domains::{Gate, Link};
+use exopi_domains::{Behind, Gate, Link};
 
 use super::context::offset as context;
 use super::core_data::{Core, offset};
 use super::macros::{count_exception, count_space, macros, purge};
-use super::switch::{VECTORS_TRAP, guard};
+use super::switch::{VECTORS_TRAP, guard, steps};
 use super::vectors::{CALLS, HANDLERS};
 
 /// What a transfer leaves on the empty stack while Rust looks at it: just below the core's record.
@@ -44,9 +44,16 @@ use super::vectors::{CALLS, HANDLERS};
 #[repr(C, align(16))]
 struct Passing {
     message: Message,
-    /// x8 and x9 of whom the message reaches.
+    whom: Whom,
+}
+
+/// Whom a message reaches.
+#[derive(Debug)]
+#[repr(C)]
+struct Whom {
+    /// x8 and x9.
     told: [u64; 2],
-    /// Its first instruction, and its stack pointer.
+    /// The first instruction, and the stack pointer.
     entry: [u64; 2],
 }
 
@@ -67,24 +74,23 @@ pub const fn in_front(mut table: [Entry; CALLS]) -> [Entry; CALLS] {
     table
 }
 
-/// Where the one that makes a transfer goes on behind it, and with which stack pointer.
-pub fn behind() -> [u64; 2] {
-    [ELR_EL1.get(), SP_EL0.get()]
+/// Where the one that makes a transfer goes on behind it.
+pub fn behind() -> Behind {
+    Behind {
+        pc: ELR_EL1.get(),
+        sp: SP_EL0.get(),
+        steps: steps(),
+    }
 }
 
 /// Lets the message reach the environment that this core was given to, at `entry`, an instruction and a stack pointer,
 /// with `told` in x8 and x9. Only on the way of a transfer, which then succeeds.
 pub fn pass(told: [u64; 2], entry: [u64; 2]) {
     let passing = Core::below::<Passing>();
+    let place = passing.wrapping_byte_add(offset_of!(Passing, whom));
     // SAFETY: on the way of a transfer the place holds what `__transfer` has put there, and its code alone looks
     // at it again, when the call has come back.
-    unsafe {
-        (&raw mut (*passing).told).write(told);
-    }
-    // SAFETY: as above.
-    unsafe {
-        (&raw mut (*passing).entry).write(entry);
-    }
+    unsafe { place.cast::<Whom>().write(Whom { told, entry }) };
 }
 
 global_asm!(
@@ -198,7 +204,8 @@ __pct_call:
     add x12, x12, #1
     str x12, [x14, #{DISPATCHES}]
     SWITCH x12, x30
-    ldr x18, [x11, #{PCT_ENTRY} + 8]
+    // As it is now that the callee is claimed: what was looked at before may have been changed by it until then.
+    ldp x17, x18, [x11, #{PCT_ENTRY}]
     ENTER x17, x18
     ldr x8, [x10, #{NAME}]
     and x9, x13, #{BADGE}
@@ -223,7 +230,10 @@ __pct_reply:
     ldp x16, x17, [sp, #{UAREA}]
     cmp x17, #{VECTORS_GUARD}
     b.ne 6f
-1:  ldp x14, x11, [x9, #{LIFE}]
+    // With asynchronous upcalls masked it takes no calls from now on, which its word is to say.
+1:  ldr x15, [x16, #{MASKED}]
+    cbnz x15, 9f
+    ldp x14, x11, [x9, #{LIFE}]
     // The caller runs here, by its word, and nothing waits for it.
     ldrh w15, [x14]
     ldr x18, [sp, #{RUNNING}]
@@ -342,6 +352,7 @@ __transfer:
         + UpcallClass::Pct as usize * size_of::<uarea::Entry>(),
     SAVED = const offset_of!(UArea, saved),
     PC = const offset_of!(Frame, pc),
+    MASKED = const offset_of!(UArea, masked),
     THREAD = const offset_of!(UArea, thread),
     VECTORS = const offset_of!(UArea, vectors),
     FPCR = const offset_of!(Vectors, fpcr),
@@ -349,8 +360,8 @@ __transfer:
     VECTORS_GUARD = const guard::VECTORS,
     VECTORS_TRAP = const VECTORS_TRAP,
     PASSING_BYTES = const size_of::<Passing>(),
-    TOLD = const offset_of!(Passing, told),
-    ENTRY = const offset_of!(Passing, entry),
+    TOLD = const offset_of!(Passing, whom) + offset_of!(Whom, told),
+    ENTRY = const offset_of!(Passing, whom) + offset_of!(Whom, entry),
     HANDLERS = sym HANDLERS,
     CALL_INDEX = const Call::pct_call as usize - 1,
     REPLY_INDEX = const Call::pct_reply as usize - 1,

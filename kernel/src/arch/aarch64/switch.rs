@@ -71,7 +71,7 @@ const CLASS_VECTORS: u64 = 0x07;
 /// The condition flags in a processor state.
 const FLAGS: u64 = 0xf000_0000;
 /// Single step in a processor state.
-const SS: u64 = 1 << 21;
+pub const SS: u64 = 1 << 21;
 
 /// The calls that may give their caller's core away, or need its whole state.
 const MAY_LEAVE: [Call; 5] = [
@@ -331,7 +331,19 @@ fn steps_off() {
     unsafe { asm!("msr mdscr_el1, {}", in(reg) MDSCR, options(nostack, preserves_flags)) };
 }
 
-/// Takes no further step here: the environment is not debugged any more.
+/// Whether the environment that runs here takes single steps.
+pub fn steps() -> bool {
+    Core::has_guard(guard::STEPS)
+}
+
+/// Takes a single step as soon as this core is at EL0: the environment that goes on there has made a call by one.
+pub fn step_on() {
+    let _ = Core::raise_guard(guard::STEPS);
+    // SAFETY: the return makes the change visible; the vectors take what comes of it.
+    unsafe { asm!("msr mdscr_el1, {}", in(reg) MDSCR + 1, options(nostack, preserves_flags)) };
+}
+
+/// Takes no further step here: the environment is not debugged any more, or makes room for another one.
 pub fn forget_steps() {
     if Core::lower_guard(guard::STEPS) {
         steps_off();

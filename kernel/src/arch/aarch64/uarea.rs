@@ -11,6 +11,7 @@ use exopi_abi::uarea::{Frame, UArea, UpcallClass, Vectors};
 use exopi_domains::{Failed, Window};
 
 use super::mmu;
+use super::switch::SS;
 
 /// Where the kernel sees a u-area: a page of the linear window.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +128,19 @@ impl OwnUArea {
         self.0.wrapping_byte_add(offset_of!(UArea, vectors)).cast()
     }
 
+    /// Makes the state to go on with that behind a transfer: this PC and SP, `status` in x8, zeros; `steps`: one
+    /// single step is due.
+    pub fn save_behind(self, [pc, sp]: [u64; 2], status: u64, steps: bool) {
+        for n in 0..31 {
+            self.write(Self::saved_x(n), if n == 8 { status } else { 0 });
+        }
+        self.write(Self::SAVED_SP, sp);
+        self.write(Self::SAVED_PC, pc);
+        self.write(Self::SAVED_PSTATE, if steps { SS } else { 0 });
+        self.write(Self::SAVED_ESR, 0);
+        self.write(Self::SAVED_FAR, 0);
+    }
+
     /// Copies the state to go on with to the frame of notices.
     pub fn copy_saved_to_notice(self) {
         for word in 0..FRAME_WORDS {
@@ -169,18 +183,7 @@ pub fn write_failed(failed: &Failed) {
     let place = mmu::linear_page(failed.uarea) as *mut UArea;
     // SAFETY: the environment is there, so that its u-area lies in that frame.
     let area = unsafe { OwnUArea::new(place) };
-    for n in 0..31 {
-        area.write(OwnUArea::saved_x(n), if n == 8 { failed.code } else { 0 });
-    }
-    area.write(OwnUArea::SAVED_SP, failed.sp);
-    area.write(OwnUArea::SAVED_PC, failed.pc);
-    for word in [
-        OwnUArea::SAVED_PSTATE,
-        OwnUArea::SAVED_ESR,
-        OwnUArea::SAVED_FAR,
-    ] {
-        area.write(word, 0);
-    }
+    area.save_behind([failed.pc, failed.sp], failed.code, failed.steps);
     area.write(OwnUArea::SAVED_HELD, 1);
 }
 

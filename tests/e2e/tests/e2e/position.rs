@@ -41,7 +41,7 @@ fn kernel_runs_from_any_page() {
     for (what, place) in [
         ("an older firmware's place", 0x20_0000),
         ("across a border of blocks", 0x1f_f000),
-        ("an odd page", 0x12_3000),
+        ("an odd page", 0x41_3000),
         ("far up", 0x3000_0000),
     ] {
         println!("{what}");

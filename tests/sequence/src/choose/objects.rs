@@ -132,6 +132,14 @@ impl Chooser {
         }
     }
 
+    /// A gate; a few most, so that they are found bound.
+    fn gate(&mut self) -> u64 {
+        match self.random.below(20) {
+            0 => self.random.pick(&[14, 15, 16, 1 << 32, u64::MAX]),
+            _ => self.random.below(3),
+        }
+    }
+
     /// Bytes that a call reads or writes: address and length.
     fn bytes(&mut self) -> [u64; 2] {
         let length = self.random.pick(&[0, 1, 8, 64, 511, 512, 513, BYTES]);
@@ -205,24 +213,20 @@ impl Chooser {
                 [self.spare_page(world, names), count, order, 0, 0, 0]
             }
             resume => [self.random.pick(&[0, 1, 2]), 0, 0, 0, 0, 0],
-            board_exit if self.purpose == Purpose::Search => {
-                [self.random.pick(&BORDERS), 0, 0, 0, 0, 0]
-            }
             gate_bind => {
+                let gate = self.gate();
                 let object = self.object(Kind::Environment, world, names);
-                [self.gate(), object, 0, 0, 0, 0]
+                [gate, object, 0, 0, 0, 0]
             }
             gate_unbind | gate_yield | pct_send => [self.gate(), 0, 0, 0, 0, 0],
             pct_call => {
                 let deadline = self.random.pick(&[0, 0, 0, 1, u64::MAX]);
                 [self.gate(), deadline, 0, 0, 0, 0]
             }
+            board_exit if self.purpose == Purpose::Search => {
+                [self.random.pick(&BORDERS), 0, 0, 0, 0, 0]
+            }
             _ => [0; 6],
         }
-    }
-
-    /// A gate; few of them, so that those are bound that are used.
-    fn gate(&mut self) -> u64 {
-        self.random.pick(&[0, 0, 0, 0, 1, 1, 15, 16])
     }
 }

@@ -20,17 +20,16 @@ pub(super) fn replayable<W: World>(
     let Some(call) = Call::from_number(number) else {
         return true;
     };
-    if !pages_of(call, words)
-        .iter()
-        .all(|page| is_anywhere(names, *page))
-    {
+    if !names_no_other(names, call, words) {
         return false;
     }
     match Call::from_number(number) {
         Some(
             console_write | console_read | console_give | board_exit | board_reset | upcall_deliver
-            | revoke_request | revoke_setup | resume | gate_yield | pct_call | pct_send | pct_reply,
+            | revoke_request | revoke_setup | resume,
         ) => false,
+        // What gives the core away, or makes another environment able to.
+        Some(gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply) => false,
         Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
         Some(env_run) => words[1] == core || words[1] > 16,
         // Of several pages from free lists nobody tells the numbers, nor of one that is mapped elsewhere.
@@ -42,6 +41,12 @@ pub(super) fn replayable<W: World>(
         Some(pte_batch) => !is_in_area(words[1]),
         _ => true,
     }
+}
+
+/// Whether a call names pages that are the same on every machine.
+pub(super) fn names_no_other(names: &Names, call: Call, words: &[u64; 6]) -> bool {
+    let pages = pages_of(call, words);
+    pages.iter().all(|page| is_anywhere(names, *page))
 }
 
 /// The words of a call that name pages; 0 for those that do not.

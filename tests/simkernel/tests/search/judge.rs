@@ -139,9 +139,14 @@ impl<'m> Judged<'m> {
         let machine = closely.then(|| self.kernel.machine().clone());
         let core = self.kernel.core();
         let reply = self.kernel.dispatch(number, words);
+        let then = self.kernel.is_busy(core).then(|| self.kernel.running());
         let after = self.kernel.snapshot();
         let refused = reply.error().is_some() && reply.status >> 16 == 0;
-        let breaks = Call::from_number(number) == Some(Call::page_break);
+        // Some have an effect, too: a break goes on behind it, and an answer that comes too late ends the call.
+        let breaks = matches!(
+            Call::from_number(number),
+            Some(Call::page_break | Call::pct_reply)
+        );
         // A call that is busy has asked for an interrupt, which has come.
         let busy = reply.error() == Some(exopi_abi::Error::Busy);
         let mut looked_at = !closely && refused;
@@ -182,6 +187,7 @@ impl<'m> Judged<'m> {
             after: &|at| words_at(kernel, at),
             entry: &|space, at| kernel.frame_in(space, at),
             fresh,
+            then,
         };
         self.oracle.call(&made)?;
         // A batch has perhaps told a result before it was refused; others have written nothing then.

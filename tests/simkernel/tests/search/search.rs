@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use exopi_abi::capability::Kind;
+use exopi_abi::domain::ObjectName;
+use exopi_abi::layout::FIRST_UAREA;
+use exopi_abi::uarea::{self, UArea, UpcallClass};
 use exopi_abi::{Call, PageNumber, Reply};
 use exopi_sequence::stage::{AREA, SLOTS, STORE, slot_address};
 use exopi_sequence::{Chooser, Names, Purpose, Random, Step, learn};
-use exopi_simkernel::{Board, Kernel, SimulatedWorld, Storage, found};
+use exopi_simkernel::{Board, Kernel, SimulatedWorld, Storage, found, owned};
 
 use super::judge::{Judged, carried_out, words_at};
 use super::oracle::Verdict;
@@ -254,9 +257,26 @@ impl<'m> Life<'m> {
 
     /// An account, a space with a store, and an environment that runs on `core`.
     fn found(&mut self, core: u8, pages: u32) -> Verdict {
-        found(core, pages.into(), |call, words| self.must(call, words))?;
-        self.judged.kernel.schedule();
-        Ok(())
+        found(core, pages.into(), |call, words| {
+            let value = self.must(call, words)?;
+            // The first environment, which draws on the other's account now, has a gate to it.
+            if call == Call::env_create {
+                let environment = owned(ObjectName::from_word(value));
+                let gate = u64::from(core) - 1;
+                self.must(Call::gate_bind, [gate, environment, 0, 0, 0, 0])?;
+            }
+            Ok::<_, String>(value)
+        })?;
+        let kernel = &mut self.judged.kernel;
+        kernel.schedule();
+        // It takes calls.
+        let here = kernel.core();
+        kernel.select(core);
+        let entry = core::mem::offset_of!(UArea, entries)
+            + UpcallClass::Pct as usize * size_of::<uarea::Entry>();
+        let stored = kernel.store(FIRST_UAREA + entry as u64, AREA);
+        kernel.select(here);
+        stored.map_err(|fault| format!("no entry for calls: {fault:?}"))
     }
 
     /// Some core on which somebody runs; none if everybody is gone. Idle cores clear up now and then.

@@ -40,12 +40,13 @@ fn refusals_scrub_registers() -> Outcome {
         }
         machine::write_stub(0, row.call.number())?;
         machine::publish_stubs()?;
-        let before = Registers::with_arguments([u64::MAX; 6]);
+        let before = Registers::of_call(row, [u64::MAX; 6]);
         let mut after = before;
         // SAFETY: no address of the program's is among the arguments.
         unsafe { machine::run_stub(0, &mut after) };
-        check!(after.reply().error().is_some(), "{}", row.call.name());
-        machine::check_scrubbed(&before, &after)?;
+        let error = after.reply_of(row).error();
+        check!(error.is_some(), "{}", row.call.name());
+        machine::check_refused(row, &before, &after)?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod exposed;
 mod giving;
 mod hammer;
 mod hostile;
+mod ipc;
 mod isolation;
 mod keeping;
 mod mapping;
@@ -27,6 +28,7 @@ mod superpages;
 mod switching;
 mod tables;
 mod thousand;
+mod transfers;
 mod upcalls;
 mod vm;
 mod window;
@@ -61,9 +63,11 @@ pub(crate) const SUITES: &[Suite] = &[
     switching::SUITE,
     notices::SUITE,
     keeping::SUITE,
+    transfers::SUITE,
     spaces::SUITE,
     revocation::SUITE,
     thousand::SUITE,
+    ipc::SUITE,
     vm::SUITE,
     hammer::SUITE,
     sched::SUITE,

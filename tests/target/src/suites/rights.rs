@@ -225,18 +225,24 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
             it.with(0_u64).with(victim.buffer()).with(8_u64)
         }),
         Call::env_destroy => on(environments(EnvironmentRights::DESTROY)?, |it| it),
-        // One's own upcalls, if any waits.
-        Call::upcall_deliver => Vec::new(),
-        // Either right will do.
+        // Either right is enough for a gate.
         Call::gate_bind => {
             let either = EnvironmentRights::CALL | EnvironmentRights::SCHEDULE;
-            let refused = environments(either)?.into_iter();
             let attempt = |refused: Refused| {
                 let words = Words::new().with(0_u64).with(refused.object);
                 (words.words(), refused.error)
             };
-            refused.map(attempt).collect()
+            environments(either)?.into_iter().map(attempt).collect()
         }
+        // No gate was bound.
+        Call::gate_unbind | Call::gate_yield | Call::pct_send => {
+            one(Words::new().with(0_u64), Error::NoGate)
+        }
+        Call::pct_call => one(Words::new().with(0_u64).with(0_u64), Error::NoGate),
+        // Whoever answers nobody waits itself.
+        Call::pct_reply => Vec::new(),
+        // One's own upcalls, if any waits.
+        Call::upcall_deliver => Vec::new(),
         Call::revoke_request => on(environments(EnvironmentRights::REVOKE)?, |it| {
             it.with(0_u64)
                 .with(1_u64)
@@ -250,9 +256,6 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
             Words::new().with(page).with(1_u64).with(0_u64),
             Error::NotYours,
         ),
-        // A gate that is bound. Those that move a message are tried in `transfers`.
-        Call::gate_unbind => one(Words::new().with(0_u64), Error::NoGate),
-        Call::gate_yield | Call::pct_call | Call::pct_send | Call::pct_reply => Vec::new(),
     })
 }
 

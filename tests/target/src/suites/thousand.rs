@@ -102,9 +102,10 @@ impl Many {
         Ok(())
     }
 
-    /// Waits until all of them are in `state`.
+    /// Waits until all of them are in `state` and have left their cores.
     fn wait_for(&self, state: EnvironmentState) -> Outcome {
-        let left = || self.all.iter().filter(|one| one.state() != state).count();
+        let there = |one: &&Environment| one.state() == state && one.life().core().is_none();
+        let left = || self.all.len() - self.all.iter().filter(there).count();
         wait(
             || Ok(left() == 0),
             || format!("{} are not {state:?}", left()),

@@ -388,10 +388,10 @@ impl Naive {
 
     /// An environment has left its core.
     pub(super) fn leave(&mut self, index: u16) {
-        if let Some(environment) = self.environments.get_mut(&index) {
-            if environment.state != EnvironmentState::Dying {
-                environment.core = None;
-            }
+        if let Some(environment) = self.environments.get_mut(&index)
+            && environment.state != EnvironmentState::Dying
+        {
+            environment.core = None;
         }
     }
 }

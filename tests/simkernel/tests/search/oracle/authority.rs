@@ -126,6 +126,18 @@ impl Oracle {
         self.object(caller, word, caller.name, known, owned, kind, rights.bits())
     }
 
+    /// What rights to an environment a word gives, if it may be used.
+    pub(super) fn rights_of(&self, caller: &Caller<'_>, word: u64) -> Verdict<EnvironmentRights> {
+        if word == 0 || word >> FORM != 0 {
+            return Ok(EnvironmentRights::all());
+        }
+        let token = self.token(caller, word, Kind::Environment, 0)?;
+        if token.until.is_some() {
+            return Err(format!("{token:?} was bound for ever"));
+        }
+        Ok(EnvironmentRights::from_bits_truncate(token.rights))
+    }
+
     /// The same for an account.
     pub(super) fn account_of(
         &self,

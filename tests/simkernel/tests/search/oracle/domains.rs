@@ -75,6 +75,31 @@ impl Oracle {
             Call::env_yield => self
                 .environment_of(caller, word, Rights::SCHEDULE)
                 .map(drop),
+            Call::gate_bind => {
+                let to = self.environment_of(caller, made.words[1], Rights::empty())?;
+                let rights = self.rights_of(caller, made.words[1])?;
+                if (rights & (Rights::CALL | Rights::SCHEDULE)).is_empty() {
+                    return Err(format!("a gate to {to:?} was bound by no right"));
+                }
+                self.gates.insert((made.by, word), (to, rights));
+                Ok(())
+            }
+            Call::gate_unbind => match self.gates.remove(&(made.by, word)) {
+                Some(_) => Ok(()),
+                None => Err("a gate was unbound that nobody had bound".into()),
+            },
+            Call::gate_yield => self.through(made.by, word, Rights::SCHEDULE).map(drop),
+            Call::pct_call => {
+                let to = self.through(made.by, word, Rights::CALL)?;
+                self.entered(made, to)?;
+                self.calls.insert(made.by, to);
+                Ok(())
+            }
+            Call::pct_send => {
+                let to = self.through(made.by, word, Rights::CALL)?;
+                self.entered(made, to)
+            }
+            Call::pct_reply => self.answered(made),
             Call::env_keep => self.environment_of(caller, word, Rights::KEEP).map(drop),
             Call::env_debug | Call::env_write => self
                 .environment_of(caller, word, Rights::WRITE_STATE)
@@ -95,18 +120,6 @@ impl Oracle {
                 self.console = Some(to);
                 Ok(())
             }
-            Call::gate_bind => {
-                let to = made.words[1];
-                self.environment_of(caller, to, Rights::CALL)
-                    .or_else(|_| self.environment_of(caller, to, Rights::SCHEDULE))
-                    .map(drop)
-            }
-            // A gate was bound by right, and what goes through it takes nothing from anybody.
-            Call::gate_unbind
-            | Call::gate_yield
-            | Call::pct_call
-            | Call::pct_send
-            | Call::pct_reply => Ok(()),
             // Nobody is asked for anything here.
             Call::revoke_setup => {
                 let [first, count, order, ..] = made.words;
@@ -127,6 +140,39 @@ impl Oracle {
             Call::console_write | Call::console_read => self.has_console(made.by),
             Call::board_exit | Call::board_reset if self.board == Some(made.by) => Ok(()),
             _ => Err(format!("{call:?} was carried out for {:?}", made.by)),
+        }
+    }
+
+    /// Whom a gate leads to that was bound with this right.
+    fn through(&self, by: ObjectName, gate: u64, right: EnvironmentRights) -> Verdict<ObjectName> {
+        match self.gates.get(&(by, gate)) {
+            Some((to, rights)) if rights.contains(right) => Ok(*to),
+            other => Err(format!("{by:?} has used gate {gate}, which is {other:?}")),
+        }
+    }
+
+    /// A message has entered `to`: it must be whom the core has gone to, and there.
+    fn entered(&self, made: &Made<'_>, to: ObjectName) -> Verdict {
+        let there = self.environments.contains_key(&to);
+        if there && made.then == Some(to) {
+            Ok(())
+        } else {
+            Err(format!("a call to {to:?} has entered {:?}", made.then))
+        }
+    }
+
+    /// An answer: whoever has the core by it must have waited for this very environment.
+    fn answered(&mut self, made: &Made<'_>) -> Verdict {
+        match made.then {
+            Some(to) if self.calls.get(&to) == Some(&made.by) => {
+                self.calls.remove(&to);
+                Ok(())
+            }
+            Some(to) => Err(format!(
+                "{to:?} has an answer of {:?}, whom it has not called",
+                made.by
+            )),
+            None => Ok(()),
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Made<'a> {
     pub(crate) entry: &'a dyn Fn(u16, u64) -> Option<u32>,
     /// Pages that the page array has shown as free before the call, and does not any more.
     pub(crate) fresh: Vec<u32>,
+    /// Who has the core right after the call, before whoever is to leave it has.
+    pub(crate) then: Option<ObjectName>,
 }
 
 /// A page that was allocated and mapped by one operation of a batch and unmapped by a later one. Its owner
@@ -48,6 +50,8 @@ impl Oracle {
             facts,
             words: made.before,
         };
+        // Who makes calls waits for no answer.
+        self.calls.remove(&made.by);
         let done = made.reply.status >> 16;
         let whole = made.reply.error().is_none();
         let Some(call) = Call::from_number(made.number) else {

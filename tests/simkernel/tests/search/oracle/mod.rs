@@ -15,7 +15,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use exopi_abi::Access;
-use exopi_abi::capability::{CAPABILITY_WORDS, Capability, Identity, Kind, Restriction};
+use exopi_abi::capability::{
+    CAPABILITY_WORDS, Capability, EnvironmentRights, Identity, Kind, Restriction,
+};
 use exopi_abi::domain::ObjectName;
 
 mod authority;
@@ -122,6 +124,10 @@ pub(crate) struct Oracle {
     spaces: HashMap<ObjectName, Space>,
     pub(crate) environments: HashMap<ObjectName, Environment>,
     tokens: HashMap<Words, Token>,
+    /// Whom gates lead to, by who has bound them and their number, and what they were bound with.
+    gates: HashMap<(ObjectName, u64), (ObjectName, EnvironmentRights)>,
+    /// Whom callers have called, and may have an answer of.
+    calls: HashMap<ObjectName, ObjectName>,
     /// Seconds since boot.
     pub(crate) seconds: u64,
     /// Who owns the console.

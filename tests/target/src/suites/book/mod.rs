@@ -1,22 +1,26 @@
 //! The examples of the book's chapters, which include these files: they run here, so that they are true.
 
+mod calls;
 mod capabilities;
 mod environments;
 mod faults;
 mod own_tables;
 mod revocation;
 mod threads;
+mod transfers;
 
 use crate::harness::Suite;
 
 pub(crate) const SUITE: Suite = Suite {
     name: "book",
     cases: &[
+        ("calls", calls::a_service),
         ("capabilities", capabilities::a_page_is_lent),
         ("environments", environments::a_child_of_one_s_own),
         ("faults", faults::memory_appears_when_it_is_touched),
         ("own_tables", own_tables::entries_are_read_and_annotated),
         ("revocation", revocation::what_costs_least_goes_first),
         ("threads", threads::threads_and_tasks),
+        ("transfers", transfers::a_server_answers),
     ],
 };

@@ -265,7 +265,7 @@ pub(super) fn everybody_ends_everything() -> Outcome {
 }
 
 /// Rounds of the case below.
-const ROUNDS: u64 = 30;
+const ROUNDS: u64 = 12;
 /// Which round it is, and the account of it.
 static ROUND: AtomicU64 = AtomicU64::new(0);
 static CAP: [AtomicU64; exopi_rt::capability::CAPABILITY_WORDS] = [const { AtomicU64::new(0) }; _];
@@ -317,9 +317,9 @@ fn ender(core: u64) {
 
 /// What the accounts of the second case have.
 const LARGE: Allowance = Allowance {
-    pages: 200,
-    environments: 12,
-    spaces: 3,
+    pages: 90,
+    environments: 4,
+    spaces: 1,
     accounts: 4,
 };
 

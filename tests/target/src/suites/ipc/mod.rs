@@ -1,0 +1,46 @@
+//! `exopi-ipc` on the kernel: typed calls, lent pages, rings across cores, pipes.
+
+mod calls;
+mod loans;
+mod pipes;
+mod rings;
+
+use crate::harness::Suite;
+
+pub(crate) const SUITE: Suite = Suite {
+    name: "ipc",
+    cases: &[
+        ("typed_calls_between_spaces", calls::between_spaces),
+        ("hostile_requests", calls::hostile_requests),
+        ("badges_tell_clients_apart", calls::badges),
+        ("one_way", calls::one_way),
+        ("a_server_that_calls", calls::nested),
+        ("a_server_that_dies", calls::dying),
+        ("a_server_that_is_late", calls::late),
+        ("a_server_that_is_stopped", calls::stopped),
+        ("calls_are_two_switches", calls::switches),
+        ("registers_stay_with_their_owner", calls::registers),
+        ("lent_pages_come_back", loans::returned),
+        ("lent_pages_that_are_kept", loans::kept),
+        ("rings_across_cores", rings::across_cores),
+        ("hostile_ring_memory", rings::hostile),
+        ("pipes_on_one_core", pipes::on_one_core),
+        ("pipes_across_cores", pipes::across_cores),
+        ("pipes_end", pipes::ends),
+        ("a_peer_that_dies", pipes::dying),
+        ("request_and_answer_are_two_switches", pipes::switches),
+        ("hostile_pipe_memory", pipes::hostile),
+    ],
+};
+
+/// Pseudo-random numbers: xorshift64*, whose seed the case tells when it fails.
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
