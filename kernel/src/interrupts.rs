@@ -38,10 +38,11 @@ pub fn init(mut controller: Interrupts) {
     *CONTROLLER.lock() = Some(controller);
 }
 
-/// Lets `core` be interrupted by others.
-pub fn enable_ipi(core: CoreNumber) {
+/// Lets `core` be interrupted by others and by its timer.
+pub fn enable_here(core: CoreNumber) {
     if let Some(controller) = CONTROLLER.lock().as_mut() {
         controller.set_enabled(core.index(), Source::Ipi, true);
+        controller.set_enabled(core.index(), Source::Timer, true);
     }
 }
 
@@ -87,6 +88,8 @@ pub fn serve() {
             Source::Ipi => smp::serve_messages(),
             Source::Timer => {
                 timer::cancel();
+                // Something is due, even if somebody runs here.
+                Core::ask_attention();
                 TIMER_SEEN.store(true, Ordering::Relaxed);
             }
             source if source == console::INTERRUPT => kernel::masked(console::serve),

@@ -483,7 +483,8 @@ calls! {
     /// Asks an environment to give back `count` of what its account has: the account that it is charged to. It
     /// hears so by notice 31, and has `after` ticks (100 microseconds to a minute), and `extension` (up to a minute)
     /// more if it asks for them. Then the kernel takes what is missing: plain pages, in the order that the
-    /// environment has left if it has, but not those that the account is guaranteed. What was given and taken
+    /// environment has left if it has, but not those that the account is guaranteed; then what accounts below it have
+    /// not used, their pages, and page tables. What was given and taken
     /// leaves the account's allowance and flows to its parent. Notice `bit`, 0 to 31, tells the caller of the
     /// outcome, which is in the record. The value is the request's serial. For an environment that is
     /// presented: the right to revoke.

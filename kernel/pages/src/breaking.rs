@@ -128,6 +128,20 @@ impl Pages<'_> {
         Reclaimed { freed, step }
     }
 
+    /// The number of the first frame from `from` on, among at most `most`, that is `wanted`; or where the search
+    /// ended: at the last frame if there are no more.
+    pub fn find(
+        &self,
+        from: u32,
+        most: u32,
+        wanted: impl Fn(&PageRecord) -> bool,
+    ) -> Result<u32, u32> {
+        let records = self.records.iter().skip(from as usize).take(most as usize);
+        let end = from.saturating_add(most).min(self.records.len() as u32);
+        let found = (from..).zip(records).find(|(_, record)| wanted(record));
+        found.map(|(number, _)| number).ok_or(end)
+    }
+
     /// How many mappings of a page there may be to break: no fewer than there are.
     pub fn breakable(&self, page: PageNumber) -> u64 {
         let references = |page| self.record(page).map_or(0, |r| u64::from(r.references));

@@ -20,6 +20,9 @@ use super::{Call, EXPOSED, FIRST_AT, Named, at, page};
 use crate::links::Table;
 use crate::{Alarm, Alarms, Domains, Revocations, Subject, Target};
 
+/// A resource that tests pretend can be asked back.
+pub(super) const PRETENDED: Resource = Resource::Environments;
+
 /// Memory of the tables.
 #[derive(Clone)]
 pub(super) struct Storage {
@@ -87,10 +90,13 @@ impl<'m> World<'m> {
             &storage.lives,
             cores,
         )
-        .with_revocations(Revocations::new(
-            &mut storage.revocations,
-            Alarms::new(&mut storage.deadlines, &mut storage.order),
-        ));
+        .with_revocations(
+            Revocations::new(
+                &mut storage.revocations,
+                Alarms::new(&mut storage.deadlines, &mut storage.order),
+            )
+            .and(PRETENDED),
+        );
         if let Some((places, alarms)) = links {
             domains = domains.with_links(places, alarms);
         }

@@ -105,7 +105,9 @@ pub struct Account {
     pub used: [u32; Resource::COUNT],
     /// Of which resource some is asked for, as its number plus one.
     pub asked: u8,
-    /// How much of that it may use meanwhile.
+    /// Of which resource it gets no more meanwhile, likewise.
+    pub frozen: u8,
+    /// How much of what is asked for it may use meanwhile.
     pub ceiling: u32,
     /// How many plain pages revocation leaves it.
     pub guaranteed: u32,
@@ -117,7 +119,7 @@ impl Account {
     fn read(from: Fields<'_>) -> Self {
         let four = |at: usize| core::array::from_fn(|which| from.u32(at + 4 * which));
         let reserved = offset_of!(AccountRecord, reserved);
-        let padding = (reserved..reserved + 4).all(|at| from.u8(at) == 0);
+        let padding = (reserved..reserved + 3).all(|at| from.u8(at) == 0);
         let epoch = from.u64(offset_of!(AccountRecord, epoch));
         Self {
             epoch,
@@ -126,6 +128,7 @@ impl Account {
             allowance: four(offset_of!(AccountRecord, allowance)),
             used: four(offset_of!(AccountRecord, used)),
             asked: from.u8(offset_of!(AccountRecord, asked)),
+            frozen: from.u8(offset_of!(AccountRecord, frozen)),
             ceiling: from.u32(offset_of!(AccountRecord, ceiling)),
             guaranteed: from.u32(offset_of!(AccountRecord, guaranteed)),
             tidy: padding && (epoch != 0 || is_zero(from)),

@@ -143,6 +143,9 @@ pub(super) const OBJECTS: &[Damage] = &[
         byte(w, World::account(1, offset_of!(AccountRecord, asked)), 1);
     }),
     (Law::Revocation, |w| {
+        byte(w, World::account(1, offset_of!(AccountRecord, frozen)), 1);
+    }),
+    (Law::Revocation, |w| {
         byte(
             w,
             World::account(1, offset_of!(AccountRecord, guaranteed)),
