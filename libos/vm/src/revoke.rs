@@ -54,7 +54,7 @@ pub struct Candidate {
 /// program can go on with.
 #[expect(unsafe_code, reason = "memory disappears")]
 pub unsafe trait Policy<M: Machine = Bare>: Send {
-    /// What it costs to do without a page: the least goes first. `None`: it stays.
+    /// What it costs to do without a page: the least goes first, and 0 is nothing. `None`: it stays.
     fn cost(&mut self, page: &Candidate) -> Option<u32>;
 
     /// A page goes. `read` gives its bytes. Returns the note that its region's pager is to find in its place, not 0 and
@@ -114,6 +114,15 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Whether so many of the cheapest cost nothing: no others are cheaper.
+    fn has_free(&self, enough: usize) -> bool {
+        let last = enough.checked_sub(1).filter(|last| *last < self.count);
+        last.and_then(|last| self.found.get(last))
+            .is_some_and(|(cost, _)| *cost == 0)
+    }
+}
+
 impl<M: Machine> AddressSpace<M> {
     /// From now on `policy` says which pages go when there is none for a touch; returns who said so before. Without
     /// one such a touch is the pager's affair, or the program's end.
@@ -145,7 +154,7 @@ impl<M: Machine> AddressSpace<M> {
             gone += 1;
         }
         while gone < count {
-            let batch = self.cheapest(policy, wanted);
+            let batch = self.cheapest(policy, (count - gone) as usize, wanted);
             let before = gone;
             for (_, at) in batch.found.iter().take(batch.count) {
                 if gone < count && self.give_up(policy, *at) {
@@ -170,10 +179,11 @@ impl<M: Machine> AddressSpace<M> {
         gone != 0
     }
 
-    /// Looks at every page of every region.
+    /// Looks at every page of every region, until there are `enough` that cost nothing.
     fn cheapest(
         &mut self,
         policy: &mut dyn Policy<M>,
+        enough: usize,
         wanted: &dyn Fn(PageNumber) -> bool,
     ) -> Batch {
         let mut batch = Batch {
@@ -198,6 +208,9 @@ impl<M: Machine> AddressSpace<M> {
                 if let Some(cost) = cost {
                     batch.put(cost, at);
                 }
+                if batch.has_free(enough.min(BATCH)) {
+                    return batch;
+                }
             }
             place += 1;
         }
@@ -211,7 +224,6 @@ impl<M: Machine> AddressSpace<M> {
         if mapped.superpage || !self.is_sole(mapped) {
             return None;
         }
-        let bytes = at.get()..at.get() + PAGE_SIZE;
         let begins_as_zeros = region.zeroed && !region.paged;
         Some(Candidate {
             at,
@@ -219,7 +231,7 @@ impl<M: Machine> AddressSpace<M> {
             region: region.info(),
             writable: self.allowed(place, at).contains(Access::WRITE),
             paged: region.paged,
-            zeros: begins_as_zeros && bytes.into_iter().all(|byte| self.machine.byte(byte) == 0),
+            zeros: begins_as_zeros && self.machine.is_zero(at),
         })
     }
 

@@ -18,6 +18,7 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod pressure;
 mod replay;
 mod revocation;
 mod rights;
@@ -66,6 +67,7 @@ pub(crate) const SUITES: &[Suite] = &[
     transfers::SUITE,
     spaces::SUITE,
     revocation::SUITE,
+    pressure::SUITE,
     thousand::SUITE,
     ipc::SUITE,
     vm::SUITE,
