@@ -25,6 +25,8 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
 use exopi_abi::domain::{EnvironmentRecord, ObjectName};
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{exit, layout};
@@ -40,6 +42,16 @@ use crate::{console, exposed, interrupts, power};
 
 /// How many steps of what is due a core makes in a second while somebody runs on it, who has the rest of the time.
 const STEPS_PER_SECOND: u64 = 20_000;
+/// After how many pauses without a step of its another core takes the work over.
+const PAUSES: u64 = 4;
+
+/// Who does what is due, while the other cores keep away from the lock: a core, and [`IDLE`] if nobody runs there.
+/// Changed under the lock, as is how long this holds.
+static WORKER: AtomicU8 = AtomicU8::new(0);
+/// Until when, in ticks, others leave it to that one.
+static WORKS_UNTIL: AtomicU64 = AtomicU64::new(0);
+/// In [`WORKER`]: one that has nothing else to do, and gives it to nobody.
+const IDLE: u8 = 0x80;
 
 /// Where the first environment begins.
 #[derive(Clone, Copy, Debug)]
@@ -126,11 +138,10 @@ pub fn idle() -> ! {
         if let Some(next) = kernel.next(here()) {
             enter(kernel, next)
         }
-        let swept = sweep_under(&mut kernel);
+        let swept = do_due_step(&mut kernel, true) || sweep_ending(&mut kernel);
         // One that has work looks again by itself.
-        let deadline = kernel.next_deadline().filter(|_| !swept);
-        if let Some(deadline) = deadline {
-            timer::set_deadline(deadline);
+        if !swept {
+            set_timer(&kernel);
         }
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
@@ -144,39 +155,54 @@ pub fn idle() -> ! {
     }
 }
 
-/// Lets the timer interrupt this core when a request's time is over, but not so soon that whoever runs here gets
-/// nowhere.
+/// Lets the timer interrupt this core when a request's time is over. If it is over, then after a pause: whoever runs
+/// here gets somewhere, and another core may be at work.
 pub fn set_timer(kernel: &Guard) {
     if let Some(deadline) = kernel.next_deadline() {
-        let pause = timer::frequency() / STEPS_PER_SECOND;
-        timer::set_deadline(deadline.max(timer::now().saturating_add(pause)));
+        let now = timer::now();
+        let over = deadline <= now;
+        let later = now.saturating_add(pause());
+        timer::set_deadline(if over { later } else { deadline });
     }
 }
 
-/// One bounded step of what is due, on the core of somebody who goes on afterwards, while others do the same or idle
-/// ones do nothing else.
-fn do_what_is_due(kernel: &mut Guard) {
-    let now = timer::now();
-    if kernel.is_due(now) {
-        let _ = kernel.due(&mut Processor, now);
-        kernel.show_free_pages();
-    }
-    set_timer(kernel);
+/// The pause between two steps of what is due on a core where somebody runs, in ticks.
+fn pause() -> u64 {
+    timer::frequency() / STEPS_PER_SECOND
 }
 
-/// One bounded step of what is due, or else of what is being taken apart. Whether there was one to make.
-fn sweep_under(kernel: &mut Guard) -> bool {
+/// One bounded step of what is due, unless another core is at it. Whether there was one to make.
+fn do_due_step(kernel: &mut Guard, idle: bool) -> bool {
     let now = timer::now();
-    let swept = if kernel.is_due(now) {
-        let _ = kernel.due(&mut Processor, now);
-        true
-    } else {
-        kernel.is_ending() && kernel.sweep(&mut Processor)
-    };
+    if !kernel.is_due(now) {
+        return false;
+    }
+    let worker = WORKER.load(Ordering::Relaxed);
+    let another = worker & !IDLE != here() && now < WORKS_UNTIL.load(Ordering::Relaxed);
+    if another && (worker & IDLE != 0 || !idle) {
+        return false;
+    }
+    let me = if idle { here() | IDLE } else { here() };
+    WORKER.store(me, Ordering::Relaxed);
+    let until = now.saturating_add(PAUSES * pause());
+    WORKS_UNTIL.store(until, Ordering::Relaxed);
+    let _ = kernel.due(&mut Processor, now);
+    kernel.show_free_pages();
+    true
+}
+
+/// One bounded step of what is being taken apart. Whether there was one to make.
+fn sweep_ending(kernel: &mut Guard) -> bool {
+    let swept = kernel.is_ending() && kernel.sweep(&mut Processor);
     if swept {
         kernel.show_free_pages();
     }
     swept
+}
+
+/// One bounded step of what is due, or else of what is being taken apart.
+fn sweep_under(kernel: &mut Guard) {
+    let _ = do_due_step(kernel, false) || sweep_ending(kernel);
 }
 
 /// The record of `subject`'s environment, unless that is gone.
@@ -283,7 +309,8 @@ extern "C" fn __environment_interrupted() -> ! {
     }
     if kernel.runs(&subject) {
         switch::stop_stepping();
-        do_what_is_due(&mut kernel);
+        let _ = do_due_step(&mut kernel, false);
+        set_timer(&kernel);
         go_on(kernel, subject)
     }
     leave(kernel, subject, [0; 2])

@@ -21,6 +21,7 @@
 //! How things of one resource are taken, a [`Revocable`] knows; the machine here only counts.
 
 mod below;
+mod budget;
 mod pages;
 mod setup;
 mod vector;
@@ -40,7 +41,7 @@ use crate::subject::epoch_of;
 use crate::{Alarms, Domains, Subject, Target};
 
 /// Deadlines that one step turns into work: each is a few steps in a heap.
-const DEADLINES: u32 = 8;
+const DEADLINES: u32 = 4;
 
 /// The heap of [`Alarms`] that all deadlines of requests are in: they are no core's.
 const EVERYBODY: u8 = 0;

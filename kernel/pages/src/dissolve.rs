@@ -18,7 +18,7 @@ use crate::space::Table;
 use crate::{Hardware, Index, Pages, Slot, pte};
 
 /// Most mappings that one call of [`Pages::dissolve`] removes.
-pub const DISSOLVE_BOUND: u64 = 64;
+pub const DISSOLVE_BOUND: u64 = 32;
 
 /// What became of a table that was to be dissolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

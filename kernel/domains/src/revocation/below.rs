@@ -21,7 +21,8 @@ use exopi_abi::page::{FrameType, Owner};
 use exopi_abi::revocation::RevocationRecord;
 use exopi_pages::{DISSOLVE_BOUND, Dissolved, Hardware, Taken};
 
-use super::pages::{Budget, FRAMES, Item, RECORDS};
+use super::budget::{Budget, FRAME, HOP, PAGE, RECORD, TABLE};
+use super::pages::Item;
 use crate::Domains;
 use crate::cores::NOBODY;
 use crate::subject::epoch_of;
@@ -89,7 +90,12 @@ impl Domains<'_> {
 
     /// Freezes accounts whose parent is frozen, or was asked, until a whole round has found none: a child's place may
     /// be before its parent's.
-    pub(super) fn family_item(&mut self, index: u16, record: &RevocationRecord) -> Item {
+    pub(super) fn family_item(
+        &mut self,
+        index: u16,
+        record: &RevocationRecord,
+        budget: &mut Budget,
+    ) -> Item {
         if ![NOBODY, index].contains(&self.revocations.family) {
             return Item::Later;
         }
@@ -98,26 +104,34 @@ impl Domains<'_> {
             self.revocations.family_since = 0;
         }
         let accounts = self.accounts.len() as u32;
-        if record.cursor.saturating_sub(self.revocations.family_since) > accounts {
-            return Item::Over;
+        let most = budget.most(RECORD);
+        budget.spend(most, RECORD);
+        for cursor in (record.cursor..).take(most as usize) {
+            if cursor.saturating_sub(self.revocations.family_since) > accounts {
+                return Item::Over;
+            }
+            let child = cursor.checked_rem(accounts).unwrap_or(0) as u16;
+            if self.is_below(child, record.owner()) {
+                let frozen = record.resource + 1;
+                self.update_account(child, |account| account.frozen = frozen);
+                self.revocations.family_since = cursor;
+            }
         }
-        let child = record.cursor.checked_rem(accounts).unwrap_or(0) as u16;
-        let asked = record.owner();
-        let below = |parent: u16| {
-            parent == asked.index() || self.account(parent).is_some_and(|it| it.frozen != 0)
-        };
-        let found = self.account(child).is_some_and(|account| {
-            account.frozen == 0
-                && child != asked.index()
-                && account.parent != child
-                && below(account.parent)
+        self.update_revocation(index, |record| {
+            record.cursor = record.cursor.wrapping_add(most)
         });
-        if found {
-            let frozen = record.resource + 1;
-            self.update_account(child, |account| account.frozen = frozen);
-            self.revocations.family_since = record.cursor;
-        }
-        Item::Next
+        Item::Later
+    }
+
+    /// Whether an account that is not frozen is a child of one that is, or of the one that was asked.
+    fn is_below(&self, child: u16, asked: Owner) -> bool {
+        let Some(account) = self.account(child).filter(|account| account.frozen == 0) else {
+            return false;
+        };
+        // The first account is its own parent.
+        let parent = account.parent;
+        let frozen = || self.account(parent).is_some_and(|it| it.frozen != 0);
+        ![asked.index(), parent].contains(&child) && (parent == asked.index() || frozen())
     }
 
     /// Nobody is frozen any more for the request at `index`.
@@ -130,36 +144,52 @@ impl Domains<'_> {
         }
     }
 
-    /// What the account at the cursor has not used, if it is frozen.
-    pub(super) fn unused_item(&mut self, record: &RevocationRecord, budget: &mut Budget) -> Item {
-        let Some(account) = self.accounts.get(record.cursor as usize).copied() else {
-            return Item::Over;
+    /// What the next frozen account from the cursor on has not used.
+    pub(super) fn unused_item(
+        &mut self,
+        index: u16,
+        record: &RevocationRecord,
+        budget: &mut Budget,
+    ) -> Item {
+        let (from, most) = (record.cursor, budget.most(RECORD));
+        let accounts = self.accounts.iter().skip(from as usize).take(most as usize);
+        let mut accounts = (from..).zip(accounts);
+        let Some((at, account)) = accounts.find(|(_, account)| account.frozen != 0) else {
+            budget.spend(most, RECORD);
+            let next = from.saturating_add(most);
+            self.update_revocation(index, |record| record.cursor = next);
+            let over = next as usize >= self.accounts.len();
+            return if over { Item::Over } else { Item::Later };
         };
-        if account.frozen != 0 {
-            let resource = usize::from(record.resource);
-            let [allowed, used] = [account.allowance, account.used]
-                .map(|counts| counts.get(resource).copied().unwrap_or(0));
-            let count = allowed.saturating_sub(used).min(self.excess(record));
-            let owner = Owner::new(record.cursor as u16, epoch_of(account.epoch));
-            if count != 0 {
-                let way = self.sink(record, owner, count);
-                budget.records = budget.records.saturating_sub(way);
-            }
+        budget.spend(at - from, RECORD);
+        let resource = usize::from(record.resource);
+        let [allowed, used] = [account.allowance, account.used]
+            .map(|counts| counts.get(resource).copied().unwrap_or(0));
+        let owner = Owner::new(at as u16, epoch_of(account.epoch));
+        let count = allowed.saturating_sub(used).min(self.excess(record));
+        self.update_revocation(index, |record| record.cursor = at);
+        if count != 0 {
+            let way = self.sink(record, owner, count);
+            budget.spend(way, HOP);
         }
         Item::Next
     }
 
-    /// What the environment at the cursor has set up ends if its account is frozen.
-    pub(super) fn untie_item(&mut self, record: &RevocationRecord) -> Item {
-        let other = record.cursor as u16;
-        if self.revocation(other).is_none() {
-            return Item::Over;
+    /// What the next environment has set up ends if its account is frozen.
+    pub(super) fn untie_item(
+        &mut self,
+        index: u16,
+        record: &RevocationRecord,
+        budget: &mut Budget,
+    ) -> Item {
+        let frozen = |owner, domains: &Self| domains.is_frozen(owner);
+        match self.pass_set_up(index, record, budget, frozen) {
+            Ok(other) => {
+                self.end_setup(other);
+                Item::Next
+            }
+            Err(item) => item,
         }
-        let account = self.environment(other).map(|record| record.account);
-        if account.is_some_and(|account| self.is_frozen(account)) {
-            self.end_setup(other);
-        }
-        Item::Next
     }
 
     /// The next table of who gives: what it maps, a part at a time, and then it. All frames are gone through for level 3,
@@ -178,12 +208,12 @@ impl Domains<'_> {
             _ => return Item::Over,
         };
         let from = record.cursor - start;
-        let found = self.pages.find(from, budget.frames, |frame| {
+        let found = self.pages.find(from, budget.most(FRAME), |frame| {
             frame.kind == kind && self.gives(index, record, frame.owner)
         });
         let (Ok(at) | Err(at)) = found;
         let passed = at.saturating_sub(from);
-        budget.frames = budget.frames.saturating_sub(passed);
+        budget.spend(passed, FRAME);
         self.update_revocation(index, |record| record.cursor = start + at);
         let Ok(table) = found.map(PageNumber::new) else {
             return if at < frames {
@@ -192,11 +222,11 @@ impl Domains<'_> {
                 Item::Passed
             };
         };
-        // All of its entries are looked at: no more than that, and not much before it, in one step.
-        if budget.records < RECORDS / 2 || budget.frames < FRAMES / 2 {
+        // Not after much else, and nothing after it.
+        if !budget.is_fresh() {
             return Item::Later;
         }
-        budget.records = 0;
+        budget.spend(1, TABLE);
         if passed != 0 {
             self.revocations.parts = 0;
         }
@@ -235,7 +265,9 @@ impl Domains<'_> {
             if self.excess(record) != 0
                 && self.pages.take(hw, owner, page, &mut budget.broken) == Taken::Page
             {
-                let _ = self.lost(hw, index, owner, page.get());
+                let way = self.lost(hw, index, owner, page.get());
+                budget.spend(1, PAGE);
+                budget.spend(way, HOP);
             }
         }
         false

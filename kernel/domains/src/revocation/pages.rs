@@ -17,7 +17,7 @@
 //! ```
 //!
 //! What is guaranteed is chosen before anything is taken, so that no order and no lie about it can take the account
-//! below that. What it has given to accounts below it is as little out of reach as what it has made tables of (see
+//! below that; a chosen page that its owner itself has done away with is replaced by the next that would go. What it has given to accounts below it is as little out of reach as what it has made tables of (see
 //! [`below`](super::below)): roots, u-areas and the tables that lead to those alone are what spaces and
 //! environments consist of, and end with them.
 //!
@@ -28,17 +28,11 @@ use exopi_abi::PageNumber;
 use exopi_abi::domain::Resource;
 use exopi_abi::page::{BREAK_BOUND, FrameType, Owner, PageRecord};
 use exopi_abi::revocation::{MAX_GUARANTEED, RevocationRecord, order};
-use exopi_pages::{Broken, Hardware, Step, Taken};
+use exopi_pages::{Hardware, Step, Taken};
 
+use super::budget::{Budget, FRAME, HOP, ITEM, MAPPING, PAGE, RECORD};
 use super::{Revocable, setup};
 use crate::Domains;
-
-/// Most records that a step looks at.
-pub(super) const RECORDS: u32 = 512;
-/// Most frames whose records a step only passes.
-pub(super) const FRAMES: u32 = 1024;
-/// Most pages that a step takes: each may be an entry in the vector.
-const PAGES: u32 = 32;
 
 /// In a record's `phase`: something that was set up is plain memory again, so that going through the frames once more is
 /// worth it.
@@ -90,14 +84,6 @@ impl Phase {
 /// Pages that their owner can use for anything.
 pub(super) struct PlainPages;
 
-/// What is left of a step.
-pub(super) struct Budget {
-    pub(super) records: u32,
-    pub(super) frames: u32,
-    pub(super) pages: u32,
-    pub(super) broken: Broken,
-}
-
 /// How an item of a phase left it.
 pub(super) enum Item {
     /// The next one comes.
@@ -116,24 +102,19 @@ impl<H: Hardware> Revocable<H> for PlainPages {
     }
 
     fn take(&mut self, domains: &mut Domains<'_>, hw: &mut H, index: u16) -> Step {
-        let mut budget = Budget {
-            records: RECORDS,
-            frames: FRAMES,
-            pages: PAGES,
-            broken: Broken::nothing(),
-        };
+        let mut budget = Budget::new();
         let step = loop {
             let Some(record) = domains.revocation(index).copied() else {
                 break Step::Done;
             };
             let phase = Phase::of(&record);
+            if budget.is_used_up() || phase == Phase::End && !budget.is_fresh() {
+                break Step::More;
+            }
             if phase == Phase::End {
                 break Step::Done;
             }
-            if budget.records == 0 || budget.pages == 0 {
-                break Step::More;
-            }
-            budget.records -= 1;
+            budget.spend(1, ITEM);
             match domains.item(hw, index, &record, phase, &mut budget) {
                 Item::Next => {
                     domains.update_revocation(index, |record| record.cursor += 1);
@@ -165,7 +146,7 @@ impl Domains<'_> {
             Phase::Keep => self.keep_item(hw, index, record),
             Phase::Fill => self.fill_item(index, record, budget),
             Phase::Loosen if record.named == 0 => Item::Over,
-            Phase::Loosen => self.unpin_item(hw, index, record, |page| record.names(page)),
+            Phase::Loosen => self.unpin_item(hw, index, record, |page| record.names(page), budget),
             Phase::Named => self.named_item(hw, index, record, budget),
             Phase::Order => self.order_item(hw, index, record, budget),
             Phase::Rescan if record.phase & LOOSE == 0 => Item::Over,
@@ -175,14 +156,14 @@ impl Domains<'_> {
             {
                 Item::Over
             }
-            Phase::Unpin => self.unpin_item(hw, index, record, |_| true),
+            Phase::Unpin => self.unpin_item(hw, index, record, |_| true, budget),
             Phase::Family if self.uses_none(record, Resource::Accounts) => Item::Over,
-            Phase::Family => self.family_item(index, record),
+            Phase::Family => self.family_item(index, record, budget),
             Phase::Unused | Phase::Untie | Phase::Below if self.revocations.family != index => {
                 Item::Over
             }
-            Phase::Unused => self.unused_item(record, budget),
-            Phase::Untie => self.untie_item(record),
+            Phase::Unused => self.unused_item(index, record, budget),
+            Phase::Untie => self.untie_item(index, record, budget),
             Phase::Below => self.scan_item(hw, index, record, budget),
             Phase::Tables if self.has_no_tables(index, record) => Item::Over,
             Phase::Tables => self.table_item(hw, index, record, budget),
@@ -279,9 +260,9 @@ impl Domains<'_> {
         wanted: impl Fn(Owner, &Self) -> bool,
     ) -> Result<PageNumber, Item> {
         let fits = |frame: &PageRecord| frame.kind == FrameType::Plain && wanted(frame.owner, self);
-        let found = self.pages.find(record.cursor, budget.frames, fits);
+        let found = self.pages.find(record.cursor, budget.most(FRAME), fits);
         let (Ok(at) | Err(at)) = found;
-        budget.frames -= at.saturating_sub(record.cursor).min(budget.frames);
+        budget.spend(at.saturating_sub(record.cursor), FRAME);
         self.update_revocation(index, |record| record.cursor = at);
         found.map(PageNumber::new).map_err(|_| {
             if at as usize >= self.pages.len() {
@@ -372,19 +353,41 @@ impl Domains<'_> {
         let Some(owner) = self.pages.record(page).map(|frame| frame.owner) else {
             return Item::Next;
         };
-        if !self.gives(index, record, owner) {
+        if !self.gives(index, record, owner) || self.keep_instead(index, record, page) {
             return Item::Next;
         }
-        match self.pages.take(hw, owner, page, &mut budget.broken) {
+        let before = budget.broken.left();
+        let taken = self.pages.take(hw, owner, page, &mut budget.broken);
+        budget.spend((before - budget.broken.left()) as u32, MAPPING);
+        match taken {
             Taken::NoPage => Item::Next,
             Taken::Later => Item::Later,
             Taken::Page => {
-                budget.pages = budget.pages.saturating_sub(1);
                 let way = self.lost(hw, index, owner, page.get());
-                budget.records = budget.records.saturating_sub(way);
+                budget.spend(1, PAGE);
+                budget.spend(way, HOP);
                 Item::Next
             }
         }
+    }
+
+    /// Lets a page stay in place of one that was to stay and which its owner has given away itself meanwhile, or made
+    /// something else of. Whether there is such a one.
+    fn keep_instead(&mut self, index: u16, record: &RevocationRecord, page: PageNumber) -> bool {
+        let kept = record.kept.iter().take(record.kept_count.into());
+        let mut kept = kept.map(|kept| PageNumber::new(*kept));
+        let gone = kept.position(|kept| !self.is_takable(record, kept));
+        let whole = self.pages.record(page);
+        let whole = whole.is_some_and(|frame| !frame.is_leaving());
+        let Some(gone) = gone.filter(|_| whole && self.is_takable(record, page)) else {
+            return false;
+        };
+        self.update_revocation(index, |record| {
+            if let Some(place) = record.kept.get_mut(gone) {
+                *place = page.get();
+            }
+        });
+        true
     }
 
     /// What an environment of the account has set up ends, if there is a page among it that is `wanted` and does not
@@ -395,16 +398,16 @@ impl Domains<'_> {
         index: u16,
         record: &RevocationRecord,
         wanted: impl Fn(PageNumber) -> bool,
+        budget: &mut Budget,
     ) -> Item {
-        let Ok(other) = u16::try_from(record.cursor) else {
-            return Item::Over;
+        let asked = record.owner();
+        let other = match self.pass_set_up(index, record, budget, |owner, _| owner == asked) {
+            Ok(other) => other,
+            Err(item) => return item,
         };
-        let Some(found) = self.revocation(other).copied() else {
-            return Item::Over;
-        };
-        let account = self.environment(other).map(|record| record.account);
-        let ends = setup::pinned(&found).any(|page| wanted(page) && !is_kept(record, page));
-        if account == Some(record.owner()) && ends {
+        let found = self.revocation(other).map(setup::pinned);
+        let mut pages = found.into_iter().flatten();
+        if pages.any(|page| wanted(page) && !is_kept(record, page)) {
             if other == index {
                 self.tell_losses(hw, index);
             }
@@ -412,6 +415,35 @@ impl Domains<'_> {
             self.update_revocation(index, |record| record.phase |= LOOSE);
         }
         Item::Next
+    }
+
+    /// The next environment that has set something up and whose account is `wanted`, at which the cursor is then; or
+    /// how this item ends.
+    pub(super) fn pass_set_up(
+        &mut self,
+        index: u16,
+        record: &RevocationRecord,
+        budget: &mut Budget,
+        wanted: impl Fn(Owner, &Self) -> bool,
+    ) -> Result<u16, Item> {
+        let (from, most) = (record.cursor, budget.most(RECORD));
+        let records = self.revocations.records.iter();
+        let mut there = (from..).zip(records.skip(from as usize).take(most as usize));
+        let found = there.find(|(other, found)| {
+            let environment = self.environment(*other as u16);
+            (found.vector_pages, found.order) != (0, 0)
+                && environment.is_some_and(|environment| wanted(environment.account, self))
+        });
+        let at = found.map_or(from.saturating_add(most), |(other, _)| other);
+        let over = at as usize >= self.revocations.records.len();
+        let found = found.is_some();
+        budget.spend(at - from, RECORD);
+        self.update_revocation(index, |record| record.cursor = at);
+        match (found, over) {
+            (true, _) => Ok(at as u16),
+            (false, true) => Err(Item::Over),
+            (false, false) => Err(Item::Later),
+        }
     }
 
     /// Whether the account of a request has none of a resource.

@@ -10,7 +10,8 @@ use exopi_rt::revocation::{
 };
 use exopi_rt::uarea::{Entry, UpcallClass};
 use exopi_rt::{
-    Account, Call, Environment, Error, Object, PageNumber, PageSelect, exposed, stubs, time, upcall,
+    Account, Call, Environment, Error, Object, PageNumber, PageSelect, exposed, memory, stubs, time,
+    upcall,
 };
 
 use crate::area::{Area, RW, free_run, insert, place, record, remove};
@@ -45,6 +46,12 @@ pub(crate) const SUITE: Suite = Suite {
             "an_innocent_keeps_its_own",
             turning::an_innocent_keeps_its_own,
         ),
+        ("a_child_is_no_hiding_place", || {
+            deaf(turning::a_child_is_no_hiding_place)
+        }),
+        ("an_order_that_changes_all_the_time", || {
+            an_order_that_changes_all_the_time(0x5eed)
+        }),
         ("set_up_pages_stay", set_up_pages_stay),
     ],
 };
@@ -400,6 +407,55 @@ fn takes_from_the_dead() -> Outcome {
         holder.second.close()?;
     }
     Ok(())
+}
+
+/// Whatever is in the order page, and whenever it changes, nobody else's pages go, and no more than was asked for.
+fn an_order_that_changes_all_the_time(seed: u64) -> Outcome {
+    let area = Area::new()?;
+    let mut holder = Holder::new(2)?;
+    offer(&holder, 0, 4..5)?;
+    let innocent = take(4)?;
+    let own: Vec<_> = (0..4).map(|n| record(nth(innocent, n))).collect();
+    let words = Area::address(0) as *mut u64;
+    let mut random = seed;
+    holder.ask(8, ticks(50_000), 0)?;
+    let limit = time::ticks() + long();
+    while state(holder.name())?.state().is_open() && time::ticks() < limit {
+        for place in 0..vector::PAGE_WORDS as usize {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            // Pages of the holder's and of this program's, and what is none.
+            let near = random % 3;
+            let base = if near == 0 { holder.first } else { innocent };
+            let number = base.get().wrapping_add(random as u32 >> 8 & 15);
+            let word = if near == 2 {
+                random
+            } else {
+                u64::from(number) << 32 | u64::from(number)
+            };
+            // SAFETY: the order page is mapped there.
+            unsafe { words.wrapping_add(place).write_volatile(word) };
+        }
+    }
+    let taken = state(holder.name())?;
+    check_eq!(
+        (taken.state(), taken.taken),
+        (RevocationState::Taken, 8),
+        "seed {seed:#x}"
+    );
+    let now: Vec<_> = (0..4).map(|n| record(nth(innocent, n))).collect();
+    check!(
+        own.iter()
+            .zip(&now)
+            .all(|(own, now)| matches!((own, now), (Ok(own), Ok(now)) if own == now))
+    );
+    for n in 0..4 {
+        memory::give_page(nth(innocent, n))?;
+    }
+    let _ = remove(place(Area::address(0))?, 1);
+    holder.second.close()?;
+    area.close()
 }
 
 fn set_up_pages_stay() -> Outcome {

@@ -17,6 +17,8 @@ use crate::area::{Area, place, record};
 use crate::harness::{Failure, Outcome};
 use crate::other::{code, wait};
 
+/// Pages that a holder can put away with a child.
+const CHILDS: u32 = 6;
 /// The notice of a keeper of one that is masked; the next one is that of another's.
 const KEEPER_BIT: u64 = 4;
 
@@ -41,8 +43,9 @@ impl Turning {
     fn new(index: u64, guaranteed: u32, masked: bool, core: u64) -> Result<Self, Failure> {
         let account = Account::create_guaranteed(
             Allowance {
-                pages: HELD as u32 + 1,
+                pages: HELD as u32 + 1 + CHILDS,
                 environments: 1,
+                accounts: 1,
                 ..Allowance::default()
             },
             guaranteed,
@@ -187,5 +190,39 @@ pub(super) fn an_innocent_keeps_its_own() -> Outcome {
     );
     guilty.end()?;
     innocent.end()?;
+    area.close()
+}
+
+/// What a child has not used goes, and then its pages; whoever made it is told of both.
+pub(super) fn a_child_is_no_hiding_place() -> Outcome {
+    let area = Area::new()?;
+    let turning = Turning::new(0, 0, true, 1)?;
+    let child = bound(turning.account, || {
+        Ok(Account::create(Allowance {
+            pages: CHILDS,
+            ..Allowance::default()
+        })?)
+    })?;
+    // It is the turning one's, and so is named by who draws on that one's account.
+    let put_away = CHILDS - 2;
+    turning.account.bind()?;
+    let first = child
+        .bind()
+        .map_err(Failure::from)
+        .and_then(|()| take(put_away.into()));
+    Account::Own.bind()?;
+    let first = first?;
+    let [allowance, used] = allowed(turning.account)?;
+    turning.ask(u32::MAX)?;
+    let taken = outcome(turning.name)?;
+    check_eq!((taken.taken, taken.given), (HELD as u32 + put_away, 2));
+    check_eq!(turning.left()?, 0);
+    for n in 0..u64::from(put_away) {
+        check_eq!(record(nth(first, n))?.kind, FrameType::Free);
+    }
+    check_eq!(allowed(child)?, [0, 0]);
+    let back = HELD as u32 + CHILDS;
+    check_eq!(allowed(turning.account)?, [allowance - back, used - back]);
+    turning.end()?;
     area.close()
 }
