@@ -278,7 +278,7 @@ pub trait Ethernet {
     fn try_send(&mut self, pieces: &[&[u8]], now: u64) -> Result<(), SendError>;
     /// Lends the oldest received frame, where the device has put it, and takes it off; whether there was
     /// one.
-    fn try_receive(&mut self, take: &mut dyn FnMut(&[u8])) -> bool;
+    fn try_receive(&mut self, take: impl FnOnce(&[u8])) -> bool;
     /// Acknowledges the interface's interrupt and moves on all that waits for the device or for a time.
     /// `now` is in microseconds.
     fn serve(&mut self, now: u64);

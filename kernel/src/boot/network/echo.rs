@@ -90,7 +90,7 @@ fn send_back(interface: &mut Network<Memory>, now: u64) -> (u64, bool) {
         }
         let mut frame = [0; MOST_FRAME];
         let mut length = 0;
-        let some = interface.try_receive(&mut |bytes| {
+        let some = interface.try_receive(|bytes| {
             length = bytes.len().min(frame.len());
             frame[..length].copy_from_slice(&bytes[..length]);
         });

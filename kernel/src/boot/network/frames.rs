@@ -64,7 +64,9 @@ pub(super) fn run(mut interface: Network<Memory>) {
 fn tell(what: &str, length: usize, count: usize, microseconds: u64) {
     let rate = count as u64 * 1_000_000 / microseconds.max(1);
     let kilobytes = rate * length as u64 / 1_000;
-    log!("frames: {count} of {length} bytes {what} in {microseconds} us: {rate}/s, {kilobytes} KB/s");
+    log!(
+        "frames: {count} of {length} bytes {what} in {microseconds} us: {rate}/s, {kilobytes} KB/s"
+    );
 }
 
 /// The fewest instructions for a frame to be sent, and for one to be received; none if they are not counted.
@@ -98,7 +100,7 @@ fn one_received(interface: &mut Network<Memory>, length: usize) -> Option<u32> {
         let mut lent = 0;
         let begin = pmu::instructions();
         interface.serve(now);
-        let some = interface.try_receive(&mut |frame| lent = frame.len());
+        let some = interface.try_receive(|frame| lent = frame.len());
         let end = pmu::instructions();
         if some {
             return (lent == length).then_some(end.wrapping_sub(begin));
@@ -131,7 +133,7 @@ fn send(interface: &mut Network<Memory>, length: usize) {
 fn take(interface: &mut Network<Memory>) -> usize {
     interface.serve(Counter.microseconds());
     let mut count = 0;
-    while interface.try_receive(&mut |frame| count += usize::from(frame.len() >= LEAST_FRAME)) {}
+    while interface.try_receive(|frame| count += usize::from(frame.len() >= LEAST_FRAME)) {}
     count
 }
 

@@ -49,7 +49,7 @@ fn traffic(world: &mut World, cable: &Cable, count: u32) {
         let now = world.now();
         let _ = world.interface.try_send(&[&sent], now);
         world.run(700);
-        while world.interface.try_receive(&mut |_| ()) {}
+        while world.interface.try_receive(|_| ()) {}
     }
 }
 
@@ -71,7 +71,7 @@ fn recovers(mut world: World, cable: &Cable) {
     cable.borrow_mut().inward.clear();
     // What was on its way before.
     world.run(1_500_000);
-    while world.interface.try_receive(&mut |_| ()) {}
+    while world.interface.try_receive(|_| ()) {}
     cable.borrow_mut().outward.clear();
     let last = frame(777, 4_242);
     assert!(world.send(&last), "does not send");
@@ -182,7 +182,7 @@ fn a_port_of_a_hub_is_unplugged() {
                 .function
                 .plug(0, unit);
             assert!(world.up(), "{character:?}");
-            while world.interface.try_receive(&mut |_| ()) {}
+            while world.interface.try_receive(|_| ()) {}
             let last = frame(700, number);
             assert!(world.send(&last));
             world.run(10_000);
