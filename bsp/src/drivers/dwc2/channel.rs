@@ -171,6 +171,24 @@ impl Channel {
         unsettled: false,
     };
 
+    /// It works on a transfer from now on.
+    #[inline]
+    fn started(&mut self, pipe: Pipe, run: Run) {
+        self.state = State::Running;
+        self.pipe = pipe;
+        self.run = run;
+        self.done = 0;
+        self.failures = 0;
+    }
+
+    /// It tries to move so many bytes.
+    #[inline]
+    fn tries(&mut self, bytes: u32, pid: Pid) {
+        self.bytes = bytes;
+        self.packets = self.pipe.packets(bytes);
+        self.pid = pid;
+    }
+
     /// What a reset of the controller does to it. Its last transfer's memory stays in doubt if it did not
     /// end by itself.
     pub(super) fn forget(&mut self) {
@@ -193,26 +211,22 @@ impl<B: Bus> Dwc2<B> {
             length: transfer.length,
             deadline: transfer.deadline.unwrap_or(u64::MAX),
         };
-        self.begin(channel, &pipe, run)
+        self.begin(channel, pipe, run)
     }
 
-    /// The same over a pipe that was made before: the way of frames.
+    /// The same over a pipe that was made before.
     ///
     /// # Errors
     /// As [`Dwc2::start`].
     #[inline]
-    pub fn begin(&mut self, channel: usize, pipe: &Pipe, run: Run) -> Result<(), Refused> {
+    pub fn begin(&mut self, channel: usize, pipe: Pipe, run: Run) -> Result<(), Refused> {
         let Some(own) = self.channels.get_mut(channel) else {
             return Err(Refused);
         };
         if own.state != State::Idle || !pipe.can(&run) {
             return Err(Refused);
         }
-        own.state = State::Running;
-        own.pipe = *pipe;
-        own.run = run;
-        own.done = 0;
-        own.failures = 0;
+        own.started(pipe, run);
         if own.unsettled {
             // What was stopped may have said something since.
             self.acknowledge(channel);
@@ -221,33 +235,55 @@ impl<B: Bus> Dwc2<B> {
         Ok(())
     }
 
+    /// Begins a transfer out and looks at it once: the way of frames. The mark of the endpoint's next packet if it has
+    /// gone well at once, as with the emulator's controller, and nothing is to be told of it any more; none if it goes
+    /// on, and [`Dwc2::poll`] will tell.
+    ///
+    /// # Errors
+    /// As [`Dwc2::start`]; also for a channel that is [unsettled](Dwc2::is_unsettled).
+    #[inline(always)]
+    pub fn send(&mut self, channel: usize, pipe: Pipe, run: Run) -> Result<Option<Pid>, Refused> {
+        let bus = &self.bus;
+        let Some(own) = self.channels.get_mut(channel) else {
+            return Err(Refused);
+        };
+        let free = own.state == State::Idle && !own.unsettled;
+        if !free || pipe.direction() == Direction::In || pipe.is_periodic() || !pipe.can(&run) {
+            return Err(Refused);
+        }
+        let registers = ChannelRegisters::of(channel);
+        registers.size().on(bus).set(pipe.size(run.length, run.pid));
+        registers.memory().on(bus).set(run.memory);
+        registers.character().on(bus).set(pipe.character());
+        let events = registers.events().on(bus).extract();
+        if events.matches_all(HCINT::HALTED::SET + HCINT::COMPLETE::SET) {
+            registers.events().on(bus).set(u32::MAX);
+            return Ok(Some(run.pid.after(pipe.packets(run.length))));
+        }
+        // The channel is at work since; what is known of it only has to be written down before anybody asks.
+        own.started(pipe, run);
+        own.tries(run.length, run.pid);
+        Ok(None)
+    }
+
     /// Sets a channel going with what is left of its transfer.
     #[inline]
     fn program(&mut self, number: usize, pid: Pid) {
         let Some(channel) = self.channels.get_mut(number) else {
             return;
         };
-        let pipe = &channel.pipe;
-        channel.bytes = channel.run.length.saturating_sub(channel.done);
-        channel.packets = pipe.packets(channel.bytes);
-        channel.pid = pid;
-        let mark = match pid {
-            Pid::Data0 => HCTSIZ::PID::Data0,
-            Pid::Data1 => HCTSIZ::PID::Data1,
-            Pid::Setup => HCTSIZ::PID::Setup,
-        };
+        let pipe = channel.pipe;
+        let bytes = channel.run.length.saturating_sub(channel.done);
+        channel.tries(bytes, pid);
         let bus = &self.bus;
-        let mut character = pipe.character;
-        if pipe.kind == EndpointKind::Interrupt {
+        let mut character = pipe.character();
+        if pipe.is_periodic() {
             // A periodic transaction goes out in the next frame, so it is for the other parity than this one's.
             let odd = HFNUM.on(bus).read(HFNUM::FRAME) & 1 == 0;
             character = HCCHAR::ODD_FRAME.val(odd.into()).modify(character);
         }
         let registers = ChannelRegisters::of(number);
-        registers
-            .size()
-            .on(bus)
-            .write(HCTSIZ::BYTES.val(channel.bytes) + HCTSIZ::PACKETS.val(channel.packets) + mark);
+        registers.size().on(bus).set(pipe.size(bytes, pid));
         let memory = channel.run.memory.wrapping_add(channel.done);
         registers.memory().on(bus).set(memory);
         registers.character().on(bus).set(character);
@@ -255,7 +291,7 @@ impl<B: Bus> Dwc2<B> {
 
     /// Looks at a channel, once. Tells the end of a transfer, repeats what may be repeated, and stops what is
     /// late.
-    #[inline]
+    #[inline(always)]
     pub fn poll(&mut self, channel: usize, now: u64) -> Progress {
         let Some(own) = self.channels.get_mut(channel) else {
             return Progress::Idle;
@@ -268,7 +304,7 @@ impl<B: Bus> Dwc2<B> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll_running(&mut self, number: usize, now: u64) -> Progress {
         let events = ChannelRegisters::of(number)
             .events()
@@ -319,6 +355,8 @@ impl<B: Bus> Dwc2<B> {
         character.set(told.modify(character.get()));
     }
 
+    #[cold]
+    #[inline(never)]
     fn poll_halting(
         &mut self,
         number: usize,
@@ -354,13 +392,13 @@ impl<B: Bus> Dwc2<B> {
 
     /// What this try has moved, and the mark that comes next. The counts are the controller's own, but what
     /// they give is never more than was asked for.
-    #[inline]
+    #[inline(always)]
     fn moved(&self, number: usize) -> (u32, Pid) {
         let Some(channel) = self.channels.get(number) else {
             return (0, Pid::Data0);
         };
         let left = ChannelRegisters::of(number).size().on(&self.bus).extract();
-        let bytes = match channel.pipe.direction {
+        let bytes = match channel.pipe.direction() {
             Direction::In => channel.bytes.saturating_sub(left.read(HCTSIZ::BYTES)),
             // The count of bytes runs ahead of what the device has taken; that of packets does not.
             Direction::Out => {
@@ -378,12 +416,12 @@ impl<B: Bus> Dwc2<B> {
 
     /// Ends a transfer of which all has arrived: what was sent, or what the device had. What was sent needs no
     /// counting, and its marks follow from that (USB 2.0, 8.6.1).
-    #[inline]
+    #[inline(always)]
     fn went_well(&mut self, number: usize) -> Progress {
         let Some(channel) = self.channels.get(number) else {
             return Progress::Idle;
         };
-        let (bytes, next) = match channel.pipe.direction {
+        let (bytes, next) = match channel.pipe.direction() {
             Direction::Out => (channel.bytes, channel.pid.after(channel.packets)),
             Direction::In => self.moved(number),
         };
@@ -400,10 +438,7 @@ impl<B: Bus> Dwc2<B> {
             Err(TransferError::Babble)
         } else if is(HCINT::BUS_ERROR) {
             Err(TransferError::Bus)
-        } else if is(HCINT::NAK)
-            && !is(HCINT::TRANSACTION_ERROR)
-            && self.kind(number) == EndpointKind::Interrupt
-        {
+        } else if is(HCINT::NAK) && !is(HCINT::TRANSACTION_ERROR) && self.is_periodic(number) {
             Err(TransferError::Nothing)
         } else {
             return self.try_again(number, bytes, next);
@@ -411,10 +446,9 @@ impl<B: Bus> Dwc2<B> {
         self.ended(number, result, bytes, next)
     }
 
-    fn kind(&self, number: usize) -> EndpointKind {
-        self.channels
-            .get(number)
-            .map_or(EndpointKind::Bulk, |own| own.pipe.kind)
+    fn is_periodic(&self, number: usize) -> bool {
+        let channel = self.channels.get(number);
+        channel.is_some_and(|own| own.pipe.is_periodic())
     }
 
     /// Repeats what is left after a damaged packet, a few times.
@@ -451,7 +485,7 @@ impl<B: Bus> Dwc2<B> {
             .set(u32::MAX);
     }
 
-    #[inline]
+    #[inline(always)]
     fn ended(
         &mut self,
         number: usize,

@@ -3,21 +3,16 @@
 //! What a channel's register says of the endpoint is worked out and checked once, when the device is set up. A transfer
 //! over it is then three register writes and a look.
 
-use core::num::NonZeroU32;
+use tock_registers::fields::Field;
 
 use super::channel::{MOST_BYTES, MOST_PACKETS, Pid, Transfer};
-use super::registers::HCCHAR;
+use super::registers::{HCCHAR, HCTSIZ};
 use crate::drivers::usb::descriptors::{Direction, EndpointKind};
 
-/// An endpoint that transfers go to or come from.
-#[derive(Clone, Copy, Debug)]
-pub struct Pipe {
-    /// The channel's register for it, with the bit that sets the channel going.
-    pub(super) character: u32,
-    pub(super) max_packet: NonZeroU32,
-    pub(super) kind: EndpointKind,
-    pub(super) direction: Direction,
-}
+/// An endpoint that transfers go to or come from: the channel's register for it, with the bit that sets the channel
+/// going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pipe(u32);
 
 /// What a transfer over a pipe moves.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +29,7 @@ pub struct Run {
 
 impl Pipe {
     /// That of no endpoint, for channels that have not been used.
-    pub(super) const NONE: Self = Self {
-        character: 0,
-        max_packet: NonZeroU32::MIN,
-        kind: EndpointKind::Bulk,
-        direction: Direction::Out,
-    };
+    pub(super) const NONE: Self = Self(1);
 
     /// The pipe to an endpoint with packets of at most `max_packet` bytes; none if there is no such endpoint. `device`
     /// and `low_speed` are the device's.
@@ -55,9 +45,8 @@ impl Pipe {
             EndpointKind::Bulk => HCCHAR::KIND::Bulk,
             EndpointKind::Isochronous => return None,
         };
-        let max = NonZeroU32::new(max_packet.into())?;
-        let sane = device < 128 && number < 16 && max_packet <= 2047;
-        let fields = HCCHAR::MAX_PACKET.val(max.get())
+        let sane = device < 128 && number < 16 && (1..=2047).contains(&max_packet);
+        let fields = HCCHAR::MAX_PACKET.val(max_packet.into())
             + HCCHAR::ENDPOINT.val(number.into())
             + HCCHAR::IN.val((direction == Direction::In).into())
             + HCCHAR::LOW_SPEED.val(low_speed.into())
@@ -65,12 +54,7 @@ impl Pipe {
             + HCCHAR::COUNT.val(1)
             + HCCHAR::DEVICE.val(device.into())
             + HCCHAR::ENABLE::SET;
-        sane.then_some(Self {
-            character: fields.value,
-            max_packet: max,
-            kind,
-            direction,
-        })
+        sane.then_some(Self(fields.value))
     }
 
     /// A bulk pipe of a device that is not a low-speed one.
@@ -89,32 +73,77 @@ impl Pipe {
         )
     }
 
-    /// Most bytes of a packet.
-    #[inline]
-    pub fn max_packet(&self) -> u32 {
-        self.max_packet.get()
+    /// What the channel's register is to be.
+    #[inline(always)]
+    pub(super) fn character(self) -> u32 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn read(self, field: Field<u32, HCCHAR::Register>) -> u32 {
+        field.read(self.0)
+    }
+
+    /// Most bytes of a packet; not 0.
+    #[inline(always)]
+    pub fn max_packet(self) -> u32 {
+        self.read(HCCHAR::MAX_PACKET)
+    }
+
+    /// Which way data goes.
+    #[inline(always)]
+    pub fn direction(self) -> Direction {
+        match self.read(HCCHAR::IN) {
+            0 => Direction::Out,
+            _ => Direction::In,
+        }
+    }
+
+    /// Whether the endpoint is asked at reserved times.
+    #[inline(always)]
+    pub(super) fn is_periodic(self) -> bool {
+        HCCHAR::KIND::Interrupt.matches_all(self.0)
+    }
+
+    /// Whether so many bytes end with a packet that is full, so that they do not tell their end.
+    #[inline(always)]
+    pub fn ends_full(self, bytes: u32) -> bool {
+        bytes != 0 && bytes.checked_rem(self.max_packet()) == Some(0)
     }
 
     /// How many packets so many bytes are; an empty transfer is one.
-    #[inline]
-    pub(super) fn packets(&self, bytes: u32) -> u32 {
-        let all = bytes.saturating_add(self.max_packet() - 1) / self.max_packet;
-        all.max(1)
+    #[inline(always)]
+    pub(super) fn packets(self, bytes: u32) -> u32 {
+        let max_packet = self.max_packet();
+        let all = bytes.saturating_add(max_packet).saturating_sub(1);
+        all.checked_div(max_packet).unwrap_or(0).max(1)
     }
 
     /// Whether a channel can do this at once. The controller receives whole packets.
-    #[inline]
-    pub(super) fn can(&self, run: &Run) -> bool {
+    #[inline(always)]
+    pub(super) fn can(self, run: &Run) -> bool {
         run.memory.is_multiple_of(4)
             && run.length <= MOST_BYTES
             && self.packets(run.length) <= MOST_PACKETS
-            && (self.direction == Direction::Out || run.length % self.max_packet == 0)
+            && (self.direction() == Direction::Out
+                || run.length.checked_rem(self.max_packet()) == Some(0))
+    }
+
+    /// What the channel's register of sizes is to be for so many bytes, with this mark on the first packet.
+    #[inline(always)]
+    pub(super) fn size(self, bytes: u32, pid: Pid) -> u32 {
+        let mark = match pid {
+            Pid::Data0 => HCTSIZ::PID::Data0,
+            Pid::Data1 => HCTSIZ::PID::Data1,
+            Pid::Setup => HCTSIZ::PID::Setup,
+        };
+        (HCTSIZ::BYTES.val(bytes) + HCTSIZ::PACKETS.val(self.packets(bytes)) + mark).value
     }
 }
 
 impl Pid {
     /// The mark that comes after so many packets that went well, of which the first had this one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn after(self, packets: u32) -> Self {
         match (self, packets & 1) {
             (Self::Data1, 0) | (Self::Data0 | Self::Setup, 1) => Self::Data1,

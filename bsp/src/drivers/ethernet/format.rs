@@ -44,9 +44,9 @@ pub(super) enum Format {
     Cdc,
     Rndis {
         /// Messages that are shorter are padded to so many bytes.
-        padded: usize,
+        padded: u32,
         /// Most bytes of a packet.
-        max_packet: usize,
+        max_packet: u32,
     },
     Lan9514,
     Lan7800,
@@ -77,8 +77,8 @@ impl Format {
     /// How far into its place a transfer out begins, and how many bytes of it are in front of the frame, which then
     /// begins at a multiple of eight: copies go by words.
     #[inline]
-    pub(super) fn before(self) -> (usize, usize) {
-        match self {
+    pub(super) fn before(&self) -> (usize, usize) {
+        match *self {
             Self::Cdc => (0, 0),
             Self::Rndis { .. } => (4, RNDIS_HEADER),
             Self::Lan9514 | Self::Lan7800 => (0, CHIP_HEADER),
@@ -87,8 +87,8 @@ impl Format {
 
     /// How far into its place a transfer in begins, for the same reason: a multiple of four.
     #[inline]
-    pub(super) fn lead_in(self) -> usize {
-        match self {
+    pub(super) fn lead_in(&self) -> usize {
+        match *self {
             Self::Rndis { .. } | Self::Lan9514 => 4,
             // The chip's ten bytes put its frames at odd words whatever is done.
             Self::Cdc | Self::Lan7800 => 0,
@@ -99,7 +99,7 @@ impl Format {
     /// transfer has. Those behind the frame do not matter.
     #[inline]
     pub(super) fn write_header(
-        self,
+        &self,
         memory: &mut impl DmaMemory,
         at: usize,
         length: usize,
@@ -107,10 +107,10 @@ impl Format {
         const FIRST_AND_LAST: u32 = 1 << 13 | 1 << 12;
         const ADD_CHECK: u32 = 1 << 22;
         let word = length as u32;
-        match self {
+        match *self {
             Self::Cdc => length,
             Self::Rndis { padded, max_packet } => {
-                let plain = RNDIS_HEADER + length;
+                let plain = RNDIS_HEADER as u32 + word;
                 let bytes = if plain < padded {
                     padded
                 } else if plain.checked_rem(max_packet) == Some(0) {
@@ -119,8 +119,8 @@ impl Format {
                     plain
                 };
                 let place = (RNDIS_HEADER - PLACE_FROM) as u32;
-                memory.set_words(at, [PACKET, bytes as u32, place, word]);
-                bytes
+                memory.set_words(at, [PACKET, bytes, place, word]);
+                bytes as usize
             }
             Self::Lan9514 => {
                 memory.set_words(at, [word | FIRST_AND_LAST, word]);
@@ -134,8 +134,8 @@ impl Format {
     }
 
     /// Writes what is the same in front of all frames.
-    pub(super) fn prepare(self, memory: &mut impl DmaMemory, at: usize) {
-        if matches!(self, Self::Rndis { .. }) {
+    pub(super) fn prepare(&self, memory: &mut impl DmaMemory, at: usize) {
+        if matches!(*self, Self::Rndis { .. }) {
             memory.set_words(at, [0; RNDIS_HEADER / 4]);
         }
     }
@@ -144,11 +144,11 @@ impl Format {
     /// there are so many. None if they are no piece.
     #[inline]
     pub(super) fn next_frame(
-        self,
+        &self,
         length: usize,
         head: impl FnOnce() -> [u32; HEAD_WORDS],
     ) -> Option<Frame> {
-        if self == Self::Cdc {
+        if *self == Self::Cdc {
             let sane = (LEAST_FRAME..=MOST_FRAME).contains(&length);
             return sane.then(|| Frame::new(0, length, true, length));
         }
@@ -157,7 +157,7 @@ impl Format {
             return None;
         }
         let [first, second, third, fourth] = head();
-        match self {
+        match *self {
             Self::Cdc | Self::Rndis { .. } => {
                 let used = second as usize;
                 if used < RNDIS_HEADER || used > length {

@@ -145,6 +145,12 @@ impl Sending {
         self.waiting
     }
 
+    /// Whether no frame waits or is under way, and no place is in doubt.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting == 0 && self.doubtful == 0
+    }
+
     /// The place for another frame.
     #[inline]
     pub(super) fn free(&self) -> Option<usize> {

@@ -220,10 +220,10 @@ impl Rndis {
     }
 
     /// What goes around frames, for packets of this size.
-    pub(super) fn format(&self, max_packet: usize) -> Format {
+    pub(super) fn format(&self, max_packet: u32) -> Format {
         Format::Rndis {
             padded: match self.padded && PADDED <= self.longest {
-                true => PADDED,
+                true => PADDED as u32,
                 false => 0,
             },
             max_packet,

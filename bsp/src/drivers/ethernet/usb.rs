@@ -234,11 +234,13 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
     /// Takes the oldest received frame off; where it is in the memory.
     #[inline]
     fn next_frame(&mut self) -> Option<Range<usize>> {
-        let format = self.format?;
         while let Some((place, range, whole)) = self.receiving.oldest() {
             let at = RECEIVING_AT + place * PLACE + self.lead + range.start;
             let memory = &self.host.memory;
-            let piece = format.next_frame(range.len(), || memory.words(at));
+            let piece = self
+                .format
+                .as_ref()?
+                .next_frame(range.len(), || memory.words(at));
             if !self.input.busy {
                 // There may be a free place again.
                 self.lane_due = Some(0);
@@ -274,7 +276,8 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
     #[inline]
     fn try_send(&mut self, pieces: &[&[u8]], now: u64) -> Result<(), SendError> {
         let length = total(pieces).ok_or(SendError::Length)?;
-        let format = self.format.filter(|_| self.up).ok_or(SendError::Down)?;
+        let format = self.format.as_ref().filter(|_| self.up);
+        let format = format.ok_or(SendError::Down)?;
         let place = self.sending.free().ok_or(SendError::Full)?;
         let start = SENDING_AT + place * PLACE;
         let (lead, header) = format.before();
@@ -292,8 +295,11 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
         }
         // What is behind the frame is padding: what it holds, the device has had before.
         memory.clean(start..end.next_multiple_of(LINE));
-        self.sending.add(Outgoing { at, bytes });
-        self.send(now);
+        let frame = Outgoing { at, bytes };
+        if !self.send_alone(frame, now) {
+            self.sending.add(frame);
+            self.send(now);
+        }
         Ok(())
     }
 

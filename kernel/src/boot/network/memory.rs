@@ -30,15 +30,23 @@ impl Memory {
         Self(())
     }
 
+    /// Where so many bytes are, if they are inside.
+    #[inline(always)]
+    fn place(at: usize, length: usize) -> Option<*mut u8> {
+        let inside = NETWORK_MEMORY
+            .checked_sub(at)
+            .is_some_and(|room| length <= room);
+        inside.then(|| PAGES.0.get().cast::<u8>().wrapping_add(at))
+    }
+
     /// Where a range is, if it is inside; or else an empty one.
-    #[inline]
-    fn place(range: &Range<usize>) -> (*mut u8, usize) {
-        let inside = range.start <= range.end && range.end <= NETWORK_MEMORY;
-        let (start, length) = match inside {
-            true => (range.start, range.end - range.start),
-            false => (0, 0),
-        };
-        (PAGES.0.get().cast::<u8>().wrapping_add(start), length)
+    #[inline(always)]
+    fn range(range: &Range<usize>) -> (*mut u8, usize) {
+        let length = range.end.wrapping_sub(range.start);
+        match Self::place(range.start, length) {
+            Some(start) => (start, length),
+            None => (PAGES.0.get().cast(), 0),
+        }
     }
 }
 
@@ -53,7 +61,7 @@ impl DmaMemory for Memory {
 
     #[inline]
     fn bytes(&self, range: Range<usize>) -> &[u8] {
-        let (start, length) = Self::place(&range);
+        let (start, length) = Self::range(&range);
         // SAFETY: the place is inside the pages, to which this borrowed value is the only way; the driver asks for no
         // range that the device has.
         unsafe { core::slice::from_raw_parts(start, length) }
@@ -61,21 +69,20 @@ impl DmaMemory for Memory {
 
     #[inline]
     fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
-        let (start, length) = Self::place(&range);
+        let (start, length) = Self::range(&range);
         // SAFETY: as above, and this value is borrowed alone.
         unsafe { core::slice::from_raw_parts_mut(start, length) }
     }
 
     #[inline]
     fn words<const N: usize>(&self, at: usize) -> [u32; N] {
-        let (start, length) = Self::place(&(at..at.saturating_add(4 * N)));
-        let start = start.cast::<[u32; N]>();
-        match start.is_aligned() && length != 0 {
-            // SAFETY: the words are inside the pages and aligned; any bytes are a word. For the rest, as above.
-            true => unsafe { start.read() },
-            false => array::from_fn(|word| {
-                let bytes =
-                    self.bytes(at.saturating_add(4 * word)..at.saturating_add(4 * word + 4));
+        let start = Self::place(at, 4 * N).map(<*mut u8>::cast::<[u32; N]>);
+        match start.filter(|start| start.is_aligned()) {
+            // SAFETY: the words are inside the pages and aligned, and any bytes are words; for the rest, as in `bytes`.
+            Some(start) => unsafe { start.read() },
+            None => array::from_fn(|word| {
+                let at = at.saturating_add(4 * word);
+                let bytes = self.bytes(at..at.saturating_add(4));
                 bytes.try_into().map_or(0, u32::from_le_bytes)
             }),
         }
@@ -83,9 +90,8 @@ impl DmaMemory for Memory {
 
     #[inline]
     fn set_words<const N: usize>(&mut self, at: usize, words: [u32; N]) {
-        let (start, length) = Self::place(&(at..at.saturating_add(4 * N)));
-        let start = start.cast::<[u32; N]>();
-        if start.is_aligned() && length != 0 {
+        let start = Self::place(at, 4 * N).map(<*mut u8>::cast::<[u32; N]>);
+        if let Some(start) = start.filter(|start| start.is_aligned()) {
             // SAFETY: as above, and this value is borrowed alone.
             unsafe { start.write(words) }
         }
@@ -93,12 +99,18 @@ impl DmaMemory for Memory {
 
     #[inline]
     fn copy_in(&mut self, at: usize, from: &[u8]) {
-        copy::copy(self.bytes_mut(at..at.saturating_add(from.len())), from);
+        if let Some(start) = Self::place(at, from.len()) {
+            // SAFETY: as in `bytes_mut`.
+            copy::copy(
+                unsafe { core::slice::from_raw_parts_mut(start, from.len()) },
+                from,
+            );
+        }
     }
 
     #[inline]
     fn clean(&mut self, range: Range<usize>) {
-        let (start, length) = Self::place(&range);
+        let (start, length) = Self::range(&range);
         cache::clean_and_invalidate(start as usize, length);
     }
 
@@ -106,7 +118,7 @@ impl DmaMemory for Memory {
     fn invalidate(&mut self, range: Range<usize>) {
         // Dropping what was never written back could lose it; cleaning it first cannot: it is done before the
         // device writes, and after that there is nothing to be written back.
-        let (start, length) = Self::place(&range);
+        let (start, length) = Self::range(&range);
         cache::clean_and_invalidate(start as usize, length);
     }
 }

@@ -3,10 +3,10 @@
 use super::{Lane, PAUSE, RECEIVE, RECEIVING_AT, SEND, UsbEthernet};
 use crate::bus::Bus;
 use crate::dma::{DmaMemory, LINE};
-use crate::drivers::dwc2::channel::{Ending, Pid, Progress, TransferError};
+use crate::drivers::dwc2::channel::{Ending, Pid, Progress, Refused, TransferError};
 use crate::drivers::dwc2::pipe::Run;
 use crate::drivers::ethernet::nic::Way;
-use crate::drivers::ethernet::rings::{PLACE, ROOM};
+use crate::drivers::ethernet::rings::{Outgoing, PLACE, ROOM};
 use crate::drivers::usb::descriptors::Direction;
 
 /// How long a frame may take to be sent, in microseconds: a partner may stop us for a while.
@@ -80,7 +80,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             length: self.room,
             deadline: u64::MAX,
         };
-        self.input.busy = self.host.controller.begin(RECEIVE, &way.pipe, run).is_ok();
+        self.input.busy = self.host.controller.begin(RECEIVE, way.pipe, run).is_ok();
         self.input.busy
     }
 
@@ -107,8 +107,43 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         }
     }
 
+    /// Sends a frame that is alone and ready, in one transfer; whether it is sent or on its way, so that nothing else is to
+    /// be done now.
+    #[inline(always)]
+    pub(super) fn send_alone(&mut self, frame: Outgoing, now: u64) -> bool {
+        let idle = !self.output.busy && self.output.failures == 0 && self.sending.is_empty();
+        let Some(way) = self.output.way.filter(|_| idle) else {
+            return false;
+        };
+        let length = frame.bytes as u32;
+        if way.by_packet || way.pipe.ends_full(length) {
+            return false;
+        }
+        let run = Run {
+            pid: self.output.next,
+            memory: self.bus_address.wrapping_add(frame.at as u32),
+            length,
+            deadline: now.saturating_add(SEND_PATIENCE),
+        };
+        match self.host.controller.send(SEND, way.pipe, run) {
+            Ok(Some(next)) => {
+                self.output.next = next;
+                self.counters.sent = self.counters.sent.wrapping_add(1);
+            }
+            Ok(None) => {
+                self.sending.add(frame);
+                self.output.busy = true;
+                self.under_way = frame.bytes;
+                self.send_until = run.deadline;
+                self.look_at(run.deadline);
+            }
+            Err(Refused) => return false,
+        }
+        true
+    }
+
     /// Sends what waits, for as long as the device takes it.
-    #[inline]
+    #[inline(never)]
     pub(super) fn send(&mut self, now: u64) {
         for _ in 0..MOST_AT_ONCE {
             if !self.output.busy && !self.send_next(now) {
@@ -154,7 +189,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             length: length as u32,
             deadline: self.send_until,
         };
-        self.output.busy = self.host.controller.begin(SEND, &way.pipe, run).is_ok();
+        self.output.busy = self.host.controller.begin(SEND, way.pipe, run).is_ok();
         self.output.busy
     }
 
@@ -171,8 +206,8 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             return;
         };
         // Without a device the frame ends here, whatever its last packet is.
-        let packet = self.output.way.map_or(0, |way| way.pipe.max_packet());
-        let full = self.under_way.checked_rem(packet as usize) == Some(0) && self.under_way != 0;
+        let way = self.output.way;
+        let full = way.is_some_and(|way| way.pipe.ends_full(self.under_way as u32));
         if self.sent < frame.bytes || full {
             // More of it, or the empty packet that tells its end.
             return;
