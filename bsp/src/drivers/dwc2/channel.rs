@@ -27,7 +27,7 @@
 
 use tock_registers::interfaces::{Readable, Writeable};
 
-use super::pipe::{Pipe, Run};
+use super::pipe::{self, Pipe, Run};
 use super::registers::{ChannelRegisters, HCCHAR, HCINT, HCTSIZ, HFNUM};
 use super::{CHANNELS, Dwc2};
 use crate::bus::Bus;
@@ -129,7 +129,7 @@ pub enum Progress {
 pub struct Refused;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Idle,
     Running,
     Halting { until: u64, why: TransferError },
@@ -139,7 +139,7 @@ enum State {
 /// A channel as its driver knows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Channel {
-    state: State,
+    pub(super) state: State,
     pipe: Pipe,
     run: Run,
     /// Bytes done by earlier tries of this transfer.
@@ -150,7 +150,7 @@ pub(super) struct Channel {
     bytes: u32,
     packets: u32,
     failures: u8,
-    unsettled: bool,
+    pub(super) unsettled: bool,
 }
 
 impl Channel {
@@ -173,7 +173,7 @@ impl Channel {
 
     /// It works on a transfer from now on.
     #[inline]
-    fn started(&mut self, pipe: Pipe, run: Run) {
+    pub(super) fn started(&mut self, pipe: Pipe, run: Run) {
         self.state = State::Running;
         self.pipe = pipe;
         self.run = run;
@@ -181,11 +181,11 @@ impl Channel {
         self.failures = 0;
     }
 
-    /// It tries to move so many bytes.
+    /// It tries to move so many bytes, which are so many packets.
     #[inline]
-    fn tries(&mut self, bytes: u32, pid: Pid) {
+    pub(super) fn tries(&mut self, bytes: u32, packets: u32, pid: Pid) {
         self.bytes = bytes;
-        self.packets = self.pipe.packets(bytes);
+        self.packets = packets;
         self.pid = pid;
     }
 
@@ -235,37 +235,6 @@ impl<B: Bus> Dwc2<B> {
         Ok(())
     }
 
-    /// Begins a transfer out and looks at it once: the way of frames. The mark of the endpoint's next packet if it has
-    /// gone well at once, as with the emulator's controller, and nothing is to be told of it any more; none if it goes
-    /// on, and [`Dwc2::poll`] will tell.
-    ///
-    /// # Errors
-    /// As [`Dwc2::start`]; also for a channel that is [unsettled](Dwc2::is_unsettled).
-    #[inline(always)]
-    pub fn send(&mut self, channel: usize, pipe: Pipe, run: Run) -> Result<Option<Pid>, Refused> {
-        let bus = &self.bus;
-        let Some(own) = self.channels.get_mut(channel) else {
-            return Err(Refused);
-        };
-        let free = own.state == State::Idle && !own.unsettled;
-        if !free || pipe.direction() == Direction::In || pipe.is_periodic() || !pipe.can(&run) {
-            return Err(Refused);
-        }
-        let registers = ChannelRegisters::of(channel);
-        registers.size().on(bus).set(pipe.size(run.length, run.pid));
-        registers.memory().on(bus).set(run.memory);
-        registers.character().on(bus).set(pipe.character());
-        let events = registers.events().on(bus).extract();
-        if events.matches_all(HCINT::HALTED::SET + HCINT::COMPLETE::SET) {
-            registers.events().on(bus).set(u32::MAX);
-            return Ok(Some(run.pid.after(pipe.packets(run.length))));
-        }
-        // The channel is at work since; what is known of it only has to be written down before anybody asks.
-        own.started(pipe, run);
-        own.tries(run.length, run.pid);
-        Ok(None)
-    }
-
     /// Sets a channel going with what is left of its transfer.
     #[inline]
     fn program(&mut self, number: usize, pid: Pid) {
@@ -274,7 +243,8 @@ impl<B: Bus> Dwc2<B> {
         };
         let pipe = channel.pipe;
         let bytes = channel.run.length.saturating_sub(channel.done);
-        channel.tries(bytes, pid);
+        let packets = pipe.packets(bytes);
+        channel.tries(bytes, packets, pid);
         let bus = &self.bus;
         let mut character = pipe.character();
         if pipe.is_periodic() {
@@ -283,7 +253,10 @@ impl<B: Bus> Dwc2<B> {
             character = HCCHAR::ODD_FRAME.val(odd.into()).modify(character);
         }
         let registers = ChannelRegisters::of(number);
-        registers.size().on(bus).set(pipe.size(bytes, pid));
+        registers
+            .size()
+            .on(bus)
+            .set(pipe::size(bytes, packets, pid));
         let memory = channel.run.memory.wrapping_add(channel.done);
         registers.memory().on(bus).set(memory);
         registers.character().on(bus).set(character);
@@ -478,7 +451,7 @@ impl<B: Bus> Dwc2<B> {
     }
 
     #[inline]
-    fn acknowledge(&mut self, number: usize) {
+    pub(super) fn acknowledge(&mut self, number: usize) {
         ChannelRegisters::of(number)
             .events()
             .on(&self.bus)

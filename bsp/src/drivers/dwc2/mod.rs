@@ -19,6 +19,7 @@ pub mod channel;
 pub(crate) mod model;
 pub mod pipe;
 mod registers;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! A pipe: an endpoint of a device as a channel is told of it (USB 2.0, 5.3.2).
 //!
 //! What a channel's register says of the endpoint is worked out and checked once, when the device is set up. A transfer
-//! over it is then three register writes and a look.
+//! over it is then three register writes and a look ([`stream`](super::stream)).
 
 use tock_registers::fields::Field;
 
@@ -128,17 +128,17 @@ impl Pipe {
             && (self.direction() == Direction::Out
                 || run.length.checked_rem(self.max_packet()) == Some(0))
     }
+}
 
-    /// What the channel's register of sizes is to be for so many bytes, with this mark on the first packet.
-    #[inline(always)]
-    pub(super) fn size(self, bytes: u32, pid: Pid) -> u32 {
-        let mark = match pid {
-            Pid::Data0 => HCTSIZ::PID::Data0,
-            Pid::Data1 => HCTSIZ::PID::Data1,
-            Pid::Setup => HCTSIZ::PID::Setup,
-        };
-        (HCTSIZ::BYTES.val(bytes) + HCTSIZ::PACKETS.val(self.packets(bytes)) + mark).value
-    }
+/// What the channel's register of sizes is to be for so many bytes and packets, with this mark on the first one.
+#[inline(always)]
+pub(super) fn size(bytes: u32, packets: u32, pid: Pid) -> u32 {
+    let mark = match pid {
+        Pid::Data0 => HCTSIZ::PID::Data0,
+        Pid::Data1 => HCTSIZ::PID::Data1,
+        Pid::Setup => HCTSIZ::PID::Setup,
+    };
+    (HCTSIZ::BYTES.val(bytes) + HCTSIZ::PACKETS.val(packets) + mark).value
 }
 
 impl Pid {

@@ -24,6 +24,8 @@ use crate::traits::{LEAST_FRAME, MOST_FRAME};
 
 /// Bytes of an RNDIS message before its frame.
 pub(super) const RNDIS_HEADER: usize = 44;
+/// How far into its place one begins.
+const RNDIS_LEAD: usize = 4;
 /// Its type ([MS-RNDIS] 2.2.14).
 const PACKET: u32 = 1;
 /// Where the frame's place is counted from.
@@ -52,6 +54,17 @@ pub(super) enum Format {
     Lan7800,
 }
 
+/// Where a frame goes in its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    /// Where the transfer begins: a multiple of four.
+    pub at: usize,
+    /// Where the frame begins: a multiple of eight, so that copies go by words.
+    pub frame: usize,
+    /// Bytes of the transfer. Those behind the frame do not matter.
+    pub bytes: usize,
+}
+
 /// The first piece of what was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -74,41 +87,34 @@ impl Frame {
 }
 
 impl Format {
-    /// How far into its place a transfer out begins, and how many bytes of it are in front of the frame, which then
-    /// begins at a multiple of eight: copies go by words.
-    #[inline]
-    pub(super) fn before(&self) -> (usize, usize) {
-        match *self {
-            Self::Cdc => (0, 0),
-            Self::Rndis { .. } => (4, RNDIS_HEADER),
-            Self::Lan9514 | Self::Lan7800 => (0, CHIP_HEADER),
-        }
-    }
-
-    /// How far into its place a transfer in begins, for the same reason: a multiple of four.
+    /// How far into its place a transfer in begins, so that frames are aligned: a multiple of four.
     #[inline]
     pub(super) fn lead_in(&self) -> usize {
         match *self {
-            Self::Rndis { .. } | Self::Lan9514 => 4,
+            Self::Rndis { .. } => RNDIS_LEAD,
+            Self::Lan9514 => 4,
             // The chip's ten bytes put its frames at odd words whatever is done.
             Self::Cdc | Self::Lan7800 => 0,
         }
     }
 
-    /// Writes what is in front of a frame of so many bytes to a place where [`Format::prepare`] was; how many bytes the
-    /// transfer has. Those behind the frame do not matter.
+    /// Writes what is in front of a frame of so many bytes to the place at `place`, where [`Format::prepare`] was.
     #[inline]
     pub(super) fn write_header(
         &self,
         memory: &mut impl DmaMemory,
-        at: usize,
+        place: usize,
         length: usize,
-    ) -> usize {
+    ) -> Header {
         const FIRST_AND_LAST: u32 = 1 << 13 | 1 << 12;
         const ADD_CHECK: u32 = 1 << 22;
         let word = length as u32;
         match *self {
-            Self::Cdc => length,
+            Self::Cdc => Header {
+                at: place,
+                frame: place,
+                bytes: length,
+            },
             Self::Rndis { padded, max_packet } => {
                 let plain = RNDIS_HEADER as u32 + word;
                 let bytes = if plain < padded {
@@ -118,25 +124,24 @@ impl Format {
                 } else {
                     plain
                 };
-                let place = (RNDIS_HEADER - PLACE_FROM) as u32;
-                memory.set_words(at, [PACKET, bytes, place, word]);
-                bytes as usize
+                let at = place + RNDIS_LEAD;
+                let from = (RNDIS_HEADER - PLACE_FROM) as u32;
+                memory.set_words(at, [PACKET, bytes, from, word]);
+                Header {
+                    at,
+                    frame: at + RNDIS_HEADER,
+                    bytes: bytes as usize,
+                }
             }
-            Self::Lan9514 => {
-                memory.set_words(at, [word | FIRST_AND_LAST, word]);
-                CHIP_HEADER + length
-            }
-            Self::Lan7800 => {
-                memory.set_words(at, [word | ADD_CHECK, 0]);
-                CHIP_HEADER + length
-            }
+            Self::Lan9514 => chip_header(memory, place, [word | FIRST_AND_LAST, word]),
+            Self::Lan7800 => chip_header(memory, place, [word | ADD_CHECK, 0]),
         }
     }
 
-    /// Writes what is the same in front of all frames.
-    pub(super) fn prepare(&self, memory: &mut impl DmaMemory, at: usize) {
+    /// Writes what is the same in front of all frames of a place.
+    pub(super) fn prepare(&self, memory: &mut impl DmaMemory, place: usize) {
         if matches!(*self, Self::Rndis { .. }) {
-            memory.set_words(at, [0; RNDIS_HEADER / 4]);
+            memory.set_words(place + RNDIS_LEAD, [0; RNDIS_HEADER / 4]);
         }
     }
 
@@ -171,6 +176,19 @@ impl Format {
             Self::Lan9514 => chip_frame(length, 4, first >> 16 & 0x3fff, first & 1 << 15 == 0),
             Self::Lan7800 => chip_frame(length, 10, first & 0x3fff, first & 1 << 22 == 0),
         }
+    }
+}
+
+/// Writes a chip's two words in front of a frame of as many bytes as the first says, flags apart.
+#[inline]
+fn chip_header(memory: &mut impl DmaMemory, at: usize, words: [u32; 2]) -> Header {
+    const LENGTH: u32 = 0x7ff;
+    let [first, _] = words;
+    memory.set_words(at, words);
+    Header {
+        at,
+        frame: at + CHIP_HEADER,
+        bytes: CHIP_HEADER + (first & LENGTH) as usize,
     }
 }
 

@@ -18,10 +18,12 @@
 //! On a board that would be wrong, and it is never done there.
 
 use super::cdc::{self, Cdc};
-use super::format::Format;
+use super::format::{Format, MOST_SENT};
 use super::lan::{Chip, Lan};
+use super::rings::ROOM;
 use super::rndis::Rndis;
 use crate::drivers::dwc2::pipe::Pipe;
+use crate::drivers::dwc2::stream::{Inlet, Outlet};
 use crate::drivers::usb::Class;
 use crate::drivers::usb::descriptors::{
     Configuration, DeviceDescriptor, Direction, Endpoint, EndpointKind, Interface,
@@ -165,10 +167,10 @@ struct Device {
     halted_output: bool,
 }
 
-/// How a bulk endpoint is used.
+/// How frames go to a device.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
-    pub pipe: Pipe,
+    pub outlet: Outlet,
     /// One transfer for each packet, since the emulator lets time pass between the packets of one.
     pub by_packet: bool,
 }
@@ -226,7 +228,7 @@ impl Nic {
     }
 
     /// How to receive, if the device can be asked now.
-    pub(super) fn input(&self) -> Option<Way> {
+    pub(super) fn input(&self) -> Option<Inlet> {
         let device = self.working().filter(|device| !device.halted_input)?;
         let long =
             self.emulated && matches!(device.protocol, Protocol::Cdc(_) | Protocol::Rndis(_));
@@ -234,10 +236,8 @@ impl Nic {
             number, max_packet, ..
         } = device.offer.input;
         let max_packet = if long { LONG_PACKET } else { max_packet };
-        Some(Way {
-            pipe: Pipe::bulk(device.target.address, number, Direction::In, max_packet)?,
-            by_packet: false,
-        })
+        let pipe = Pipe::bulk(device.target.address, number, Direction::In, max_packet)?;
+        Inlet::new(pipe, ROOM as u32)
     }
 
     /// How to send, if the device can be given something now.
@@ -246,8 +246,9 @@ impl Nic {
         let Endpoint {
             number, max_packet, ..
         } = device.offer.output;
+        let pipe = Pipe::bulk(device.target.address, number, Direction::Out, max_packet)?;
         Some(Way {
-            pipe: Pipe::bulk(device.target.address, number, Direction::Out, max_packet)?,
+            outlet: Outlet::new(pipe, MOST_SENT as u32)?,
             by_packet: self.emulated && matches!(device.protocol, Protocol::Cdc(_)),
         })
     }

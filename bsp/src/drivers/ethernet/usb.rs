@@ -24,7 +24,7 @@ mod lanes;
 
 use core::ops::Range;
 
-use super::format::{Format, MOST_SENT};
+use super::format::{Format, Header, MOST_SENT};
 use super::loopback::total;
 use super::nic::{Kind, Nic, Way};
 use super::rings::{Outgoing, PLACE, RECEIVING, ROOM, Receiving, SENDING, Sending};
@@ -32,6 +32,7 @@ use crate::bus::Bus;
 use crate::dma::{DmaMemory, LINE};
 use crate::drivers::dwc2::Dwc2;
 use crate::drivers::dwc2::channel::Pid;
+use crate::drivers::dwc2::stream::Inlet;
 use crate::drivers::usb::host::{self, Host};
 use crate::traits::{
     Clock, DeviceError, Ethernet, FrameCounters, InFlight, Link, MacAddress, SendError,
@@ -53,10 +54,10 @@ const _: () = assert!(MOST_SENT <= ROOM);
 
 /// One direction.
 #[derive(Debug)]
-struct Lane {
+struct Lane<W> {
     busy: bool,
     /// How to go; none while the device cannot.
-    way: Option<Way>,
+    way: Option<W>,
     next: Pid,
     /// Failures in a row.
     failures: u32,
@@ -64,7 +65,7 @@ struct Lane {
     not_before: u64,
 }
 
-impl Lane {
+impl<W> Lane<W> {
     const IDLE: Self = Self {
         busy: false,
         way: None,
@@ -72,6 +73,14 @@ impl Lane {
         failures: 0,
         not_before: 0,
     };
+
+    /// As it is with a device that was just set up; the channel does what it does.
+    fn renew(&mut self) {
+        *self = Self {
+            busy: self.busy,
+            ..Self::IDLE
+        };
+    }
 }
 
 /// The interface.
@@ -80,8 +89,8 @@ pub struct UsbEthernet<B, D> {
     host: Host<B, D, Nic>,
     receiving: Receiving,
     sending: Sending,
-    input: Lane,
-    output: Lane,
+    input: Lane<Inlet>,
+    output: Lane<Way>,
     /// Where the device sees the memory.
     bus_address: u32,
     /// The link is up.
@@ -90,9 +99,8 @@ pub struct UsbEthernet<B, D> {
     format: Option<Format>,
     /// Places for sending that have what is the same in front of all frames, bit n for place n.
     prepared: u32,
-    /// How far into their places transfers in begin, and how many bytes they have room for: whole packets.
+    /// How far into their places transfers in begin.
     lead: usize,
-    room: u32,
     /// Bytes of the first frame that are sent.
     sent: usize,
     /// Bytes that its transfer under way sends.
@@ -133,7 +141,6 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             format: None,
             prepared: 0,
             lead: 0,
-            room: 0,
             sent: 0,
             under_way: 0,
             send_until: 0,
@@ -192,12 +199,8 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         self.cut = false;
         self.prepared = 0;
         // A device just set up begins with even packets (USB 2.0, 9.1.1.5).
-        for lane in [&mut self.input, &mut self.output] {
-            *lane = Lane {
-                busy: lane.busy,
-                ..Lane::IDLE
-            };
-        }
+        self.input.renew();
+        self.output.renew();
     }
 
     /// Asks anew what frames need to know of the device.
@@ -207,10 +210,8 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         self.format = nic.format();
         self.output.way = nic.output();
         self.input.way = nic.input();
-        if let (Some(format), Some(way)) = (self.format, self.input.way) {
+        if let Some(format) = self.format {
             self.lead = format.lead_in();
-            let packet = way.pipe.max_packet();
-            self.room = (ROOM as u32).checked_div(packet).unwrap_or(0) * packet;
         }
     }
 
@@ -221,12 +222,16 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         self.follow_ways();
     }
 
-    /// Goes on with the bus.
+    /// Goes on with the bus, and with frames: what was set up or mended may be used at once.
+    #[cold]
+    #[inline(never)]
     fn advance(&mut self, port: bool, now: u64) {
         self.host.advance(port, now);
         self.follow_device(now);
         self.follow_ways();
         self.host_due = self.host.next_look(now);
+        self.receive(now);
+        self.send(now);
     }
 }
 
@@ -280,15 +285,16 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
         let format = format.ok_or(SendError::Down)?;
         let place = self.sending.free().ok_or(SendError::Full)?;
         let start = SENDING_AT + place * PLACE;
-        let (lead, header) = format.before();
-        let at = start + lead;
         let memory = &mut self.host.memory;
         if self.prepared >> place & 1 == 0 {
             self.prepared |= 1 << place;
-            format.prepare(memory, at);
+            format.prepare(memory, start);
         }
-        let bytes = format.write_header(memory, at, length);
-        let mut end = at + header;
+        let Header {
+            at,
+            frame: mut end,
+            bytes,
+        } = format.write_header(memory, start, length);
         for piece in pieces {
             memory.copy_in(end, piece);
             end += piece.len();
@@ -322,17 +328,14 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
         if says(RECEIVE) || !self.input.busy || !self.attached {
             self.receive(now);
         }
-        if says(SEND) || !self.output.busy || !self.attached || now >= self.send_until {
-            self.send(now);
-        } else {
+        if self.output.busy && self.attached && !says(SEND) && now < self.send_until {
             self.look_at(self.send_until);
+        } else if self.output.busy || self.sending.waiting() > 0 {
+            self.send(now);
         }
         let own = (1 << host::OWN_CHANNELS) - 1;
         if pending.port || pending.channels & own != 0 || now >= self.host_due {
             self.advance(pending.port, now);
-            // What was set up or mended may be used at once.
-            self.receive(now);
-            self.send(now);
         }
         self.host.controller.hush(pending.channels);
     }

@@ -37,7 +37,9 @@ pub fn copy(to: &mut [u8], from: &[u8]) {
             "subs {left}, {left}, #128",
             "b.hs 2b",
             // The low seven bits are what is left, as they were before 128 was taken off too often.
-            "3: tbz {left}, #6, 4f",
+            "3: tst {left}, #127",
+            "b.eq 12f",
+            "tbz {left}, #6, 4f",
             "ldp {a}, {b}, [{from}], #16",
             "ldp {c}, {d}, [{from}], #16",
             "ldp {e}, {f}, [{from}], #16",

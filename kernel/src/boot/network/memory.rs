@@ -110,15 +110,15 @@ impl DmaMemory for Memory {
 
     #[inline]
     fn clean(&mut self, range: Range<usize>) {
-        let (start, length) = Self::range(&range);
-        cache::clean_and_invalidate(start as usize, length);
+        if let Some(start) = Self::place(range.start, range.end.wrapping_sub(range.start)) {
+            cache::clean_and_invalidate(start as usize, range.end.wrapping_sub(range.start));
+        }
     }
 
     #[inline]
     fn invalidate(&mut self, range: Range<usize>) {
         // Dropping what was never written back could lose it; cleaning it first cannot: it is done before the
         // device writes, and after that there is nothing to be written back.
-        let (start, length) = Self::range(&range);
-        cache::clean_and_invalidate(start as usize, length);
+        self.clean(range);
     }
 }

@@ -5,7 +5,7 @@ use crate::bus::Bus;
 use crate::dma::{DmaMemory, LINE};
 use crate::drivers::dwc2::channel::{Ending, Pid, Progress, Refused, TransferError};
 use crate::drivers::dwc2::pipe::Run;
-use crate::drivers::ethernet::nic::Way;
+use crate::drivers::dwc2::stream::Sent;
 use crate::drivers::ethernet::rings::{Outgoing, PLACE, ROOM};
 use crate::drivers::usb::descriptors::Direction;
 
@@ -19,15 +19,21 @@ const MOST_FAILURES: u32 = 8;
 /// the processor.
 const MOST_AT_ONCE: usize = 64;
 
-impl Lane {
-    fn failed(&mut self, now: u64) {
+impl<W: Copy> Lane<W> {
+    /// How many failures there were in a row, with this one.
+    fn failed(&mut self, error: TransferError, now: u64) -> u32 {
         self.failures = self.failures.saturating_add(1);
         self.not_before = now.saturating_add(PAUSE << self.failures.min(MOST_FAILURES));
+        if error == TransferError::Stall {
+            // Clearing the halt makes the next packet an even one (USB 2.0, 9.4.5).
+            self.next = Pid::Data0;
+        }
+        self.failures
     }
 
     /// How to go, unless this lane waits after a failure; until when it does.
     #[inline]
-    fn way(&self, now: u64) -> Result<Way, Option<u64>> {
+    fn way(&self, now: u64) -> Result<W, Option<u64>> {
         let way = self.way.ok_or(None)?;
         match now < self.not_before {
             true => Err(Some(self.not_before)),
@@ -38,7 +44,7 @@ impl Lane {
 
 impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
     /// Takes what was received and arms the next transfer, for as long as there is more.
-    #[inline]
+    #[inline(always)]
     pub(super) fn receive(&mut self, now: u64) {
         for _ in 0..MOST_AT_ONCE {
             if !self.input.busy && !self.arm(now) {
@@ -61,30 +67,29 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
     }
 
     /// Arms a transfer in; whether there is one now.
-    #[inline]
+    #[inline(always)]
     fn arm(&mut self, now: u64) -> bool {
         let Some(place) = self.receiving.head().filter(|_| self.wants_frames) else {
             return false;
         };
-        let way = match self.input.way(now) {
-            Ok(way) => way,
+        let inlet = match self.input.way(now) {
+            Ok(inlet) => inlet,
             Err(later) => {
                 later.into_iter().for_each(|time| self.look_at(time));
                 return false;
             }
         };
         let at = RECEIVING_AT + place * PLACE + self.lead;
-        let run = Run {
-            pid: self.input.next,
-            memory: self.bus_address.wrapping_add(at as u32),
-            length: self.room,
-            deadline: u64::MAX,
-        };
-        self.input.busy = self.host.controller.begin(RECEIVE, way.pipe, run).is_ok();
+        let memory = self.bus_address.wrapping_add(at as u32);
+        let armed = self
+            .host
+            .controller
+            .arm(RECEIVE, &inlet, self.input.next, memory);
+        self.input.busy = armed.is_ok();
         self.input.busy
     }
 
-    #[inline]
+    #[inline(always)]
     fn received(&mut self, ending: &Ending, now: u64) {
         self.input.busy = false;
         self.input.next = ending.next;
@@ -112,30 +117,27 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
     #[inline(always)]
     pub(super) fn send_alone(&mut self, frame: Outgoing, now: u64) -> bool {
         let idle = !self.output.busy && self.output.failures == 0 && self.sending.is_empty();
-        let Some(way) = self.output.way.filter(|_| idle) else {
+        let Some(way) = self.output.way.as_ref().filter(|_| idle) else {
             return false;
         };
         let length = frame.bytes as u32;
-        if way.by_packet || way.pipe.ends_full(length) {
+        if way.by_packet || way.outlet.pipe().ends_full(length) {
             return false;
         }
-        let run = Run {
-            pid: self.output.next,
-            memory: self.bus_address.wrapping_add(frame.at as u32),
-            length,
-            deadline: now.saturating_add(SEND_PATIENCE),
-        };
-        match self.host.controller.send(SEND, way.pipe, run) {
-            Ok(Some(next)) => {
+        let memory = self.bus_address.wrapping_add(frame.at as u32);
+        let data = (self.output.next, memory, length);
+        let time = (now, SEND_PATIENCE);
+        match self.host.controller.send(SEND, &way.outlet, data, time) {
+            Ok(Sent::Well(next)) => {
                 self.output.next = next;
                 self.counters.sent = self.counters.sent.wrapping_add(1);
             }
-            Ok(None) => {
+            Ok(Sent::Begun) => {
                 self.sending.add(frame);
                 self.output.busy = true;
                 self.under_way = frame.bytes;
-                self.send_until = run.deadline;
-                self.look_at(run.deadline);
+                self.send_until = now.saturating_add(SEND_PATIENCE);
+                self.look_at(self.send_until);
             }
             Err(Refused) => return false,
         }
@@ -178,7 +180,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         };
         let left = frame.bytes.saturating_sub(self.sent);
         let length = match way.by_packet {
-            true => left.min(way.pipe.max_packet() as usize),
+            true => left.min(way.outlet.pipe().max_packet() as usize),
             false => left,
         };
         self.send_until = now.saturating_add(SEND_PATIENCE);
@@ -189,7 +191,11 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             length: length as u32,
             deadline: self.send_until,
         };
-        self.output.busy = self.host.controller.begin(SEND, way.pipe, run).is_ok();
+        self.output.busy = self
+            .host
+            .controller
+            .begin(SEND, way.outlet.pipe(), run)
+            .is_ok();
         self.output.busy
     }
 
@@ -207,7 +213,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         };
         // Without a device the frame ends here, whatever its last packet is.
         let way = self.output.way;
-        let full = way.is_some_and(|way| way.pipe.ends_full(self.under_way as u32));
+        let full = way.is_some_and(|way| way.outlet.pipe().ends_full(self.under_way as u32));
         if self.sent < frame.bytes || full {
             // More of it, or the empty packet that tells its end.
             return;
@@ -261,15 +267,11 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             return;
         }
         self.counters.failed_transfers = self.counters.failed_transfers.wrapping_add(1);
-        let lane = match direction {
-            Direction::In => &mut self.input,
-            Direction::Out => &mut self.output,
+        let failures = match direction {
+            Direction::In => self.input.failed(error, now),
+            Direction::Out => self.output.failed(error, now),
         };
-        lane.failed(now);
-        let failures = lane.failures;
         if error == TransferError::Stall {
-            // Clearing the halt makes the next packet an even one (USB 2.0, 9.4.5).
-            lane.next = Pid::Data0;
             self.host.class.halted(direction);
             self.follow_ways();
             self.host_due = now;
