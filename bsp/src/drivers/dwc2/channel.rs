@@ -25,6 +25,7 @@
 //! same endpoint. In this mode the controller itself repeats what a device was not ready for (NAK), but for
 //! interrupt endpoints, where that ends the transfer.
 
+use tock_registers::LocalRegisterCopy;
 use tock_registers::interfaces::{Readable, Writeable};
 
 use super::pipe::{self, Pipe, Run};
@@ -179,6 +180,18 @@ impl Channel {
         self.run = run;
         self.done = 0;
         self.failures = 0;
+    }
+
+    /// A transfer in is over, with `left` as the controller counts; what has arrived in all, and the mark that comes next.
+    #[inline(always)]
+    pub(super) fn ended_well(
+        &mut self,
+        left: LocalRegisterCopy<u32, HCTSIZ::Register>,
+    ) -> (u32, Pid) {
+        self.state = State::Idle;
+        self.unsettled = false;
+        let bytes = self.bytes.saturating_sub(left.read(HCTSIZ::BYTES));
+        (self.done + bytes, next_mark(left))
     }
 
     /// It tries to move so many bytes, which are so many packets.
@@ -380,11 +393,7 @@ impl<B: Bus> Dwc2<B> {
                 packets.saturating_mul(max_packet).min(channel.bytes)
             }
         };
-        let next = match left.matches_all(HCTSIZ::PID::Data1) {
-            true => Pid::Data1,
-            false => Pid::Data0,
-        };
-        (bytes, next)
+        (bytes, next_mark(left))
     }
 
     /// Ends a transfer of which all has arrived: what was sent, or what the device had. What was sent needs no
@@ -516,6 +525,15 @@ impl<B: Bus> Dwc2<B> {
             quiet &= matches!(state, Some(State::Idle | State::Stuck) | None);
         }
         quiet
+    }
+}
+
+/// The mark that a channel was left with.
+#[inline(always)]
+fn next_mark(left: LocalRegisterCopy<u32, HCTSIZ::Register>) -> Pid {
+    match left.matches_all(HCTSIZ::PID::Data1) {
+        true => Pid::Data1,
+        false => Pid::Data0,
     }
 }
 

@@ -37,6 +37,17 @@ pub enum Sent {
     Begun,
 }
 
+/// What has become of a transfer in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It has gone well and is over: so many bytes; the endpoint's next packet has this mark.
+    Well(u32, Pid),
+    /// It goes on.
+    Goes,
+    /// Something else: [`Dwc2::poll`] will tell.
+    Other,
+}
+
 impl Inlet {
     /// Receives as many whole packets as `room` bytes have room for; none if that is none or too many.
     pub fn new(pipe: Pipe, room: u32) -> Option<Self> {
@@ -114,6 +125,30 @@ impl<B: Bus> Dwc2<B> {
         registers.memory().on(&self.bus).set(memory);
         registers.character().on(&self.bus).set(pipe.character());
         Ok(())
+    }
+
+    /// Looks once at a transfer in, as [`Dwc2::poll`] does, and ends it if it has gone well.
+    #[inline(always)]
+    pub fn received(&mut self, channel: usize) -> Received {
+        let bus = &self.bus;
+        let Some(own) = self.channels.get_mut(channel) else {
+            return Received::Other;
+        };
+        if own.state != State::Running {
+            return Received::Other;
+        }
+        let registers = ChannelRegisters::of(channel);
+        let events = registers.events().on(bus).extract();
+        if !events.is_set(HCINT::HALTED) {
+            return Received::Goes;
+        }
+        if !events.is_set(HCINT::COMPLETE) {
+            return Received::Other;
+        }
+        let left = registers.size().on(bus).extract();
+        registers.events().on(bus).set(u32::MAX);
+        let (bytes, next) = own.ended_well(left);
+        Received::Well(bytes, next)
     }
 
     /// Begins to send, and looks once. `patience` is how long it may take from `now` on, both in microseconds.

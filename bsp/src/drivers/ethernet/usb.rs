@@ -237,7 +237,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
 
 impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
     /// Takes the oldest received frame off; where it is in the memory.
-    #[inline]
+    #[inline(always)]
     fn next_frame(&mut self) -> Option<Range<usize>> {
         while let Some((place, range, whole)) = self.receiving.oldest() {
             let at = RECEIVING_AT + place * PLACE + self.lead + range.start;
@@ -309,7 +309,7 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_receive(&mut self, take: impl FnOnce(&[u8])) -> bool {
         let Some(range) = self.next_frame() else {
             return false;
@@ -337,7 +337,10 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
         if pending.port || pending.channels & own != 0 || now >= self.host_due {
             self.advance(pending.port, now);
         }
-        self.host.controller.hush(pending.channels);
+        let busy = u32::from(self.input.busy) << RECEIVE | u32::from(self.output.busy) << SEND;
+        if pending.channels & !busy != 0 {
+            self.host.controller.hush(pending.channels);
+        }
     }
 
     fn next_look(&self) -> Option<u64> {

@@ -5,7 +5,7 @@ use crate::bus::Bus;
 use crate::dma::{DmaMemory, LINE};
 use crate::drivers::dwc2::channel::{Ending, Pid, Progress, Refused, TransferError};
 use crate::drivers::dwc2::pipe::Run;
-use crate::drivers::dwc2::stream::Sent;
+use crate::drivers::dwc2::stream::{Received, Sent};
 use crate::drivers::ethernet::rings::{Outgoing, PLACE, ROOM};
 use crate::drivers::usb::descriptors::Direction;
 
@@ -50,20 +50,47 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             if !self.input.busy && !self.arm(now) {
                 return;
             }
-            match self.host.controller.poll(RECEIVE, now) {
-                Progress::Running => {
-                    if !self.attached {
-                        self.look_at(now + LOOK);
-                    }
-                    return;
-                }
-                // The controller was reset.
-                Progress::Idle => self.input.busy = false,
-                Progress::Ended(ending) => self.received(&ending, now),
+            match self.host.controller.received(RECEIVE) {
+                Received::Well(bytes, next) => self.received(bytes, next),
+                Received::Goes if self.attached => return,
+                _ if self.still_receives(now) => return,
+                _ => {}
             }
         }
         // There may be more: look again at once.
         self.lane_due = Some(now);
+    }
+
+    /// Looks at a transfer in that has not gone well; whether it goes on.
+    #[cold]
+    #[inline(never)]
+    fn still_receives(&mut self, now: u64) -> bool {
+        match self.host.controller.poll(RECEIVE, now) {
+            Progress::Running => {
+                if !self.attached {
+                    self.look_at(now + LOOK);
+                }
+                return true;
+            }
+            // The controller was reset.
+            Progress::Idle => self.input.busy = false,
+            Progress::Ended(Ending {
+                result: Ok(()),
+                bytes,
+                next,
+            }) => self.received(bytes, next),
+            Progress::Ended(Ending {
+                result: Err(error),
+                bytes,
+                next,
+            }) => {
+                self.input.busy = false;
+                self.input.next = next;
+                self.cut |= bytes > 0;
+                self.failed(error, Direction::In, now);
+            }
+        }
+        false
     }
 
     /// Arms a transfer in; whether there is one now.
@@ -89,13 +116,11 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         self.input.busy
     }
 
+    /// Takes what a transfer has brought.
     #[inline(always)]
-    fn received(&mut self, ending: &Ending, now: u64) {
+    fn received(&mut self, bytes: u32, next: Pid) {
         self.input.busy = false;
-        self.input.next = ending.next;
-        if let Err(error) = ending.result {
-            return self.not_received(error, ending.bytes, now);
-        }
+        self.input.next = next;
         self.input.failures = 0;
         if core::mem::take(&mut self.cut) {
             self.counters.malformed = self.counters.malformed.wrapping_add(1);
@@ -105,7 +130,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             && self.attached
         {
             let at = RECEIVING_AT + place * PLACE;
-            let bytes = (ending.bytes as usize).min(ROOM);
+            let bytes = (bytes as usize).min(ROOM);
             let lines = (self.lead + bytes).next_multiple_of(LINE);
             self.host.memory.invalidate(at..at + lines);
             self.receiving.filled(bytes);
@@ -221,13 +246,6 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         self.sent = 0;
         self.sending.done();
         self.counters.sent = self.counters.sent.wrapping_add(1);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn not_received(&mut self, error: TransferError, bytes: u32, now: u64) {
-        self.cut |= bytes > 0;
-        self.failed(error, Direction::In, now);
     }
 
     #[cold]
