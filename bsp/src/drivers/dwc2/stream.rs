@@ -196,4 +196,34 @@ impl<B: Bus> Dwc2<B> {
         own.tries(length, packets, pid);
         Ok(Sent::Begun)
     }
+
+    /// Sends with a transfer for each packet, up to the first that is not full and may be empty, or that has not gone well
+    /// at once: bytes of those before it, its bytes, and what has become of it. There are no more packets than `length`
+    /// bytes have, and one.
+    ///
+    /// # Errors
+    /// As [`Dwc2::send`], with which nothing was sent; also for packets that are no multiple of 4.
+    #[inline]
+    pub fn send_by_packet(
+        &mut self,
+        channel: usize,
+        outlet: &Outlet,
+        (mut pid, memory, length): (Pid, u32, u32),
+        time: (u64, u64),
+    ) -> Result<(u32, u32, Sent), Refused> {
+        let packet = outlet.pipe.max_packet();
+        if !packet.is_multiple_of(4) || packet > outlet.most {
+            return Err(Refused);
+        }
+        let mut done = 0;
+        loop {
+            let bytes = length.saturating_sub(done).min(packet);
+            let data = (pid, memory.wrapping_add(done), bytes);
+            match self.send(channel, outlet, data, time)? {
+                Sent::Well(next) if bytes == packet => pid = next,
+                sent => return Ok((done, bytes, sent)),
+            }
+            done += bytes;
+        }
+    }
 }

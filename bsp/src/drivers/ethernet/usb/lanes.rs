@@ -137,8 +137,7 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         }
     }
 
-    /// Sends a frame that is alone and ready, in one transfer; whether it is sent or on its way, so that nothing else is to
-    /// be done now.
+    /// Sends a frame that is alone and ready; whether it is sent or on its way, so that nothing else is to be done now.
     #[inline(always)]
     pub(super) fn send_alone(&mut self, frame: Outgoing, now: u64) -> bool {
         let idle = !self.output.busy && self.output.failures == 0 && self.sending.is_empty();
@@ -146,21 +145,28 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             return false;
         };
         let length = frame.bytes as u32;
-        if way.by_packet || way.outlet.pipe().ends_full(length) {
-            return false;
-        }
         let memory = self.bus_address.wrapping_add(frame.at as u32);
         let data = (self.output.next, memory, length);
         let time = (now, SEND_PATIENCE);
-        match self.host.controller.send(SEND, &way.outlet, data, time) {
-            Ok(Sent::Well(next)) => {
+        let controller = &mut self.host.controller;
+        let done = if way.by_packet {
+            controller.send_by_packet(SEND, &way.outlet, data, time)
+        } else if way.outlet.pipe().ends_full(length) {
+            Err(Refused)
+        } else {
+            let sent = controller.send(SEND, &way.outlet, data, time);
+            sent.map(|sent| (0, length, sent))
+        };
+        match done {
+            Ok((_, _, Sent::Well(next))) => {
                 self.output.next = next;
                 self.counters.sent = self.counters.sent.wrapping_add(1);
             }
-            Ok(Sent::Begun) => {
+            Ok((sent, under_way, Sent::Begun)) => {
                 self.sending.add(frame);
                 self.output.busy = true;
-                self.under_way = frame.bytes;
+                self.sent = sent as usize;
+                self.under_way = under_way as usize;
                 self.send_until = now.saturating_add(SEND_PATIENCE);
                 self.look_at(self.send_until);
             }
