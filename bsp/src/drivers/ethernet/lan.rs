@@ -5,7 +5,7 @@
 //!
 //! Registers are read and written by requests, the register's offset in `wIndex`. What is done with them
 //! here is a list of operations, run one request at a time. Nothing is offloaded and no power is saved:
-//! frames go out and come in whole, one in a transfer, as [`format`](super::format) has it.
+//! frames go out and come in whole, one in a transfer, as `format.rs` has it.
 
 mod tables;
 

@@ -1,7 +1,7 @@
 //! RNDIS: frames in messages with a header, and requests as messages inside control transfers.
 //!
 //! Source: the published "Remote NDIS" protocol ([MS-RNDIS]) and its USB mapping. All words are
-//! little-endian, four bytes. Messages with frames are in [`format`](super::format), the others here.
+//! little-endian, four bytes. Messages with frames are in `format.rs`, the others here.
 //!
 //! # The emulator's 250 µs
 //!

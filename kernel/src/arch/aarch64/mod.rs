@@ -7,7 +7,7 @@
 //! * [`core_data`]: what each core has of its own.
 //! * [`mmu`]: the kernel's own mappings; [`tables`]: those of spaces, behind one trait; [`arena`]: generated code.
 //! * [`upcall`]: notices, and the way back from an upcall; [`uarea`]: the page that both use.
-//! * [`user`]: the one way to user memory.
+//! * [`user`]: the one way to user memory; `copy`: frames, from anywhere.
 //! * [`timer`], [`smp`], [`pmu`], [`cache`], [`barrier`], [`memory`], [`semihosting`].
 
 pub mod arena;
