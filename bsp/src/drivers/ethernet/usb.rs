@@ -24,7 +24,7 @@ mod lanes;
 
 use core::ops::Range;
 
-use super::format::{Format, Header, MOST_SENT};
+use super::format::{Format, Frame, Header, MOST_SENT};
 use super::loopback::total;
 use super::nic::{Kind, Nic, Way};
 use super::rings::{Outgoing, PLACE, RECEIVING, ROOM, Receiving, SENDING, Sending};
@@ -250,20 +250,21 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
                 // There may be a free place again.
                 self.lane_due = Some(0);
             }
-            let Some(piece) = piece else {
-                // Padding behind the last frame; or no frame at all.
-                self.receiving.take(usize::MAX);
-                let malformed = u64::from(whole);
-                self.counters.malformed = self.counters.malformed.wrapping_add(malformed);
-                continue;
-            };
-            // Never nothing, so that this ends.
-            self.receiving.take(piece.used.max(1));
-            if let Some(frame) = piece.range {
+            if let Some(Frame {
+                range: Some(frame),
+                used,
+            }) = piece
+            {
+                // Never nothing, so that this ends.
+                self.receiving.take(used.max(1));
                 self.counters.received = self.counters.received.wrapping_add(1);
                 return Some(at + frame.start..at + frame.end);
             }
-            self.counters.malformed = self.counters.malformed.wrapping_add(1);
+            // Padding behind the last frame; or no frame, and the rest is dropped with it: a device that sends many pieces
+            // that are none must not keep the processor.
+            self.receiving.take(usize::MAX);
+            let malformed = u64::from(whole || piece.is_some());
+            self.counters.malformed = self.counters.malformed.wrapping_add(malformed);
         }
         None
     }

@@ -128,3 +128,18 @@ fn another_kind_of_adapter_may_follow() {
     world.run(50_000);
     assert!(cable.borrow().outward == frames);
 }
+
+/// A transfer full of pieces that are no frames costs one look: what is behind the first is dropped with it.
+#[test]
+fn a_transfer_of_many_damaged_pieces_is_dropped_whole() {
+    let (mut world, cable) = up(Chip::Lan9514);
+    // The first status says four bytes instead of 1,518, which is the check sequence and no frame; so do all words of
+    // the frame.
+    const EMPTY: u32 = 4 << 16;
+    let frame = EMPTY.to_le_bytes().repeat(378);
+    let change = ((frame.len() as u32 + 4) << 16) ^ EMPTY;
+    cable.borrow_mut().lie = Some((0, change));
+    cable.borrow_mut().inward.push_back(frame);
+    assert_eq!(world.receive(10_000), None);
+    assert_eq!(world.interface.counters().malformed, 1);
+}
