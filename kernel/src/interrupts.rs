@@ -94,7 +94,7 @@ pub fn serve() {
             }
             source if source == console::INTERRUPT => kernel::masked(console::serve),
             #[cfg(feature = "selftest")]
-            exopi_bsp::boards::USB_INTERRUPT => crate::boot::echo::serve(),
+            exopi_bsp::boards::USB_INTERRUPT => crate::boot::network::serve(),
             // Nothing else was turned on.
             Source::Peripheral(_) => {}
         }

@@ -1,10 +1,10 @@
 //! Boot order, on one screen: from the first Rust instruction to the first environment.
 
-#[cfg(feature = "selftest")]
-pub(super) mod echo;
 mod firmware;
 mod first;
 mod memory;
+#[cfg(feature = "selftest")]
+pub(super) mod network;
 mod random;
 #[cfg(feature = "selftest")]
 mod selftest;
@@ -49,7 +49,7 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
     #[cfg(feature = "selftest")]
     let asked = selftest::run(found.arguments());
     #[cfg(feature = "selftest")]
-    echo::run(found.arguments(), devices.usb, devices.firmware);
+    network::run(found.arguments(), devices.usb, devices.firmware);
     #[cfg(not(feature = "selftest"))]
     let asked = None;
     if draw_key(&mut generator, asked).is_err() {
