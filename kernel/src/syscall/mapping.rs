@@ -211,10 +211,11 @@ pub(super) fn remove_own(at: VirtAddr, count: u64) -> Progress {
     remove_own_many(at, count)
 }
 
-/// Every case.
+/// Every case. Of who calls, the space alone is needed.
 #[inline(never)]
 fn remove_own_many(at: VirtAddr, count: u64) -> Progress {
-    remove_pte(&Core::caller(), Target::Own, at, count)
+    let space = Core::caller().space;
+    masked(|| with_pages(|pages| pages.remove_pte(&mut Processor, &space, at, count)))
 }
 
 /// The same of whatever space.
@@ -244,10 +245,11 @@ pub(super) fn protect_own(at: VirtAddr, count: u64, access: Access) -> Progress 
     protect_own_many(at, count, access)
 }
 
-/// Every case.
+/// Every case. Of who calls, the space alone is needed.
 #[inline(never)]
 fn protect_own_many(at: VirtAddr, count: u64, access: Access) -> Progress {
-    protect_pte(&Core::caller(), Target::Own, at, count, access)
+    let space = Core::caller().space;
+    masked(|| with_pages(|pages| pages.protect_pte(&mut Processor, &space, at, count, access)))
 }
 
 /// The same of whatever space.
