@@ -4,7 +4,8 @@ use exopi_abi::page::FrameType;
 use exopi_abi::{Error, PageSelect};
 
 use super::with_tables;
-use crate::tests::{By, OWNERS, Op, READ, WRITE, World, at, page};
+use crate::breaking::RECLAIM_RECORDS;
+use crate::tests::{By, FIRST_FREE, OWNERS, Op, READ, ROOTS, WRITE, World, at, page};
 use crate::{CLEAR_BOUND, Step};
 
 #[test]
@@ -112,4 +113,42 @@ fn what_others_have_mapped_of_an_account_goes_with_it() {
             .count(),
         0
     );
+}
+
+#[test]
+fn each_step_of_an_accounts_end_goes_through_so_many_records_wherever_its_pages_are() {
+    const STEP: u32 = RECLAIM_RECORDS;
+    const FRAMES: u32 = 3 * STEP + 5;
+    let mut world = World::new(FRAMES - FIRST_FREE);
+    // Where steps begin and end, and the last frame that there is.
+    let mine = [STEP - 1, STEP, 3 * STEP - 1, 3 * STEP, FRAMES - 1];
+    let others = [STEP - 2, STEP + 1, 3 * STEP + 1];
+    for (who, frames) in [(0, &mine[..]), (1, &others[..])] {
+        for frame in frames {
+            let alloc = Op::Alloc(PageSelect::Exact(page(*frame)), 1, 1);
+            assert_eq!(world.apply(who, who, alloc).error(), None);
+        }
+    }
+    assert_eq!(world.apply(0, 0, Op::Clear(CLEAR_BOUND)).error(), None);
+    let (mut cursor, mut steps) = (0, std::vec::Vec::new());
+    while steps.len() < 10 {
+        let step = world.with(|pages, hw, _| pages.reclaim(hw, OWNERS[0], &mut cursor));
+        steps.push((step.freed, cursor, step.step));
+        if step.step == Step::Done {
+            break;
+        }
+    }
+    // The root's page is in the first one.
+    assert!(ROOTS[0] < STEP - 1);
+    let expected = [
+        (2, STEP, Step::More),
+        (1, 2 * STEP, Step::More),
+        (1, 3 * STEP, Step::More),
+        (2, FRAMES, Step::Done),
+    ];
+    assert_eq!(steps, expected);
+    let kind = |frame: &u32| world.records[*frame as usize].kind;
+    assert!(mine.iter().all(|frame| kind(frame) == FrameType::Free));
+    assert!(others.iter().all(|frame| kind(frame) == FrameType::Plain));
+    assert_eq!(world.check(), Ok(()));
 }
