@@ -75,8 +75,10 @@ miri-toolchain: setup-host
 	@cargo +$(NIGHTLY) miri --version >/dev/null 2>&1 || rustup toolchain install $(NIGHTLY) \
 		--no-self-update --profile minimal --component miri --component rust-src
 
+# What is used by tests alone that do not run there is not complained of.
 $(LOGIC): miri-%: miri-toolchain
 	@PROPTEST_CASES=4 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 MIRIFLAGS=-Zmiri-disable-isolation \
+		RUSTFLAGS='-Adead_code -Aunused_imports' \
 		timeout $(MIRI_MINUTES)m cargo +$(NIGHTLY) miri test --package exopi-$*
 
 # libFuzzer, which the crate libfuzzer-sys brings along as C++, and what has its passes count how often each edge is
