@@ -100,6 +100,7 @@ fn what_is_drawn_is_charged_to_the_bound_account() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn an_account_is_bound_by_right_alone() {
     let mut storage = Storage::new(64, 5, 4, 6);
     let mut world = World::new(&mut storage, 2);

@@ -357,6 +357,7 @@ fn explore(first: State, script: Script) -> Vec<State> {
 
 /// Core 0 enters and leaves environment 1 without the lock while another core, under it, stops and destroys either.
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn a_claim_without_the_lock_meets_an_end_under_it() {
     for (number, script) in SCRIPTS.into_iter().enumerate() {
         let first = State {
