@@ -4,8 +4,8 @@
 //! host against a model of its block. Models give registers by the manual's offsets, not by the
 //! driver's constants, so that a wrong constant is seen.
 
-pub mod bcm2835_ic;
 pub mod bcm2835_dma;
+pub mod bcm2835_ic;
 pub mod bcm2836;
 pub mod dwc2;
 pub mod ethernet;

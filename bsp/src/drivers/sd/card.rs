@@ -18,7 +18,7 @@
 
 use super::commands::{Command, State as CardState, status};
 use super::controller::{Answer, Controller, Failure, Job, Progress, Segments};
-use super::identify::{Card, Identify, Step};
+use super::identify::{Card, DEFAULT_HZ, HIGH_SPEED_HZ, Identify, Step};
 use crate::block::{
     BlockCounters, BlockDevice, BlockError, Completion, Direction, Medium, Request, StartError,
 };
@@ -76,6 +76,17 @@ struct Active {
     verdict: Option<BlockError>,
 }
 
+/// A card and how it is run, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// Its product name; what is not printable is a dot.
+    pub product: [u8; 5],
+    /// How many data lines are used.
+    pub lines: u8,
+    /// Its clock is not faster than this.
+    pub hertz: u32,
+}
+
 /// A card at a controller.
 #[derive(Debug)]
 pub struct SdCard<C> {
@@ -130,10 +141,17 @@ impl<C: Controller> SdCard<C> {
         &mut self.controller
     }
 
-    /// Product name on the card, and whether it runs with four data lines and at high speed.
-    pub fn details(&self) -> Option<([u8; 5], bool, bool)> {
+    /// What the card is and how it is run, for people.
+    pub fn details(&self) -> Option<Details> {
         let card = self.card?;
-        Some((card.cid.product(), card.four_lines, card.high_speed))
+        Some(Details {
+            product: card.cid.product(),
+            lines: if card.four_lines { 4 } else { 1 },
+            hertz: match card.high_speed {
+                true => HIGH_SPEED_HZ,
+                false => DEFAULT_HZ,
+            },
+        })
     }
 
     /// Looks for a medium, again and again until it is set up, there is none, or so many microseconds have passed: for
@@ -218,13 +236,7 @@ impl<C: Controller> SdCard<C> {
         self.state = State::SetUp { run, tries };
     }
 
-    fn set_up(
-        &mut self,
-        mut run: Identify,
-        tries: u8,
-        last: Result<Answer, Failure>,
-        now: u64,
-    ) {
+    fn set_up(&mut self, mut run: Identify, tries: u8, last: Result<Answer, Failure>, now: u64) {
         let step = run.next(last, self.controller.small(), now);
         self.state = State::SetUp { run, tries };
         match step {
@@ -293,12 +305,9 @@ impl<C: Controller> SdCard<C> {
         };
         // A card that is stopped behind its last sector may say that it was about to go further (PLSS 4.10.1).
         let medium = self.medium();
-        let to_the_end = self
-            .active
-            .zip(medium)
-            .is_some_and(|(active, medium)| {
-                active.first + u64::from(active.sectors) == medium.sectors
-            });
+        let to_the_end = self.active.zip(medium).is_some_and(|(active, medium)| {
+            active.first + u64::from(active.sectors) == medium.sectors
+        });
         let harmless = match to_the_end {
             true => status::OUT_OF_RANGE,
             false => 0,

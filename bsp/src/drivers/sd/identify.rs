@@ -20,8 +20,8 @@ const OPERATING_PATIENCE: u64 = 1_000_000;
 /// From one ACMD41 to the next, in microseconds; the specification wants less than 50 ms.
 const OPERATING_PAUSE: u64 = 5_000;
 /// Clocks after identification, in hertz (PLSS 4.2.3, 4.3.10).
-const DEFAULT_HZ: u32 = 25_000_000;
-const HIGH_SPEED_HZ: u32 = 50_000_000;
+pub(super) const DEFAULT_HZ: u32 = 25_000_000;
+pub(super) const HIGH_SPEED_HZ: u32 = 50_000_000;
 /// Tries of a command that a card may answer wrongly at first.
 const TRIES: u8 = 3;
 
@@ -222,9 +222,7 @@ impl Identify {
                 self.address = (answer.short >> 16) as u16;
                 // 0 is everybody's: another one can be had (PLSS 4.9.5).
                 match (self.address, tries) {
-                    (0, 2..) => {
-                        self.ask(At::Address(tries - 1), Command::send_relative_address())
-                    }
+                    (0, 2..) => self.ask(At::Address(tries - 1), Command::send_relative_address()),
                     (0, _) => Step::Failed,
                     (address, _) => self.ask(At::ReadCsd, Command::send_csd(address)),
                 }
@@ -264,9 +262,7 @@ impl Identify {
                     None => Step::Failed,
                 }
             }
-            At::WidthApplication if application => {
-                self.ask(At::Width, Command::set_bus_width_4())
-            }
+            At::WidthApplication if application => self.ask(At::Width, Command::set_bus_width_4()),
             At::Width => {
                 self.four_lines = true;
                 self.go(At::FourLines, Job::FourLines)

@@ -11,7 +11,7 @@
 //!                                    +> AwaitBusy ---------.
 //!                                    +> Engine ------------+> Ended(done)
 //!                                    +> ByProcessor > End -'
-//!   whatever fails:  Halt > AwaitLines > Ended(failed)
+//!   whatever fails:  Halt > AwaitCommandLine > AwaitDataLines > Ended(failed)
 //! ```
 //!
 //! Nothing waits: [`Controller::look`] goes on as far as the hardware has come, and moves at most
@@ -77,7 +77,8 @@ enum Phase {
     ByProcessor,
     End,
     Halt(Failure),
-    AwaitLines(Failure),
+    AwaitCommandLine(Failure),
+    AwaitDataLines(Failure),
     Ended(Progress),
 }
 
@@ -201,7 +202,9 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
             Phase::ByProcessor => self.move_data(segments, now),
             Phase::End => self.await_end(now),
             Phase::Halt(failure) => self.halt(failure, now),
-            Phase::AwaitLines(failure) => self.await_lines(failure, now),
+            Phase::AwaitCommandLine(failure) | Phase::AwaitDataLines(failure) => {
+                self.await_line(failure, now)
+            }
             Phase::Ended(_) => Some(u64::MAX),
         }
     }
@@ -278,13 +281,20 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
                 self.engine_rests = true;
             }
         }
-        let lines = CONTROL1::RESET_COMMAND::SET + CONTROL1::RESET_DATA::SET;
-        // The bits fall by themselves.
-        self.pace.push(&CONTROL1, self.control1 | lines.value);
-        self.enter(Phase::AwaitLines(failure), now, CONTROLLER_PATIENCE)
+        self.reset_line(
+            Phase::AwaitCommandLine(failure),
+            now,
+            CONTROL1::RESET_COMMAND::SET.value,
+        )
     }
 
-    fn await_lines(&mut self, failure: Failure, now: u64) -> Option<u64> {
+    /// Resets what drives a line. The bit falls by itself; with both at once the emulator does nothing.
+    fn reset_line(&mut self, phase: Phase, now: u64, line: u32) -> Option<u64> {
+        self.pace.push(&CONTROL1, self.control1 | line);
+        self.enter(phase, now, CONTROLLER_PATIENCE)
+    }
+
+    fn await_line(&mut self, failure: Failure, now: u64) -> Option<u64> {
         let control = CONTROL1.on(&self.bus).extract();
         if control.is_set(CONTROL1::RESET_COMMAND) || control.is_set(CONTROL1::RESET_DATA) {
             return match now < self.deadline {
@@ -292,10 +302,11 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
                 false => self.end(Progress::Failed(Failure::Controller)),
             };
         }
-        self.clear(u32::MAX);
-        if let Some(at) = self.pace.drain(&self.bus, now) {
-            return Some(at);
+        if let Phase::AwaitCommandLine(_) = self.phase {
+            let line = CONTROL1::RESET_DATA::SET.value;
+            return self.reset_line(Phase::AwaitDataLines(failure), now, line);
         }
+        self.clear(u32::MAX);
         self.end(Progress::Failed(failure))
     }
 

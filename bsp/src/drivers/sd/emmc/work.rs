@@ -3,12 +3,9 @@
 use tock_registers::LocalRegisterCopy;
 use tock_registers::interfaces::{Readable, Writeable};
 
-use super::registers::{
-    ARG1, BLKSIZECNT, CMDTM, DATA, INTERRUPT, IRPT_EN, RESP, STATUS,
-};
+use super::registers::{ARG1, BLKSIZECNT, CMDTM, DATA, INTERRUPT, IRPT_EN, RESP, STATUS};
 use super::{
-    ANSWER_PATIENCE, ENGINE_PATIENCE, Emmc, LATER, MOST_AT_ONCE, PERIPHERAL,
-    Phase, SECTOR, SOON,
+    ANSWER_PATIENCE, ENGINE_PATIENCE, Emmc, LATER, MOST_AT_ONCE, PERIPHERAL, Phase, SECTOR, SOON,
 };
 use crate::block::{Direction, Segment, SegmentMemory};
 use crate::bus::Bus;
