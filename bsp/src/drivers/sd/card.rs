@@ -184,6 +184,7 @@ impl<C: Controller> SdCard<C> {
 
     /// Goes on with all that is due, within bounds.
     fn advance(&mut self, now: u64) {
+        let mut moved = false;
         for _ in 0..MOST_JOBS {
             if now < self.wait {
                 self.due = Some(self.wait);
@@ -205,7 +206,13 @@ impl<C: Controller> SdCard<C> {
                 self.due = None;
                 return;
             }
+            let transfers = |state| matches!(state, State::Transfer);
+            moved |= transfers(self.state);
             self.go_on(last, now);
+            if moved && transfers(self.state) {
+                // Again: not in the same call.
+                break;
+            }
         }
         self.due = match self.at_rest() {
             true => None,

@@ -26,3 +26,7 @@ pub mod controller;
 pub mod decode;
 pub mod emmc;
 mod identify;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -111,8 +111,10 @@ pub struct Emmc<B, D, M> {
     answer: Answer,
     small: [u8; MOST_SMALL],
     engine_failures: u32,
-    /// The engine has failed at the last try: the next one does without.
+    /// The last try by the engine has failed, for whatever reason: the next one does without.
     engine_rests: bool,
+    /// And it may have been the engine's fault.
+    suspected: bool,
     by_processor: u64,
 }
 
@@ -146,6 +148,7 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
             small: [0; MOST_SMALL],
             engine_failures: 0,
             engine_rests: false,
+            suspected: false,
             by_processor: 0,
         }
     }
@@ -276,10 +279,9 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
                 return Some(now + LATER);
             }
             self.with_engine = false;
-            if failure == Failure::Engine {
-                self.engine_failures += 1;
-                self.engine_rests = true;
-            }
+            // If the processor can do what the engine could not, it was the engine.
+            self.engine_rests = true;
+            self.suspected = matches!(failure, Failure::Engine | Failure::DataLate);
         }
         self.reset_line(
             Phase::AwaitCommandLine(failure),

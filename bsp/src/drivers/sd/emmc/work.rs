@@ -229,7 +229,10 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
         if self.command.data.sectors() > 0 {
             match self.with_engine {
                 true => self.engine_failures = 0,
-                false => self.engine_rests = false,
+                false => {
+                    self.engine_failures += u32::from(core::mem::take(&mut self.suspected));
+                    self.engine_rests = false;
+                }
             }
         }
         self.with_engine = false;
