@@ -8,6 +8,7 @@
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
 //! * [`mod@slice`]: the record of a slice of processor time.
+//! * [`disk`]: extents and requests for blocks.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
 //! * [`predicate`]: what would wake a sleeper.
@@ -23,6 +24,7 @@
 pub mod boot;
 pub mod calls;
 pub mod capability;
+pub mod disk;
 pub mod domain;
 pub mod error;
 pub mod exit;
