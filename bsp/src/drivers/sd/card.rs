@@ -34,8 +34,6 @@ const MOST_JOBS: u32 = 8;
 const RECOVERY_PATIENCE: u64 = 1_000_000;
 /// How often a busy card is asked, in microseconds.
 const PAUSE: u64 = 1_000;
-/// Longest time in which a request is begun anew, in microseconds.
-const MOST_REQUEST: u64 = 30_000_000;
 /// Times that a transfer is stopped, or a question repeated, in one recovery.
 const MOST_REPEATS: u8 = 4;
 
@@ -70,7 +68,6 @@ struct Active {
     direction: Direction,
     first: u64,
     sectors: u32,
-    begun: u64,
     tries: u32,
     /// It will not be tried again, and this is why.
     verdict: Option<BlockError>,
@@ -187,6 +184,7 @@ impl<C: Controller> SdCard<C> {
         let mut moved = false;
         for _ in 0..MOST_JOBS {
             if now < self.wait {
+                self.controller.hush(now);
                 self.due = Some(self.wait);
                 return;
             }
@@ -369,8 +367,7 @@ impl<C: Controller> SdCard<C> {
         };
         let (error, may_pass) = judge(failure);
         active.tries += 1;
-        let late = now > active.begun.saturating_add(MOST_REQUEST);
-        if !may_pass || active.tries >= TRIES || late {
+        if !may_pass || active.tries >= TRIES {
             active.verdict = Some(error);
         } else {
             self.counters.retries = self.counters.retries.wrapping_add(1);
@@ -517,7 +514,6 @@ impl<C: Controller> BlockDevice for SdCard<C> {
             direction: request.direction,
             first: request.first,
             sectors,
-            begun: now,
             tries: 0,
             verdict: None,
         });
@@ -529,7 +525,7 @@ impl<C: Controller> BlockDevice for SdCard<C> {
 
     fn serve(&mut self, now: u64) {
         match self.at_rest() {
-            true => self.controller.hush(),
+            true => self.controller.hush(now),
             false => self.advance(now),
         }
     }

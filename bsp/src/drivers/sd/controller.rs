@@ -116,6 +116,6 @@ pub trait Controller {
     fn small(&self) -> &[u8; MOST_SMALL];
     /// How many transfers the processor has moved.
     fn by_processor(&self) -> u64;
-    /// Clears what makes the controller interrupt while it has no job.
-    fn hush(&mut self);
+    /// Clears what makes the controller interrupt while it has no job, or one that is not looked at.
+    fn hush(&mut self, now: u64);
 }

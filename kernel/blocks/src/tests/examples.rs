@@ -277,6 +277,24 @@ fn an_extent_that_is_gone_gives_nothing() {
 }
 
 #[test]
+fn a_neighbour_whose_extent_is_gone_does_not_go_along() {
+    let mut pools = Pools::new(4, 1);
+    let mut queue = pools.queue();
+    queue.submit(&order(0, Read, 3, &[1], 1), 0).unwrap();
+    let mut other = order(0, Read, 4, &[2], 2);
+    other.extent = extent(1);
+    queue.submit(&other, 0).unwrap();
+    let good = |name, _: BlockRange| name == extent(0);
+    let mut ends = Vec::new();
+    let command = queue.next(0, good, keep(&mut ends)).unwrap();
+    assert_eq!(command.pages(), [1]);
+    end(&mut queue, DiskStatus::Done, 0);
+    assert_eq!(queue.next(0, good, keep(&mut ends)), None);
+    assert_eq!((ends.len(), ends[0].token), (1, 2));
+    assert!(queue.is_idle());
+}
+
+#[test]
 fn a_successor_waits_until_the_device_is_done() {
     let mut pools = Pools::new(16, 2);
     let mut queue = pools.queue();

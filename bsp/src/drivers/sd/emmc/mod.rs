@@ -60,7 +60,7 @@ const ENGINE_PATIENCE: u64 = 10_000;
 const SOON: u64 = 10;
 const LATER: u64 = 1_000;
 /// Longest time for a transfer that goes on, in microseconds: the slowest speed class moves it in a tenth.
-const MOST_TRANSFER: u64 = 10_000_000;
+const MOST_TRANSFER: u64 = 5_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -247,6 +247,7 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
         if off != self.control1 {
             self.set_control1(off);
         }
+        self.pace.set_clock(0);
         let clock = CONTROL1::INTERNAL_CLOCK::SET
             + CONTROL1::DIVIDER_LOW.val(divider & 0xff)
             + CONTROL1::DIVIDER_HIGH.val(divider >> 8)
@@ -274,6 +275,7 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
 
     /// Stops whatever the hardware does for the exchange. Does not end before it has.
     fn halt(&mut self, failure: Failure, now: u64) -> Option<u64> {
+        self.clear_signals();
         if self.with_engine {
             if self.engine.as_mut().is_some_and(|engine| !engine.stop()) {
                 return Some(now + LATER);
@@ -297,6 +299,7 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
     }
 
     fn await_line(&mut self, failure: Failure, now: u64) -> Option<u64> {
+        self.clear_signals();
         let control = CONTROL1.on(&self.bus).extract();
         if control.is_set(CONTROL1::RESET_COMMAND) || control.is_set(CONTROL1::RESET_DATA) {
             return match now < self.deadline {
@@ -315,6 +318,14 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Emmc<B, D, M> {
     /// Takes note of what has happened, so that it interrupts no more.
     fn clear(&mut self, events: u32) {
         self.pace.push(&INTERRUPT, events);
+    }
+
+    /// Has nothing interrupt for which nobody waits any more.
+    fn clear_signals(&mut self) {
+        let events = INTERRUPT.on(&self.bus).get();
+        if events & self.signals != 0 {
+            self.clear(events);
+        }
     }
 
     fn wants_engine(&self, data: Data) -> bool {
@@ -375,7 +386,9 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Controller for Emmc<B, D, M> {
                 return progress;
             }
             if let Some(at) = at {
-                return Progress::Until(at);
+                // What ends the interrupt must not wait as long.
+                let waits = self.pace.drain(&self.bus, now);
+                return Progress::Until(waits.map_or(at, |sooner| sooner.min(at)));
             }
         }
     }
@@ -388,11 +401,9 @@ impl<B: Bus, D: DmaMemory, M: SegmentMemory> Controller for Emmc<B, D, M> {
         self.by_processor
     }
 
-    fn hush(&mut self) {
-        let events = INTERRUPT.on(&self.bus).get();
-        if events & self.signals != 0 {
-            INTERRUPT.on(&self.bus).set(events);
-        }
+    fn hush(&mut self, now: u64) {
+        self.clear_signals();
+        self.pace.drain(&self.bus, now);
     }
 }
 

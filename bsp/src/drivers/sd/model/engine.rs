@@ -32,6 +32,8 @@ pub(crate) struct Engine {
     pub(crate) ills: Ills,
     /// All is moved; memory has answered at this time.
     pub(crate) settles_at: Option<u64>,
+    /// The last word, which is on its way to memory until then.
+    pub(crate) last: Option<(u32, u32)>,
     pausing: u32,
 }
 
@@ -107,11 +109,14 @@ impl Engine {
         self.settles_at = Some(at);
     }
 
-    pub(crate) fn pass(&mut self, now: u64) {
+    /// What arrives in memory now.
+    pub(crate) fn pass(&mut self, now: u64) -> Option<(u32, u32)> {
         if self.settles_at.is_some_and(|at| now >= at) {
             self.settles_at = None;
             self.control &= !ACTIVE;
             self.control |= END;
+            return self.last.take();
         }
+        None
     }
 }

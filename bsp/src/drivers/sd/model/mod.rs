@@ -32,7 +32,8 @@ pub(crate) enum Fault {
     Status(u32),
     /// After so many blocks these bits say that data is bad; 0 says nothing, and no more comes.
     Data(u32, u32),
-    /// After the data, these bits are in the card's next status.
+    /// After the data, these bits are in the card's next status: of a read in the answer to what ends it, of a write when
+    /// it was programmed.
     Later(u32),
     /// The CMD12 that ends a transfer fails.
     Stop,
@@ -65,6 +66,7 @@ struct Data {
     multiple: bool,
     auto_stop: bool,
     fault: Option<(u32, u32)>,
+    later: u32,
     remove: Option<u32>,
 }
 
@@ -95,6 +97,8 @@ pub(crate) struct State {
     /// Data lines are taken until they are reset.
     jammed: bool,
     pub(crate) slow_reset: u64,
+    /// Time between two blocks on the board, in microseconds.
+    pub(crate) block_time: u64,
     reset_at: Option<u64>,
     stop_fails: bool,
 }
@@ -133,6 +137,7 @@ impl Model {
             waits_for_busy: false,
             jammed: false,
             slow_reset: 0,
+            block_time: 40,
             reset_at: None,
             stop_fails: false,
         };
@@ -215,7 +220,9 @@ impl State {
             if let Some(card) = &mut self.card {
                 card.pass(self.now);
             }
-            self.engine.pass(self.now);
+            if let Some((at, word)) = self.engine.pass(self.now) {
+                self.ram.borrow_mut().device_write(at, word);
+            }
             let due = self.answer.take_if(|(at, ..)| *at <= self.now);
             let went = match due {
                 Some((_, events, reply)) => {
@@ -317,7 +324,7 @@ impl State {
     }
 
     fn block_over(&mut self) {
-        let pause = self.takes(40);
+        let pause = self.takes(self.block_time);
         let Some(data) = &mut self.data else { return };
         data.announced = false;
         data.moved += 1;
@@ -344,6 +351,9 @@ impl State {
         };
         let sectors = !matches!(self.stream, Some(Stream::Register(_)));
         let at_end = card.eager && card.at_end();
+        if data.reads {
+            card.errors |= data.later;
+        }
         if data.multiple {
             assert!(data.auto_stop, "nobody ends this transfer");
             if std::mem::take(&mut self.stop_fails) {
@@ -366,6 +376,7 @@ impl State {
                 false => card::State::Programming,
             };
             if !data.reads {
+                card.errors |= data.later;
                 card.busy_until = card.busy_until.max(programming);
             }
         }
@@ -418,7 +429,10 @@ impl State {
             }
             let moved = match reads {
                 true => self.word(None).map(|word| {
-                    self.ram.borrow_mut().device_write(run.destination, word);
+                    match (run.length, run.next) {
+                        (4, 0) => self.engine.last = Some((run.destination, word)),
+                        _ => self.ram.borrow_mut().device_write(run.destination, word),
+                    }
                     run.destination += 4;
                 }),
                 false => match self.data.as_ref().is_some_and(|data| data.announced) {

@@ -292,9 +292,6 @@ impl State {
             self.waits_for_busy = mode >> 16 & 3 == 3;
             return;
         }
-        if let (Some(Fault::Later(bits)), Some(card)) = (fault, &mut self.card) {
-            card.errors |= bits;
-        }
         self.stop_fails = matches!(fault, Some(Fault::Stop));
         let sizes = self.register(0x04);
         self.data = Some(Data {
@@ -316,6 +313,10 @@ impl State {
             fault: match fault {
                 Some(Fault::Data(after, bits)) => Some((after, bits)),
                 _ => None,
+            },
+            later: match fault {
+                Some(Fault::Later(bits)) => bits,
+                _ => 0,
             },
             remove: match fault {
                 Some(Fault::Remove(after)) => Some(after),

@@ -85,6 +85,50 @@ fn what_passes_is_not_seen_by_the_requester() {
 }
 
 #[test]
+fn what_is_told_is_not_waited_for_and_needs_no_new_set_up() {
+    for fault in [
+        Fault::Data(3, 1 << 20),
+        Fault::Data(3, 1 << 21),
+        Fault::Data(10, 1 << 22),
+        Fault::Answer(1 << 16, false),
+        Fault::Answer(1 << 17, true),
+        Fault::Status(1 << 19),
+        Fault::Later(1 << 19),
+    ] {
+        for character in CHARACTERS {
+            for writes in [false, true] {
+                let mut world = World::ready(character, Card::new(LARGE, true), true);
+                world.model.0.borrow_mut().faults = vec![(0, fault)];
+                let before = world.model.now();
+                let completion = match writes {
+                    true => world.write(2, &[8, 3]),
+                    false => world.read(2, &[8, 3]),
+                };
+                assert_eq!(completion.result, Ok(()));
+                let counters = world.device.counters();
+                assert_eq!((counters.retries, counters.set_up), (1, 1), "{fault:?}");
+                assert!(world.model.now() - before < 50_000, "{fault:?} {writes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_goes_on_is_not_late() {
+    for with_engine in [true, false] {
+        let mut world = World::ready(Character::Board, Card::new(LARGE, true), with_engine);
+        // Longer in all than nothing may happen at all.
+        world.model.0.borrow_mut().block_time = 10_000;
+        assert_eq!(world.write(0, &[8; 32]).result, Ok(()));
+        assert_eq!(world.read(0, &[8; 32]).result, Ok(()));
+        assert_eq!(world.device.counters().retries, 0);
+        // But there is an end to it.
+        world.model.0.borrow_mut().block_time = 100_000;
+        assert_eq!(world.read(0, &[8; 32]).result, Err(BlockError::TimedOut));
+    }
+}
+
+#[test]
 fn what_does_not_pass_ends_in_its_own_error() {
     let always = |fault| (0..40).map(|_| (0, fault)).collect::<Vec<_>>();
     for (fault, errors) in [

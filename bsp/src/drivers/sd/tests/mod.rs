@@ -126,6 +126,12 @@ impl World {
                 assert!(done(&self.device), "nobody looks any more");
                 return;
             };
+            // At the slow clock the write that clears it may have to wait.
+            let hushed = due <= now || self.device.is_setting_up();
+            assert!(
+                hushed || !self.model.interrupts(),
+                "it goes on interrupting"
+            );
             if due > now {
                 let next = match self.model.interrupts() {
                     true => now + 1,
