@@ -21,6 +21,8 @@ pub const INTERRUPT: Source = CARD_INTERRUPT;
 
 /// How long the boot waits for a card that is there, in microseconds: three set-ups of a card that never gets ready.
 const PATIENCE: u64 = 4_000_000;
+/// What the boot waits for in one go while it looks for a card, in microseconds.
+const SOON: u64 = 100;
 /// What devices reach: all of RAM.
 const REACH: u64 = 0x4000_0000;
 
@@ -141,27 +143,42 @@ pub struct Slot {
 
 static SLOT: TicketMutex<Option<Slot>> = TicketMutex::new(None);
 
-/// Puts the slot together, looks for a card, and tells what there is. Without a card that takes little more than the
-/// time for which a card's supply must be stable.
-pub fn probe(parts: CardParts, pins: &mut Pins, firmware: &mut impl Firmware) {
+/// Puts the slot together and begins to look for a card. The time for which a card's supply must be stable then passes
+/// while the boot does other things; [`report`] does the rest.
+pub fn begin(parts: CardParts, pins: &mut Pins, firmware: &mut impl Firmware) {
     let mut device = parts.assemble(pins, firmware, Blocks(()), Memory { reach: REACH });
-    let medium = device.start_up(&Counter, PATIENCE);
-    match (medium, device.details()) {
-        (Some(medium), Some(details)) => {
-            let mib = medium.sectors * SECTOR as u64 >> 20;
-            let name = str::from_utf8(&details.product).unwrap_or_default();
-            let writes = if medium.read_only { ", read only" } else { "" };
-            let (kind, lines, hertz) = (medium.kind, details.lines, details.hertz);
-            let mhz = hertz / 1_000_000;
-            log!("card: {mib} MiB {kind}, {name:?}, {lines} data lines, at most {mhz} MHz{writes}");
-        }
-        _ => log!("card: none"),
-    }
+    device.look_for_medium(now());
+    device.settle(&Counter, PATIENCE, SOON);
     *SLOT.lock() = Some(Slot {
         device,
         interrupts: 0,
     });
+}
+
+/// Waits until it is known whether there is a card.
+pub fn settle() {
+    if let Some(slot) = SLOT.lock().as_mut() {
+        slot.device.settle(&Counter, PATIENCE, PATIENCE);
+    }
     interrupts::enable(INTERRUPT);
+}
+
+/// Tells what card there is, as soon as that is known.
+pub fn report() {
+    settle();
+    let found = SLOT
+        .lock()
+        .as_ref()
+        .and_then(|slot| slot.device.medium().zip(slot.device.details()));
+    let Some((medium, details)) = found else {
+        log!("card: none");
+        return;
+    };
+    let mib = medium.sectors / ((1 << 20) / SECTOR as u64);
+    let name = str::from_utf8(&details.product).unwrap_or_default();
+    let writes = if medium.read_only { ", read only" } else { "" };
+    let (kind, lines, mhz) = (medium.kind, details.lines, details.hertz / 1_000_000);
+    log!("card: {mib} MiB {kind}, {name:?}, {lines} data lines, at most {mhz} MHz{writes}");
 }
 
 /// Serves the controller's interrupt.

@@ -96,7 +96,7 @@ fn start_devices(handover: u64) -> (Found, Rest) {
     let memory = found.memory.length >> 20;
     log!("memory: {memory} MiB, says the {}", found.memory_source);
     log!("boot arguments: {:?}", found.arguments_text());
-    card::probe(board.card, &mut board.pins, &mut board.firmware);
+    card::begin(board.card, &mut board.pins, &mut board.firmware);
     let rest = Rest {
         random: board.random,
         #[cfg(feature = "selftest")]
@@ -184,6 +184,7 @@ fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
     let pages = &made.domains.pages;
     let (free, frames) = (pages.free_pages(), pages.len());
     exposed::set_free_pages(free);
+    card::report();
     console::set_owner(made.first.name);
     kernel::init(made.domains);
     log!("pages: {free} free of {frames}; starting {}", program.name);

@@ -151,22 +151,21 @@ impl<C: Controller> SdCard<C> {
         })
     }
 
-    /// Looks for a medium, again and again until it is set up, there is none, or so many microseconds have passed: for
-    /// the boot, when there is nothing else to do.
-    pub fn start_up(&mut self, clock: &impl Clock, patience: u64) -> Option<Medium> {
+    /// Goes on with a set-up until it is over, or so many microseconds have passed, or there is nothing to do for longer
+    /// than `longest_wait`: for the boot, which takes no interrupts.
+    pub fn settle(&mut self, clock: &impl Clock, patience: u64, longest_wait: u64) {
         let until = clock.microseconds().saturating_add(patience);
-        self.look_for_medium(clock.microseconds());
         while self.is_setting_up() {
             let now = clock.microseconds();
-            if now > until {
-                break;
+            let due = self.due.unwrap_or(now);
+            if now > until || due > now.saturating_add(longest_wait) {
+                return;
             }
-            if self.due.is_none_or(|due| now >= due) {
+            if now >= due {
                 self.serve(now);
             }
             core::hint::spin_loop();
         }
-        self.medium()
     }
 
     fn begin(&mut self, job: Job, now: u64) {

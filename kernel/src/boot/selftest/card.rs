@@ -9,7 +9,7 @@ use exopi_bsp::drivers::sd::commands::Command;
 use exopi_bsp::traits::MemoryRange;
 
 use crate::arch::{smp, timer};
-use crate::card::{now, with};
+use crate::card::{now, settle, with};
 use crate::console::log;
 use crate::interrupts;
 
@@ -35,6 +35,7 @@ const PATIENCE: u64 = 30_000_000;
 
 /// Copies. `memory` is in the linear window, and its end is nobody's yet.
 pub(super) fn run(memory: &MemoryRange, with_engine: bool) {
+    settle();
     let Some(Some(medium)) = with(|slot| {
         slot.leave_engine(!with_engine);
         slot.medium()
@@ -42,7 +43,7 @@ pub(super) fn run(memory: &MemoryRange, with_engine: bool) {
         log!("card: nothing to copy");
         return;
     };
-    let room = (MOST_SECTORS * (1 + BETWEEN)) as u64 * SECTOR as u64;
+    let room = u64::from(MOST_SECTORS * (1 + BETWEEN)) * SECTOR as u64;
     let end = (memory.start + memory.length).min(1 << 30) & !0x1f_ffff;
     let buffer = end - room;
     let half = medium.sectors / 2;

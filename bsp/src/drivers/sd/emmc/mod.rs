@@ -23,7 +23,6 @@ mod registers;
 mod work;
 
 use tock_registers::interfaces::Readable;
-use tock_registers::interfaces::Writeable;
 
 use super::commands::{Command, Data};
 use super::controller::{Answer, Controller, Failure, Job, MOST_SMALL, Progress, Segments};
