@@ -8,7 +8,7 @@
 //!                                   '--- no answer, or a state without way back: set up anew
 //! ```
 //!
-//! A request that fails in a way that may pass is tried [`TRIES`] times, the last time after a careful set-up of the
+//! A request that fails in a way that may pass is tried three times, the last time after a careful set-up of the
 //! card. Whatever fails, the card is brought back to the transfer state before the request ends, or is set up anew, or
 //! is given up as a medium.
 //!
