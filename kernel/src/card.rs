@@ -145,6 +145,8 @@ static SLOT: TicketMutex<Option<Slot>> = TicketMutex::new(None);
 
 /// Puts the slot together and begins to look for a card. The time for which a card's supply must be stable then passes
 /// while the boot does other things; [`report`] does the rest.
+// Its large frame is gone from the boot's stack when it returns.
+#[inline(never)]
 pub fn begin(parts: CardParts, pins: &mut Pins, firmware: &mut impl Firmware) {
     let mut device = parts.assemble(pins, firmware, Blocks(()), Memory { reach: REACH });
     device.look_for_medium(now());
@@ -164,6 +166,7 @@ pub fn settle() {
 }
 
 /// Tells what card there is, as soon as that is known.
+#[inline(never)]
 pub fn report() {
     settle();
     let found = SLOT
