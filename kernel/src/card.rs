@@ -86,7 +86,7 @@ impl DmaMemory for Blocks {
 
 /// The memory of requests: RAM, as it appears in the linear window.
 ///
-/// Who starts a request vouches for its segments: [`Slot::start`].
+/// Who starts a request vouches for its segments: they are RAM that nothing else uses until the completion.
 pub struct Memory {
     /// Physical address from which on devices reach nothing.
     reach: u64,
@@ -110,7 +110,7 @@ impl SegmentMemory for Memory {
 
     fn load(&self, at: u64, words: &mut [u32; SECTOR / 4]) {
         let from = mmu::linear(at) as *const [u32; SECTOR / 4];
-        // SAFETY: a sector of a segment that is lent to the device, of which `Slot::start`'s caller vouches that it is
+        // SAFETY: a sector of a segment that is lent to the device, of which whoever started the request vouches that it is
         // RAM that nobody else writes.
         *words = unsafe { from.read_volatile() };
     }
