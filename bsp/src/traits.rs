@@ -141,6 +141,16 @@ pub trait Firmware {
     /// # Errors
     /// [`DeviceError`] as the mailbox answered; [`DeviceError::Absent`] if there is no such controller.
     fn power_usb(&mut self) -> Result<(), DeviceError>;
+    /// Rate of the clock that feeds the SD card's controller, in hertz.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered.
+    fn card_clock(&mut self) -> Result<u32, DeviceError>;
+    /// Channels of the DMA engine that the firmware does not use itself, bit n for channel n.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered.
+    fn dma_channels(&mut self) -> Result<u32, DeviceError>;
     /// The address that the board's maker has given to its Ethernet interface.
     ///
     /// # Errors

@@ -11,15 +11,18 @@
 //! | [`wire`] | capabilities, registers, operations: what decodes encodes to the same |
 //! | [`handover`] | ATAG lists and device trees |
 //! | [`images`] | boot images, archives and ELF files |
+//! | [`disk`] | partition tables, and the registers of a card |
 //! | [`calls`] | the simulated kernel: sequences of calls by two environments |
 
 mod calls;
+mod disk;
 mod filter;
 mod images;
 mod input;
 mod wire;
 
 pub use calls::calls;
+pub use disk::disk;
 pub use filter::filter;
 pub use images::{handover, images};
 pub use wire::wire;
@@ -28,11 +31,12 @@ pub use wire::wire;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("filter", filter),
     ("wire", wire),
     ("handover", handover),
     ("images", images),
+    ("disk", disk),
     ("calls", calls),
 ];
 
