@@ -20,8 +20,8 @@ LOGIC := $(patsubst kernel/%/Cargo.toml,--package exopi-%,$(wildcard kernel/*/Ca
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
-setup: ## Install what is missing: emulator, C linker, Rust targets
-	@tools/setup.sh host emulator
+setup: ## Install what is missing: emulator, C linker, Rust targets, tools for FAT
+	@tools/setup.sh host emulator volumes
 
 # What needs no emulator.
 setup-host:
@@ -37,6 +37,7 @@ test: setup ## Everything that CI runs; ends with `N passed, N failed`
 	@cargo exo stages
 
 test-host: setup-host ## Tests of logic crates, tools and the house on this machine
+	@tools/setup.sh volumes
 	@cargo exo stages host
 
 test-target: $(if $(PORT),setup-host,setup) ## Suites that run at EL0, in the emulator with a check from outside after each (or on a board: PORT=/dev/tty...)
