@@ -27,7 +27,7 @@ setup: ## Install what is missing: emulator, C linker, Rust targets, tools for F
 setup-host:
 	@tools/setup.sh host
 
-image: setup-host ## Build the boot image
+image: setup-host ## Build the boot image, and the card's image target/exopi.img with it
 	@cargo exo image
 
 qemu: setup ## Build everything and boot it in the emulator, console here (status 2 if the guest fails: `cargo exo run` gives its own)
