@@ -12,28 +12,32 @@
 //! | [`handover`] | ATAG lists and device trees |
 //! | [`images`] | boot images, archives and ELF files |
 //! | [`calls`] | the simulated kernel: sequences of calls by two environments |
+//! | [`volume`] | FAT volumes with changed bytes, mounted and used; partition tables |
 
 mod calls;
 mod filter;
 mod images;
 mod input;
+mod volume;
 mod wire;
 
 pub use calls::calls;
 pub use filter::filter;
 pub use images::{handover, images};
+pub use volume::volume;
 pub use wire::wire;
 
 /// A function of bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("filter", filter),
     ("wire", wire),
     ("handover", handover),
     ("images", images),
     ("calls", calls),
+    ("volume", volume),
 ];
 
 #[cfg(test)]

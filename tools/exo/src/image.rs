@@ -15,7 +15,7 @@ use crate::{elf, workspace};
 pub mod fake;
 
 /// The programs of an image for which none is named: the first is started, and can run the others.
-pub const DEFAULT_PROGRAMS: [&str; 3] = ["monitor", "minimal", "exopi-target-suite"];
+pub const DEFAULT_PROGRAMS: [&str; 4] = ["monitor", "minimal", "files", "exopi-target-suite"];
 
 /// Names on the card that boards look for.
 const KERNEL: &str = "kernel8.img";

@@ -8,6 +8,7 @@ mod capabilities;
 mod caveats;
 mod console;
 mod exposed;
+mod files;
 mod giving;
 mod hammer;
 mod hostile;
@@ -66,6 +67,7 @@ pub(crate) const SUITES: &[Suite] = &[
     spaces::SUITE,
     thousand::SUITE,
     ipc::SUITE,
+    files::SUITE,
     vm::SUITE,
     hammer::SUITE,
     sched::SUITE,
@@ -77,6 +79,7 @@ pub(crate) const SUITES: &[Suite] = &[
 pub(crate) fn prepare() {
     vm::prepare();
     memory::grow_heap();
+    files::prepare();
     vm::settle();
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");

@@ -4,6 +4,7 @@ mod calls;
 mod capabilities;
 mod environments;
 mod faults;
+pub(crate) mod files;
 mod own_tables;
 mod threads;
 mod transfers;
@@ -17,6 +18,7 @@ pub(crate) const SUITE: Suite = Suite {
         ("capabilities", capabilities::a_page_is_lent),
         ("environments", environments::a_child_of_one_s_own),
         ("faults", faults::memory_appears_when_it_is_touched),
+        ("files", files::a_card_and_a_pipe),
         ("own_tables", own_tables::entries_are_read_and_annotated),
         ("threads", threads::threads_and_tasks),
         ("transfers", transfers::a_server_answers),
