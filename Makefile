@@ -22,14 +22,14 @@ MIRI_MINUTES := 10
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
-setup: ## Install what is missing: emulator, C linker, Rust targets
-	@tools/setup.sh host emulator
+setup: ## Install what is missing: emulator, C linker, Rust targets, tools for FAT
+	@tools/setup.sh host emulator volumes
 
 # What needs no emulator.
 setup-host:
 	@tools/setup.sh host
 
-image: setup-host ## Build the boot image
+image: setup-host ## Build the boot image, and the card's image target/exopi.img with it
 	@cargo exo image
 
 qemu: setup ## Build everything and boot it in the emulator, console here (status 2 if the guest fails: `cargo exo run` gives its own)
@@ -39,6 +39,7 @@ test: setup ## Everything that CI runs; ends with `N passed, N failed`
 	@cargo exo stages
 
 test-host: setup-host ## Tests of logic crates, tools and the house on this machine
+	@tools/setup.sh volumes
 	@cargo exo stages host
 
 test-target: $(if $(PORT),setup-host,setup) ## Suites that run at EL0, in the emulator with a check from outside after each (or on a board: PORT=/dev/tty...)
@@ -85,7 +86,7 @@ $(LOGIC): miri-%: miri-toolchain
 # taken: all that cargo-fuzz would add to this on a toolchain that is not a nightly. The host's triple is
 # given so that build scripts go without.
 FUZZ_SECONDS := 20
-FUZZ_TARGETS := filter wire handover images disk calls
+FUZZ_TARGETS := filter wire handover images disk calls volume
 FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 	$(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table trace-compares)
 fuzz: ## Each fuzz target for FUZZ_SECONDS= seconds, one after the other: corpora and findings in target/fuzz

@@ -13,18 +13,21 @@
 //! | [`images`] | boot images, archives and ELF files |
 //! | [`disk`] | partition tables, and the registers of a card |
 //! | [`calls`] | the simulated kernel: sequences of calls by two environments |
+//! | [`volume`] | FAT volumes with changed bytes, mounted and used; partition tables |
 
 mod calls;
 mod disk;
 mod filter;
 mod images;
 mod input;
+mod volume;
 mod wire;
 
 pub use calls::calls;
 pub use disk::disk;
 pub use filter::filter;
 pub use images::{handover, images};
+pub use volume::volume;
 pub use wire::wire;
 
 /// A function of bytes.
@@ -38,6 +41,7 @@ pub const TARGETS: [(&str, Target); 6] = [
     ("images", images),
     ("disk", disk),
     ("calls", calls),
+    ("volume", volume),
 ];
 
 #[cfg(test)]
