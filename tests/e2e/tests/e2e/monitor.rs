@@ -55,6 +55,46 @@ fn shows_what_the_kernel_shows() {
 }
 
 #[test]
+fn requests_are_told_after_their_holders_have_gone() {
+    let mut session = started();
+    assert_eq!(typed(&mut session, "revocations").lines().count(), 2);
+    let said = typed(
+        &mut session,
+        "run exopi-target-suite case=revocation:takes_from_the_dead",
+    );
+    assert!(said.contains("\nE "), "{said}");
+    let said = typed(&mut session, "revocations");
+    let row = said.lines().find(|line| line.contains(".gone"));
+    let row = row.unwrap_or_else(|| panic!("no row: {said}"));
+    let words: Vec<&str> = row.split_whitespace().collect();
+    let [
+        _,
+        manager,
+        resource,
+        state,
+        asked,
+        given,
+        taken,
+        missed,
+        left,
+    ] = words[..]
+    else {
+        panic!("{row}");
+    };
+    assert_eq!((resource, state, asked, left), ("pages", "died", "4", "-"));
+    let [given, taken, missed] = [given, taken, missed].map(|word| word.parse::<u32>().unwrap());
+    // Nobody reads the vector of one that is dead.
+    assert_eq!((given + taken, missed), (4, taken));
+    assert!(
+        manager
+            .split_once('.')
+            .is_some_and(|(index, _)| index != "0"),
+        "{row}"
+    );
+    off(session);
+}
+
+#[test]
 fn capabilities_are_data_that_the_kernel_knows() {
     let mut session = started();
     assert!(typed(&mut session, "caps").contains("none"));

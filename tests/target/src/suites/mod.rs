@@ -19,6 +19,7 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod pressure;
 mod replay;
 mod revocation;
 mod rights;
@@ -67,6 +68,7 @@ pub(crate) const SUITES: &[Suite] = &[
     transfers::SUITE,
     spaces::SUITE,
     revocation::SUITE,
+    pressure::SUITE,
     thousand::SUITE,
     ipc::SUITE,
     files::SUITE,
