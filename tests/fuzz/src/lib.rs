@@ -34,7 +34,7 @@ pub use wire::wire;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("filter", filter),
     ("wire", wire),
     ("handover", handover),
