@@ -145,3 +145,40 @@ fn programs_of_the_image_run_and_leave_nothing_behind() {
     assert_eq!(free_pages(&mut session), before);
     off(session);
 }
+
+#[test]
+fn file_tools_work_on_files_in_memory() {
+    let mut session = started();
+    assert!(typed(&mut session, "programs").contains("files"));
+    let commands = [
+        "mkdir -p /a/b",
+        "cp /arguments /a/b/copy",
+        "ls -l /a/b",
+        "mv /a/b/copy /moved",
+        "hexdump /moved",
+        "rm -r /a",
+        "ls",
+        "df",
+        "cat /nobody",
+        "frobnicate",
+    ];
+    let said = typed(&mut session, &format!("run files {}", commands.join(" ; ")));
+    let expected = [
+        "1980-01-01 00:00:00 copy",
+        "00000000  6d 6b 64 69 72 20 2d 70  20 2f 61 2f 62 20 3b 20  |mkdir -p /a/b ; |",
+        "\narguments\nmoved\n",
+        "        4096           20         4076  /\n",
+        "cat: /nobody: not found",
+        "frobnicate: no such tool",
+    ];
+    for text in expected {
+        assert!(said.contains(text), "{text:?} is not in:\n{said}");
+    }
+    // The next run has files of its own, and what is typed is a file.
+    session.send(b"run files ls ; cat\r");
+    session.wait_for("arguments\n");
+    session.send(b"typed\r\x04");
+    let said = session.wait_for(PROMPT);
+    assert!(said.contains("typed\n"), "{said}");
+    off(session);
+}

@@ -8,6 +8,7 @@ mod capabilities;
 mod caveats;
 mod console;
 mod exposed;
+mod files;
 mod giving;
 mod hammer;
 mod hostile;
@@ -70,6 +71,7 @@ pub(crate) const SUITES: &[Suite] = &[
     pressure::SUITE,
     thousand::SUITE,
     ipc::SUITE,
+    files::SUITE,
     vm::SUITE,
     hammer::SUITE,
     sched::SUITE,
@@ -81,6 +83,7 @@ pub(crate) const SUITES: &[Suite] = &[
 pub(crate) fn prepare() {
     vm::prepare();
     memory::grow_heap();
+    files::prepare();
     vm::settle();
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");
