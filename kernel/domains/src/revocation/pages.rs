@@ -17,7 +17,8 @@
 //! ```
 //!
 //! What is guaranteed is chosen before anything is taken, so that no order and no lie about it can take the account
-//! below that; a chosen page that its owner itself has done away with is replaced by the next that would go. What it has given to accounts below it is as little out of reach as what it has made tables of (see
+//! below that; a chosen page that its owner itself has done away with is replaced by the next that would go. What
+//! the account has given to those below it is as little out of reach as what it has made tables of (see
 //! [`below`](super::below)): roots, u-areas and the tables that lead to those alone are what spaces and
 //! environments consist of, and end with them.
 //!

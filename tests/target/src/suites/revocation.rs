@@ -10,8 +10,8 @@ use exopi_rt::revocation::{
 };
 use exopi_rt::uarea::{Entry, UpcallClass};
 use exopi_rt::{
-    Account, Call, Environment, Error, Object, PageNumber, PageSelect, exposed, memory, stubs, time,
-    upcall,
+    Account, Call, Environment, Error, Object, PageNumber, PageSelect, exposed, memory, stubs,
+    time, upcall,
 };
 
 use crate::area::{Area, RW, free_run, insert, place, record, remove};
