@@ -25,6 +25,8 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
 use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{exit, layout};
@@ -38,6 +40,19 @@ use crate::arch::upcall::SliceEnd;
 use crate::arch::{barrier, context, mmu, smp, switch, timer, upcall};
 use crate::kernel::{self, Guard};
 use crate::{console, exposed, interrupts, power};
+
+/// How many steps of what is due a core makes in a second while somebody runs on it, who has the rest of the time.
+const STEPS_PER_SECOND: u64 = 20_000;
+/// After how many pauses without a step of its another core takes the work over.
+const PAUSES: u64 = 4;
+
+/// Who does what is due, while the other cores keep away from the lock: a core, and [`IDLE`] if nobody runs there.
+/// Changed under the lock, as is how long this holds.
+static WORKER: AtomicU8 = AtomicU8::new(0);
+/// Until when, in ticks, others leave it to that one.
+static WORKS_UNTIL: AtomicU64 = AtomicU64::new(0);
+/// In [`WORKER`]: one that has nothing else to do, and gives it to nobody.
+const IDLE: u8 = 0x80;
 
 /// Where the first environment begins.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +170,7 @@ pub fn idle() -> ! {
             Next::Again => true,
             Next::Idle => false,
         };
-        let swept = sweep_under(&mut kernel);
+        let swept = do_due_step(&mut kernel, true) || sweep_ending(&mut kernel);
         set_timer_to(&kernel, None);
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
@@ -175,13 +190,43 @@ fn expire(kernel: &mut Guard) {
     kernel.write_failed();
 }
 
+/// The pause between two steps of what is due on a core where somebody runs, in ticks.
+fn pause() -> u64 {
+    timer::frequency() / STEPS_PER_SECOND
+}
+
+/// One bounded step of what is due, unless another core is at it. Whether there was one to make.
+fn do_due_step(kernel: &mut Guard, idle: bool) -> bool {
+    let now = timer::now();
+    if !kernel.is_due(now) {
+        return false;
+    }
+    let worker = WORKER.load(Ordering::Relaxed);
+    let another = worker & !IDLE != here() && now < WORKS_UNTIL.load(Ordering::Relaxed);
+    if another && (worker & IDLE != 0 || !idle) {
+        return false;
+    }
+    let me = if idle { here() | IDLE } else { here() };
+    WORKER.store(me, Ordering::Relaxed);
+    let until = now.saturating_add(PAUSES * pause());
+    WORKS_UNTIL.store(until, Ordering::Relaxed);
+    let _ = kernel.due(&mut Processor, now);
+    kernel.show_free_pages();
+    true
+}
+
 /// One bounded step of what is being taken apart. Whether there was one to make.
-fn sweep_under(kernel: &mut Guard) -> bool {
+fn sweep_ending(kernel: &mut Guard) -> bool {
     let swept = kernel.is_ending() && kernel.sweep(&mut Processor);
     if swept {
         kernel.show_free_pages();
     }
     swept
+}
+
+/// One bounded step of what is due, or else of what is being taken apart.
+fn sweep_under(kernel: &mut Guard) {
+    let _ = do_due_step(kernel, false) || sweep_ending(kernel);
 }
 
 /// The record of `subject`'s environment, unless that is gone.
@@ -233,12 +278,30 @@ pub fn set_timer(kernel: &mut Guard, subject: &Subject) {
     set_timer_to(kernel, end);
 }
 
-/// Lets the timer interrupt this core at `end`, if there is one, or before, when a call's deadline comes.
+/// The same for one that has had this core before, when there are other things to be in time for.
+pub fn renew_timer(kernel: &mut Guard, subject: &Subject) {
+    let limit = Core::leaving();
+    let end = if limit == 0 {
+        kernel.deadline(subject, timer::now())
+    } else {
+        Some(limit)
+    };
+    set_timer_to(kernel, end);
+}
+
+/// Lets the timer interrupt this core at `end`, if there is one, or before, when a call's deadline comes or the time of
+/// a request is over. If that is over already, then after a pause: whoever runs here gets somewhere, and another core
+/// may be at work.
 fn set_timer_to(kernel: &Guard, end: Option<u64>) {
-    match (end, kernel.alarms.earliest(here())) {
-        (Some(one), Some(other)) => timer::set_deadline(one.min(other)),
-        (Some(one), None) | (None, Some(one)) => timer::set_deadline(one),
-        (None, None) => timer::cancel(),
+    let now = timer::now();
+    let request = kernel.next_deadline().map(|deadline| {
+        let later = now.saturating_add(pause());
+        if deadline <= now { later } else { deadline }
+    });
+    let all = [end, kernel.alarms.earliest(here()), request];
+    match all.into_iter().flatten().min() {
+        Some(first) => timer::set_deadline(first),
+        None => timer::cancel(),
     }
 }
 
@@ -304,7 +367,7 @@ fn stays(kernel: &Guard, end: u64, now: u64) -> bool {
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
-    if kernel.is_ending() {
+    if kernel.is_ending() || kernel.is_due(timer::now()) {
         // The space that this core was in may be what is swept.
         mmu::empty_lower_half();
         sweep_under(&mut kernel);
@@ -332,6 +395,7 @@ extern "C" fn __environment_interrupted() -> ! {
     if kernel.runs(&subject) {
         let now = timer::now();
         switch::stop_stepping();
+        let _ = do_due_step(&mut kernel, false);
         match kernel.deadline(&subject, now) {
             Some(end) if end <= now => {
                 if stays(&kernel, end, now) {

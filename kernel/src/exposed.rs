@@ -7,7 +7,8 @@
 //!                + 0x02_2000   spaces        pages of RAM
 //!                + 0x02_a000   environments  pages of RAM
 //!                + 0x03_a000   lives         pages of RAM
-//!                + 0x04_2000   slices        pages of RAM
+//!                + 0x04_2000   revocations   pages of RAM
+//!                + 0x06_2000   slices        pages of RAM
 //!                + 0x20_0000   pages         the page array, 2 MiB blocks of RAM
 //! ```
 //!
@@ -28,6 +29,7 @@ use exopi_abi::domain::{
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
+use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{MAX_SLICES, SliceRecord};
 use exopi_pages::pte::{self, KernelAccess, Memory};
 
@@ -59,7 +61,8 @@ const ACCOUNTS: Section = section::<AccountRecord>(DOMAINS_OFFSET, MAX_ACCOUNTS)
 const SPACES: Section = section::<SpaceRecord>(end(ACCOUNTS), MAX_SPACES);
 const ENVIRONMENTS: Section = section::<EnvironmentRecord>(end(SPACES), MAX_ENVIRONMENTS);
 const LIVES: Section = section::<Life>(end(ENVIRONMENTS), MAX_ENVIRONMENTS);
-const SLICES: Section = section::<SliceRecord>(end(LIVES), MAX_SLICES);
+const REVOCATIONS: Section = section::<RevocationRecord>(end(LIVES), MAX_ENVIRONMENTS);
+const SLICES: Section = section::<SliceRecord>(end(REVOCATIONS), MAX_SLICES);
 /// Bytes of RAM that the records of accounts, spaces, environments and slices take: whole pages.
 pub const DOMAINS_BYTES: u64 = end(SLICES) - DOMAINS_OFFSET;
 /// Where the page array begins in the region.
@@ -96,6 +99,7 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
     spaces: SPACES,
     environments: ENVIRONMENTS,
     lives: LIVES,
+    revocations: REVOCATIONS,
     slices: SLICES,
     pages: section::<PageRecord>(PAGES_OFFSET, 0),
     archive: File {
@@ -219,6 +223,8 @@ pub struct Records {
     pub environments: &'static mut [EnvironmentRecord],
     /// What becomes of them.
     pub lives: &'static [Life],
+    /// What they are asked for.
+    pub revocations: &'static mut [RevocationRecord],
     /// Slices.
     pub slices: &'static mut [SliceRecord],
     /// Frames.
@@ -263,6 +269,8 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
     // SAFETY: as above.
     let lives = unsafe { records(domain(LIVES), MAX_ENVIRONMENTS) };
     // SAFETY: as above.
+    let revocations = unsafe { records(domain(REVOCATIONS), MAX_ENVIRONMENTS) };
+    // SAFETY: as above.
     let slices = unsafe { records(domain(SLICES), MAX_SLICES) };
     // SAFETY: as above.
     let pages = unsafe { records(places.pages.start, places.frames) };
@@ -271,6 +279,7 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
         spaces,
         environments,
         lives,
+        revocations,
         slices,
         pages,
     }

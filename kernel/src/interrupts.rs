@@ -13,7 +13,7 @@ use spin::mutex::TicketMutex;
 use crate::arch::core_data::{Core, CoreNumber, count, count_event};
 use crate::arch::smp::{self, Message};
 use crate::arch::timer;
-use crate::{console, kernel};
+use crate::{card, console, kernel};
 
 static CONTROLLER: TicketMutex<Option<Interrupts>> = TicketMutex::new(None);
 
@@ -47,7 +47,6 @@ pub fn enable_here(core: CoreNumber) {
 }
 
 /// Turns on an interrupt of a device that was set up later than the controller.
-#[cfg(feature = "selftest")]
 pub fn enable(source: Source) {
     if let Some(controller) = CONTROLLER.lock().as_mut() {
         controller.set_enabled(CoreNumber::current().index(), source, true);
@@ -88,13 +87,14 @@ pub fn serve() {
             Source::Ipi => smp::serve_messages(),
             Source::Timer => {
                 timer::cancel();
-                // Whoever runs here is at the end of its turn, or soon will be.
+                // Something is due, or whoever runs here is at the end of its turn, or soon will be.
                 Core::ask_attention();
                 TIMER_SEEN.store(true, Ordering::Relaxed);
             }
             source if source == console::INTERRUPT => kernel::masked(console::serve),
+            source if source == card::INTERRUPT => kernel::masked(card::serve),
             #[cfg(feature = "selftest")]
-            exopi_bsp::boards::USB_INTERRUPT => crate::boot::echo::serve(),
+            exopi_bsp::boards::USB_INTERRUPT => crate::boot::network::serve(),
             // Nothing else was turned on.
             Source::Peripheral(_) => {}
         }

@@ -19,6 +19,7 @@ use crate::capability::Kind;
 use crate::domain::{ObjectName, Resource};
 use crate::page::Owner;
 use crate::registers::{Argument, Arguments, Outcome, Reply};
+use crate::revocation::{Answer, Wanted};
 use crate::types::{
     Access, Allocation, Breaking, Note, Object, OnRefusal, PageNumber, PageRun, PageSelect,
     PageSource, TableLevel, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut,
@@ -325,13 +326,15 @@ calls! {
     23 => fn page_limit(first: PageNumber, count: u64, limit: u16) -> Progress;
 
     /// Carves an account out of the one that the caller draws on, with these allowances. Its parent is
-    /// charged with all of them, and with one account.
-    #[errors(OverAllowance, Exhausted, Stale)]
+    /// charged with all of them, and with one account. Of its plain pages, `guaranteed` (at most 8) are left to it
+    /// whatever is revoked.
+    #[errors(OutOfRange, OverAllowance, Exhausted, Stale)]
     24 => fn account_create(
         pages: u32,
         environments: u32,
         spaces: u32,
-        accounts: u32
+        accounts: u32,
+        guaranteed: u32
     ) -> Result<ObjectName, Error>;
 
     /// From now on the caller draws on `account`, and what belongs to that is its own to use: its pages are
@@ -479,11 +482,46 @@ calls! {
     #[moves_message]
     45 => fn pct_reply() -> Result<(), Error>;
 
+    /// Asks an environment to give back `count` of what its account has: the account that it is charged to. It
+    /// hears so by notice 31, and has `after` ticks (100 microseconds to a minute), and `extension` (up to a minute)
+    /// more if it asks for them. Then the kernel takes what is missing: plain pages, in the order that the
+    /// environment has left if it has, but not those that the account is guaranteed; then what accounts below it have
+    /// not used, their pages, and page tables. What was given and taken
+    /// leaves the account's allowance and flows to its parent. Notice `bit`, 0 to 31, tells the caller of the
+    /// outcome, which is in the record. The value is the request's serial. For an environment that is
+    /// presented: the right to revoke.
+    ///
+    /// An account is asked once at a time. Of a resource at most what is used is asked for; of pages by number,
+    /// at most 512, those that the account has.
+    #[errors(NotYours, OutOfRange, BadCount, Busy, Exhausted)]
+    #[changes_memory]
+    46 => fn revoke_request(
+        environment: Object<'_>,
+        wanted: Wanted,
+        count: u32,
+        after: u64,
+        extension: u64,
+        bit: u64
+    ) -> Result<u64, Error>;
+
+    /// Answers the request `serial` to the caller: done, which is the outcome if the account uses no more than it is
+    /// to; or more time, once, if the request has an extension.
+    #[errors(Stale, TimedOut, OverAllowance, MissingRight)]
+    47 => fn revoke_answer(serial: u64, answer: Answer) -> Result<(), Error>;
+
+    /// Sets up what the kernel writes and reads when it takes from the caller: its repossession vector in `count`
+    /// pages (at most 4) from `vector` on, and its order page, unless that is 0. They are plain pages of the account
+    /// that the caller is charged to, pinned until the next call, the end of the caller, or until they are
+    /// taken as the last ones. The vector is empty then.
+    #[errors(BadCount, NotYours, WrongType, Leaving, LimitReached, Busy, Stale, Exhausted)]
+    #[changes_memory]
+    48 => fn revoke_setup(vector: PageNumber, count: u64, order: PageNumber) -> Result<(), Error>;
+
     /// Sets how much of `resource` an account may use that was carved out of the one that the caller draws on. What
     /// it grows by is charged to that one; what it shrinks by flows back, down to what is in use. Returns how much
     /// it is now. For an account that is presented: the right to destroy.
     #[errors(MissingRight, NotYours, Stale, OverAllowance)]
-    46 => fn account_allow(
+    49 => fn account_allow(
         account: Object<'_>,
         resource: Resource,
         amount: u32
@@ -493,7 +531,7 @@ calls! {
     /// is 2^64 - 1. It is charged to the account that the caller draws on. For an environment that is presented:
     /// the right to schedule.
     #[errors(NotYours, OutOfRange, Taken, OverAllowance, Exhausted, Stale, TimeLimited)]
-    47 => fn slice_alloc(
+    50 => fn slice_alloc(
         core: u64,
         position: u64,
         environment: Object<'_>
@@ -502,12 +540,12 @@ calls! {
     /// Gives the turns of a slice to `environment` from the next one on. `Own` is the slice that runs now. For a
     /// slice that is presented: the right to use it; for an environment: the right to schedule.
     #[errors(NotYours, Stale, TimeLimited)]
-    48 => fn slice_bind(slice: Object<'_>, environment: Object<'_>) -> Result<(), Error>;
+    51 => fn slice_bind(slice: Object<'_>, environment: Object<'_>) -> Result<(), Error>;
 
     /// Moves a slice to `position` of `core`, named as for `slice_alloc`. With another place it has another name,
     /// and no capability made before is good for it. For one that is presented: the right to move it.
     #[errors(NotYours, Stale, OutOfRange, Taken, Exhausted)]
-    49 => fn slice_move(
+    52 => fn slice_move(
         slice: Object<'_>,
         core: u64,
         position: u64
@@ -516,7 +554,7 @@ calls! {
     /// Gives a slice back. If it runs now, its turn goes on to its end. For one that is presented: the right to free
     /// it.
     #[errors(NotYours)]
-    50 => fn slice_free(slice: Object<'_>) -> Result<(), Error>;
+    53 => fn slice_free(slice: Object<'_>) -> Result<(), Error>;
 }
 
 #[cfg(test)]

@@ -69,8 +69,13 @@ pub struct AccountRecord {
     pub parent: u16,
     /// 1 while it is being destroyed, and nothing new is charged to it.
     pub dying: u8,
+    /// Of which resource an environment of its has been asked for some, as its number plus one; 0 for none.
+    pub asked: u8,
+    /// Of which resource it gets no more, because the kernel takes that from an account above it, as its number plus
+    /// one; 0 for none.
+    pub frozen: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 3],
     /// How much it may use, by [`Resource`].
     pub allowance: [u32; Resource::COUNT],
     /// How much of it is in use or was carved out for children.
@@ -79,10 +84,12 @@ pub struct AccountRecord {
     pub accepts: u32,
     /// For the kernel's use.
     pub cursor: u32,
-    /// Zero.
+    /// How many plain pages revocation leaves it.
     pub guaranteed: u32,
+    /// How much it may use of what it is `asked` for: what it used when that was asked.
+    pub ceiling: u32,
     /// Zero.
-    pub reserved_more: [u32; 15],
+    pub reserved_more: [u32; 14],
 }
 
 /// An address space.

@@ -7,6 +7,7 @@
 //!   + spaces      the records of spaces, by index
 //!   + environments  the records of environments, by index
 //!   + lives       what becomes of environments, by index
+//!   + revocations   what environments are asked to give back, by index
 //!   + slices      the slices of processor time, by number
 //!   + pages       the page array: one PageRecord for each frame, from frame 0 on
 //! ```
@@ -99,6 +100,8 @@ pub struct Header {
     pub environments: Section,
     /// Records of [`Life`](crate::domain::Life), one for each environment.
     pub lives: Section,
+    /// Records of [`RevocationRecord`](crate::revocation::RevocationRecord), one for each environment.
+    pub revocations: Section,
     /// Records of [`SliceRecord`](crate::slice::SliceRecord): as many as the machine's cores have positions.
     pub slices: Section,
     /// Records of [`PageRecord`].

@@ -7,7 +7,9 @@
 //! * [`transfer`]: how messages travel in registers from one environment to another.
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
+//! * [`revocation`]: requests for what somebody has, answers, and what was taken.
 //! * [`mod@slice`]: the record of a slice of processor time.
+//! * [`disk`]: extents and requests for blocks.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
 //! * [`predicate`]: what would wake a sleeper.
@@ -23,6 +25,7 @@
 pub mod boot;
 pub mod calls;
 pub mod capability;
+pub mod disk;
 pub mod domain;
 pub mod error;
 pub mod exit;
@@ -33,6 +36,7 @@ pub mod layout;
 pub mod page;
 pub mod predicate;
 pub mod registers;
+pub mod revocation;
 pub mod slice;
 #[cfg(target_os = "none")]
 mod svc;

@@ -187,8 +187,8 @@ pub struct PageRecord {
     pub foreign: u16,
     /// What it is.
     pub kind: FrameType,
-    /// 1 while its bindings are being broken and there are no new ones; otherwise 0.
-    pub leaving: u8,
+    /// [`PageRecord::LEAVING`], and below it how many pins there are among its references.
+    pub marks: u8,
     /// By type.
     pub first: u32,
     /// By type.
@@ -203,10 +203,28 @@ impl PageRecord {
         references: 0,
         foreign: 0,
         kind: FrameType::Kernel,
-        leaving: 0,
+        marks: 0,
         first: 0,
         second: 0,
     };
+
+    /// In `marks`: its bindings are being broken, and there are no new ones.
+    pub const LEAVING: u8 = 0x80;
+    /// Most pins that a frame can have, and the bits of `marks` that tell how many there are.
+    pub const MAX_PINS: u8 = 0x7f;
+
+    /// Whether its bindings are being broken.
+    #[inline]
+    pub const fn is_leaving(&self) -> bool {
+        self.marks & Self::LEAVING != 0
+    }
+
+    /// How many of its references are pins: what the kernel itself reads or writes for as long as somebody has bound it
+    /// to that.
+    #[inline]
+    pub const fn pins(&self) -> u8 {
+        self.marks & Self::MAX_PINS
+    }
 
     /// Whom it is charged to; nobody if it is free or the kernel's.
     #[inline]

@@ -17,6 +17,7 @@ use exopi_abi::Error;
 use exopi_abi::capability::{AccountRights, Epoch};
 use exopi_abi::domain::{AccountRecord, ObjectName, Resource};
 use exopi_abi::page::Owner;
+use exopi_abi::revocation::MAX_GUARANTEED;
 use exopi_pages::Credit;
 
 use crate::subject::{epoch_of, lasting};
@@ -26,8 +27,8 @@ impl Domains<'_> {
     /// Carves an account out of the caller's as the row `account_create` of the call table says.
     ///
     /// # Errors
-    /// In the order in which they are looked for: [`Error::Stale`], [`Error::OverAllowance`],
-    /// [`Error::Exhausted`].
+    /// In the order in which they are looked for: [`Error::OutOfRange`], [`Error::Stale`],
+    /// [`Error::OverAllowance`], [`Error::Exhausted`].
     pub fn account_create(
         &mut self,
         by: &Subject,
@@ -35,7 +36,11 @@ impl Domains<'_> {
         environments: u32,
         spaces: u32,
         accounts: u32,
+        guaranteed: u32,
     ) -> Result<ObjectName, Error> {
+        if guaranteed as usize > MAX_GUARANTEED {
+            return Err(Error::OutOfRange);
+        }
         let parent = by.owner;
         let record = self.drawable(parent)?;
         let allowance = [pages, environments, spaces, accounts, 0];
@@ -49,7 +54,9 @@ impl Domains<'_> {
         for (resource, wanted) in Resource::ALL.into_iter().zip(allowance) {
             self.charge(parent, resource, taken(resource, wanted));
         }
-        Ok(self.put_account(index, epoch, parent.index(), allowance))
+        let name = self.put_account(index, epoch, parent.index(), allowance);
+        self.update_account(index, |record| record.guaranteed = guaranteed);
+        Ok(name)
     }
 
     /// Puts a new account into a free place.
@@ -212,10 +219,18 @@ impl Domains<'_> {
 
 /// How much of `resource` an account has left.
 pub(crate) fn room(record: &AccountRecord, resource: Resource) -> u64 {
+    let asked = usize::from(record.asked) == resource as usize + 1;
     let resource = resource as usize;
-    record.allowance[resource]
-        .saturating_sub(record.used[resource])
-        .into()
+    let allowed = record.allowance[resource];
+    // While it is asked for some, what it gives back is not its to take again.
+    let most = if usize::from(record.frozen) == resource + 1 {
+        0
+    } else if asked {
+        allowed.min(record.ceiling)
+    } else {
+        allowed
+    };
+    most.saturating_sub(record.used[resource]).into()
 }
 
 /// What a parent is charged for a child's allowance: one account more, for the child itself.

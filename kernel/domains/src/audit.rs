@@ -1,5 +1,7 @@
 //! Recounts everything from the records, sharing nothing with the operations. For tests.
 
+mod revocations;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::vec::Vec;
 
@@ -42,6 +44,8 @@ pub enum Violation {
     Links(u16),
     /// An environment's account, space, u-area or place is not what its record says.
     Environment(u16),
+    /// A request, or what is set up for it, is not what the records say.
+    Revocation(u16),
     /// A core does not run what it should, or has not been told of who could run.
     Core(u8),
     /// A slice is bound to nobody or charged to nobody.
@@ -61,13 +65,14 @@ impl Domains<'_> {
             .filter_map(|index| self.pages.space(PageNumber::new(self.space(index)?.root)))
             .collect();
         let all: Vec<_> = spaces.iter().collect();
-        let pages = self.pages.check_invariants(hw, &all);
+        let pages = self.pages.check_pinned(hw, &all, &self.pins());
         pages.map_err(Violation::Pages)?;
         self.check_epochs()?;
         self.check_charges()?;
         self.check_accounts()?;
         self.check_spaces()?;
         self.check_environments()?;
+        self.check_revocations()?;
         self.check_slices()?;
         self.check_links()?;
         for core in 0..self.cores.len() as u8 {
@@ -236,7 +241,9 @@ impl Domains<'_> {
             if !names || free && *record != EnvironmentRecord::FREE {
                 return Err(Violation::Residue(index));
             }
-            if free != self.free_environments.contains(index) {
+            // The place of one that has died stays until what it was asked for is taken.
+            let open = self.revocation(index).is_some_and(|r| r.state().is_open());
+            if (free && !open) != self.free_environments.contains(index) {
                 return Err(Violation::Set(index));
             }
             if free {

@@ -172,7 +172,9 @@ impl Domains<'_> {
         let _ = self.pages.remove_uarea(hw, &mut self.epochs, uarea);
         self.update_environment(index, |record| *record = EnvironmentRecord::FREE);
         self.lives.end(index);
-        self.free_environments.insert(index);
+        if self.end_revocation(index) {
+            self.free_environments.insert(index);
+        }
         self.release(record.account, Resource::Environments, 1);
         let mut last = false;
         self.update_space(record.space, |space| {

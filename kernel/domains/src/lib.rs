@@ -65,6 +65,7 @@ mod life;
 mod links;
 mod memory;
 mod notices;
+mod revocation;
 #[cfg(any(test, feature = "model"))]
 pub mod saved;
 mod spaces;
@@ -97,6 +98,7 @@ pub use life::Lives;
 #[cfg(any(test, feature = "model"))]
 pub use links::Table;
 pub use links::{Gate, Link, Links, Places};
+pub use revocation::{Clock, Revocable, Revocations};
 pub use subject::{Subject, Target};
 pub use transfers::{Answered, Begun, Behind, Failed};
 
@@ -114,6 +116,8 @@ pub struct Domains<'m> {
     places: &'m dyn Places,
     /// When whoever waits for a time is to hear of it.
     pub alarms: Alarms<'m>,
+    /// What environments are asked for.
+    revocations: Revocations<'m>,
     /// Environments whose calls have failed and whose states say nothing of it yet.
     failed: Bits,
     free_accounts: Bits,
@@ -165,6 +169,7 @@ impl<'m> Domains<'m> {
             lives: Lives::new(&[]),
             places: &Nowhere,
             alarms: Alarms::none(),
+            revocations: Revocations::none(),
             failed: Bits::EMPTY,
             free_accounts: Bits::EMPTY,
             free_spaces: Bits::EMPTY,
@@ -225,6 +230,15 @@ impl<'m> Domains<'m> {
         Self {
             places,
             alarms,
+            ..self
+        }
+    }
+
+    /// The same with what environments are asked for.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Revocations<'m>) -> Self {
+        Self {
+            revocations,
             ..self
         }
     }

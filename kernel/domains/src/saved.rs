@@ -6,6 +6,7 @@ use std::vec::Vec;
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, ObjectName, SpaceRecord};
 use exopi_abi::exposed::MAX_CORES;
+use exopi_abi::revocation::RevocationRecord;
 use exopi_cap::Epochs;
 use exopi_pages::saved::Saved as SavedPages;
 use exopi_slices::saved::Saved as SavedSlices;
@@ -24,6 +25,7 @@ pub struct Saved {
     environments: Vec<EnvironmentRecord>,
     /// Of each environment: word, ticks, dispatches, debt.
     lives: Vec<[u64; 4]>,
+    revocations: Vec<RevocationRecord>,
     last: Epoch,
     /// Those of [`Domains`], in the order of its fields.
     bits: [Bits; 6],
@@ -44,6 +46,7 @@ impl Domains<'_> {
             spaces: self.spaces.to_vec(),
             environments: self.environments.to_vec(),
             lives: self.lives.values(),
+            revocations: self.revocations.records.to_vec(),
             last: self.epochs.last(),
             bits: [
                 self.free_accounts.clone(),
@@ -72,6 +75,7 @@ impl Domains<'_> {
         self.spaces.copy_from_slice(&saved.spaces);
         self.environments.copy_from_slice(&saved.environments);
         self.lives.set_values(&saved.lives);
+        self.revocations.return_to(&saved.revocations);
         self.epochs = Epochs::after(saved.last);
         [
             self.free_accounts,

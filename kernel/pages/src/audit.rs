@@ -34,6 +34,8 @@ pub enum Violation {
     Table(PageNumber),
     /// References, or those of others among them, are not the entries that name the frame.
     References(PageNumber),
+    /// A frame's pins are not those that were said to be.
+    Pins(PageNumber),
     /// A frame's lists are not the entries that name it.
     List(PageNumber),
 }
@@ -44,6 +46,24 @@ impl Pages<'_> {
     /// # Errors
     /// The first violation found.
     pub fn check_invariants(&self, hw: &Machine, spaces: &[&Space]) -> Result<(), Violation> {
+        self.check_pinned(hw, spaces, &BTreeMap::new())
+    }
+
+    /// The same where there are `pins`, so many of each page.
+    ///
+    /// # Errors
+    /// The first violation found.
+    pub fn check_pinned(
+        &self,
+        hw: &Machine,
+        spaces: &[&Space],
+        pins: &BTreeMap<PageNumber, u8>,
+    ) -> Result<(), Violation> {
+        for (page, record) in self.numbered() {
+            if record.pins() != pins.get(&page).copied().unwrap_or_default() {
+                return Err(Violation::Pins(page));
+            }
+        }
         self.check_free_lists()?;
         self.check_records()?;
         let mut scan = Scan::default();
@@ -104,15 +124,15 @@ impl Pages<'_> {
         let mut stamped: BTreeMap<u64, Owner> = BTreeMap::new();
         let (mut kernel, mut free) = (0, 0);
         for (page, record) in self.numbered() {
-            let bare = record.references == 0 && record.foreign == 0 && record.leaving == 0;
+            let bare = record.references == 0 && record.foreign == 0 && record.marks == 0;
             let fine = match record.kind {
                 FrameType::Kernel => *record == PageRecord::KERNEL,
                 FrameType::Plain => {
                     let head = page.get().is_multiple_of(512);
-                    record.leaving <= 1 && (head || record.second == NONE)
+                    head || record.second == NONE
                 }
                 FrameType::UArea => {
-                    record.references == 1 && record.leaving == 0 && record.second == NONE
+                    record.references == 1 && record.marks == 0 && record.second == NONE
                 }
                 _ => bare,
             };
@@ -155,7 +175,10 @@ impl Pages<'_> {
         let superpages = scan.superpages.get(&page).map_or(&[][..], |leaves| leaves);
         let all = || pages.iter().chain(superpages);
         let foreign = all().filter(|leaf| leaf.owner != record.owner).count();
-        if record.references as usize != all().count() || usize::from(record.foreign) != foreign {
+        let pins = usize::from(record.pins());
+        if record.references as usize != all().count() + pins
+            || usize::from(record.foreign) != foreign
+        {
             return Err(Violation::References(page));
         }
         self.check_list(hw, page, record.first, pages, scan)?;

@@ -6,8 +6,10 @@
 //!     +------------------------ few enough for one call --------------------+
 //! ```
 
+use core::ops::Range;
+
 use exopi_abi::capability::PageRights;
-use exopi_abi::page::{BREAK_BOUND, FREE_BOUND, Owner, RECORD_BOUND};
+use exopi_abi::page::{BREAK_BOUND, FREE_BOUND, FrameType, Owner, PageRecord, RECORD_BOUND};
 use exopi_abi::{Breaking, Error, PageNumber, Progress};
 
 use crate::binding::Unbind;
@@ -17,7 +19,7 @@ use crate::teardown::Step;
 use crate::{Hardware, Pages, Slot, batch, pte};
 
 /// Most records that one step of [`Pages::reclaim`] looks at.
-const RECLAIM_RECORDS: u32 = 512;
+pub(crate) const RECLAIM_RECORDS: u32 = 1024;
 
 /// What a step of [`Pages::reclaim`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +31,21 @@ pub struct Reclaimed {
     pub step: Step,
 }
 
+/// What became of a page that was to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a page that was not taken is still there"]
+pub enum Taken {
+    /// It is free.
+    Page,
+    /// The step's bound has come before it; some of its mappings may be gone, and then it is leaving.
+    Later,
+    /// It is not a plain page of that owner, or pinned.
+    NoPage,
+}
+
 /// How much a call may still break, and what it has broken.
-struct Broken {
+#[derive(Debug)]
+pub struct Broken {
     bound: u64,
     /// Mappings that it may still remove.
     left: u64,
@@ -90,20 +105,21 @@ impl Pages<'_> {
         owner: Owner,
         cursor: &mut u32,
     ) -> Reclaimed {
-        let claim = Claim::Owner(owner);
         let mut broken = Broken::up_to(BREAK_BOUND);
         let mut freed = 0;
         let end = (self.records.len() as u32).min(cursor.saturating_add(RECLAIM_RECORDS));
-        while *cursor < end && freed < FREE_BOUND {
-            let page = PageNumber::new(*cursor);
-            if self.plain(page, claim).is_ok() {
-                if self.break_page(hw, page, &mut broken).is_err() {
-                    break;
-                }
-                // Pages that are free but remembered somewhere are nobody's until this returns.
-                self.commit_free(page);
-                freed += 1;
+        while freed < FREE_BOUND {
+            let Some(page) = self.first_plain(owner, *cursor..end) else {
+                *cursor = end;
+                break;
+            };
+            *cursor = page.get();
+            if self.break_page(hw, page, &mut broken).is_err() {
+                break;
             }
+            // Pages that are free but remembered somewhere are nobody's until this returns.
+            self.commit_free(page);
+            freed += 1;
             *cursor += 1;
         }
         broken.complete(hw);
@@ -113,6 +129,57 @@ impl Pages<'_> {
             Step::More
         };
         Reclaimed { freed, step }
+    }
+
+    /// The number of the first frame from `from` on, among at most `most`, that is `wanted`; or where the search
+    /// ended: at the last frame if there are no more.
+    pub fn find(
+        &self,
+        from: u32,
+        most: u32,
+        wanted: impl Fn(&PageRecord) -> bool,
+    ) -> Result<u32, u32> {
+        let records = self.records.iter().skip(from as usize).take(most as usize);
+        let end = from.saturating_add(most).min(self.records.len() as u32);
+        let found = (from..).zip(records).find(|(_, record)| wanted(record));
+        found.map(|(number, _)| number).ok_or(end)
+    }
+
+    /// How many mappings of a page there may be to break: no fewer than there are.
+    pub fn breakable(&self, page: PageNumber) -> u64 {
+        let references = |page| self.record(page).map_or(0, |r| u64::from(r.references));
+        let first = superpage_of(page);
+        references(page) + if first == page { 0 } else { references(first) }
+    }
+
+    /// Frees a plain page of `owner` that nobody has pinned, after breaking all its mappings, as far as `broken`
+    /// allows. What is free may be remembered by some core until [`Broken::complete`].
+    pub fn take<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        owner: Owner,
+        page: PageNumber,
+        broken: &mut Broken,
+    ) -> Taken {
+        match self.plain(page, Claim::Owner(owner)) {
+            Ok(record) if record.pins() == 0 => {}
+            _ => return Taken::NoPage,
+        }
+        if self.break_page(hw, page, broken).is_err() {
+            return Taken::Later;
+        }
+        self.commit_free(page);
+        Taken::Page
+    }
+
+    /// The first plain frame of `owner` in a range of frames.
+    #[inline(always)]
+    fn first_plain(&self, owner: Owner, range: Range<u32>) -> Option<PageNumber> {
+        let records = self.records.get(range.start as usize..range.end as usize)?;
+        // The owner first, which few of them have: most of an account's end is this loop.
+        let wanted = |record: &PageRecord| record.owner == owner && record.kind == FrameType::Plain;
+        let offset = records.iter().position(wanted)?;
+        Some(PageNumber::new(range.start + offset as u32))
     }
 
     /// Takes away mappings of a plain frame, up to what `broken` allows. Whoever called waits for the
@@ -135,7 +202,12 @@ impl Pages<'_> {
         broken.left -= superpages;
         broken.superpages += superpages;
         let done = self.slots(page).is_none() && self.superpages(page).is_none();
-        self.update(page, |record| record.leaving = u8::from(!done));
+        self.update(page, |record| {
+            record.marks &= PageRecord::MAX_PINS;
+            if !done {
+                record.marks |= PageRecord::LEAVING;
+            }
+        });
         if done { Ok(()) } else { Err(Error::Leaving) }
     }
 
@@ -195,6 +267,16 @@ impl Pages<'_> {
 }
 
 impl Broken {
+    /// Nothing yet, and at most [`BREAK_BOUND`] mappings.
+    pub const fn nothing() -> Self {
+        Self::up_to(BREAK_BOUND)
+    }
+
+    /// How many mappings may still be broken.
+    pub const fn left(&self) -> u64 {
+        self.left
+    }
+
     const fn up_to(bound: u64) -> Self {
         Self {
             bound,
@@ -204,7 +286,7 @@ impl Broken {
     }
 
     /// Waits until every core has forgotten what was removed.
-    fn complete<H: Hardware>(&self, hw: &mut H) {
+    pub fn complete<H: Hardware>(&self, hw: &mut H) {
         if self.left < self.bound {
             hw.complete();
         }

@@ -37,7 +37,7 @@ const fn plain(owner: Owner, stamp: Stamp) -> PageRecord {
         references: 0,
         foreign: 0,
         kind: FrameType::Plain,
-        leaving: 0,
+        marks: 0,
         first: NONE,
         second: NONE,
     }

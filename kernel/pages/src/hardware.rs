@@ -166,6 +166,13 @@ pub trait Hardware {
     /// Stores a link.
     fn set_link(&mut self, links: PageNumber, index: Index, value: Link);
 
+    /// A word of a page that programs write, as one 64-bit access.
+    fn word(&self, page: PageNumber, index: Index) -> u64;
+
+    /// Stores a word of a page that programs read, as one 64-bit access. [`Hardware::publish`] orders it before
+    /// what is stored later.
+    fn set_word(&mut self, page: PageNumber, index: Index, value: u64);
+
     /// Fills a page with zeros.
     fn zero(&mut self, page: PageNumber);
 

@@ -6,7 +6,7 @@
 //! * A frame has one type. It changes it, or its owner, only while no table entry names it and no TLB or walk
 //!   cache on any core remembers one that did.
 //! * Frames = free + kernel + the sum over owners. A frame's `references` = the leaf entries that name it, a
-//!   superpage's being counted on its first frame; its `foreign` = those of them in other owners' spaces.
+//!   superpage's being counted on its first frame, and its pins; its `foreign` = those of them in other owners' spaces.
 //! * A leaf entry names a plain frame; or a u-area, by the one entry that the kernel made for it.
 //!   One function decides it, for whatever path asks.
 //! * A table is named by one entry of one table of the level above, a root by its own entry alone. What EL0
@@ -37,6 +37,7 @@ extern crate std;
 pub mod audit;
 mod binding;
 mod breaking;
+mod dissolve;
 mod flush;
 mod frames;
 mod free;
@@ -45,6 +46,7 @@ pub mod links;
 mod mappings;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+mod pins;
 mod protect;
 pub mod pte;
 mod ranges;
@@ -62,7 +64,8 @@ mod uarea;
 use exopi_abi::page::PageRecord;
 use exopi_abi::{Error, PageNumber, Progress};
 
-pub use breaking::Reclaimed;
+pub use breaking::{Broken, Reclaimed, Taken};
+pub use dissolve::{DISSOLVE_BOUND, Dissolved};
 pub use hardware::{Hardware, Index, UserPage};
 pub use links::{Link, Slot};
 pub use right::{Credit, Right, Source};

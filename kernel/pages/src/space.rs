@@ -85,7 +85,7 @@ pub(crate) struct Table {
 #[inline(always)]
 pub(crate) const fn bindable(record: &PageRecord) -> bool {
     // One load and one comparison for both.
-    let state = record.kind as u16 | (record.leaving as u16) << 8;
+    let state = record.kind as u16 | ((record.marks & PageRecord::LEAVING) as u16) << 8;
     state == FrameType::Plain as u16
 }
 
@@ -192,7 +192,7 @@ impl Pages<'_> {
     }
 
     /// The entry that names a table.
-    fn parent_of(&self, table: PageNumber) -> Option<Slot> {
+    pub(crate) fn parent_of(&self, table: PageNumber) -> Option<Slot> {
         let links = self.record(self.links_of(table)?)?;
         Some(Slot::from_word(links.second))
     }

@@ -17,7 +17,7 @@ use exopi_abi::exposed::File;
 use exopi_abi::layout::{self, PAGE_SIZE};
 use exopi_abi::page::Owner;
 use exopi_abi::{Access, Error, PageNumber, PageSelect, TableLevel, VirtAddr};
-use exopi_domains::{Alarm, Alarms, Domains, Subject, Tables, Target};
+use exopi_domains::{Alarm, Alarms, Domains, Revocations, Subject, Tables, Target};
 use exopi_pages::{Right, Source};
 use exopi_slices::Lengths;
 use spin::mutex::{TicketMutex, TicketMutexGuard};
@@ -199,15 +199,18 @@ pub(super) struct Made {
     pub start: Start,
 }
 
-/// Alarms for all environments. Called once: a second time would wait for ever.
-fn alarms() -> Alarms<'static> {
+/// Alarms for all environments, and those of requests to them.
+///
+/// Called once: a second time would wait for ever.
+fn alarms() -> [Alarms<'static>; 2] {
     const ORDER: usize = Alarms::order_length(MAX_ENVIRONMENTS);
-    static ALARMS: TicketMutex<[Alarm; MAX_ENVIRONMENTS]> =
-        TicketMutex::new([Alarm::NONE; MAX_ENVIRONMENTS]);
-    static ORDERS: TicketMutex<[u16; ORDER]> = TicketMutex::new([0; ORDER]);
-    let alarms = TicketMutexGuard::leak(ALARMS.lock());
-    let order = TicketMutexGuard::leak(ORDERS.lock());
-    Alarms::new(alarms, order)
+    type Memory = TicketMutex<([Alarm; MAX_ENVIRONMENTS], [u16; ORDER])>;
+    static CALLS: Memory = TicketMutex::new(([Alarm::NONE; MAX_ENVIRONMENTS], [0; ORDER]));
+    static REQUESTS: Memory = TicketMutex::new(([Alarm::NONE; MAX_ENVIRONMENTS], [0; ORDER]));
+    [&CALLS, &REQUESTS].map(|memory| {
+        let (alarms, order) = TicketMutexGuard::leak(memory.lock());
+        Alarms::new(alarms, order)
+    })
 }
 
 /// Makes the first environment out of `program`, with `arguments` for it, cut off at a page, on a machine with
@@ -234,8 +237,10 @@ pub(super) fn make(
         lives: memory.lives,
         slices: memory.slices,
     };
-    let mut domains =
-        Domains::new(tables, lengths, cores).with_links(&context::InContexts, alarms());
+    let [calls, requests] = alarms();
+    let mut domains = Domains::new(tables, lengths, cores)
+        .with_links(&context::InContexts, calls)
+        .with_revocations(Revocations::new(memory.revocations, requests));
     let by = domains.make_first_space(&mut Processor, exposed::root_entry())?;
     let mut builder = Builder { domains, by };
     let entry = file.ehdr.e_entry;

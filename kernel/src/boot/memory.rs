@@ -21,6 +21,7 @@ use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::File;
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::PageRecord;
+use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::SliceRecord;
 use exopi_bsp::traits::MemoryRange;
 use exopi_pages::Pages;
@@ -88,6 +89,8 @@ pub(super) struct Memory {
     pub environments: &'static mut [EnvironmentRecord],
     /// Words of no environment.
     pub lives: &'static [Life],
+    /// Records of no request.
+    pub revocations: &'static mut [RevocationRecord],
     /// Records of no slice.
     pub slices: &'static mut [SliceRecord],
 }
@@ -144,6 +147,7 @@ pub(super) fn describe(
         spaces: records.spaces,
         environments: records.environments,
         lives: records.lives,
+        revocations: records.revocations,
         slices: records.slices,
     })
 }

@@ -14,8 +14,9 @@ pub(super) fn create(
     environments: u32,
     spaces: u32,
     accounts: u32,
+    guaranteed: u32,
 ) -> Result<ObjectName, Error> {
-    lock().account_create(by, pages, environments, spaces, accounts)
+    lock().account_create(by, pages, environments, spaces, accounts, guaranteed)
 }
 
 pub(super) fn allow(

@@ -16,6 +16,7 @@ mod env;
 mod mapping;
 mod page;
 mod presented;
+mod revoke;
 mod slice;
 mod space;
 mod transfer;
@@ -25,6 +26,7 @@ use exopi_abi::calls::Ambient;
 use exopi_abi::capability::Kind;
 use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::page::Owner;
+use exopi_abi::revocation::{Answer, Wanted};
 use exopi_abi::types::{
     Access, Allocation, Breaking, Note, Object, OnRefusal, PageNumber, PageRun, PageSelect,
     PageSource, TableLevel, UserBytes, UserBytesMut, UserCapability, UserCapabilityMut,
@@ -274,8 +276,10 @@ impl Calls for Caller {
         environments: u32,
         spaces: u32,
         accounts: u32,
+        guaranteed: u32,
     ) -> Result<ObjectName, Error> {
-        account::create(&Core::caller(), pages, environments, spaces, accounts)
+        let by = &Core::caller();
+        account::create(by, pages, environments, spaces, accounts, guaranteed)
     }
 
     fn account_bind(&mut self, account: Object<'_>) -> Result<(), Error> {
@@ -394,6 +398,34 @@ impl Calls for Caller {
 
     fn pct_reply(&mut self) -> Result<(), Error> {
         transfer::reply(&Core::caller())
+    }
+
+    fn revoke_request(
+        &mut self,
+        environment: Object<'_>,
+        wanted: Wanted,
+        count: u32,
+        after: u64,
+        extension: u64,
+        bit: u64,
+    ) -> Result<u64, Error> {
+        let by = &Core::caller();
+        with_object(by, environment, |environment| {
+            revoke::request(by, environment, wanted, count, [after, extension], bit)
+        })
+    }
+
+    fn revoke_answer(&mut self, serial: u64, answer: Answer) -> Result<(), Error> {
+        revoke::answer(&Core::caller(), serial, answer)
+    }
+
+    fn revoke_setup(
+        &mut self,
+        vector: PageNumber,
+        count: u64,
+        order: PageNumber,
+    ) -> Result<(), Error> {
+        revoke::set_up(&Core::caller(), vector, count, order)
     }
 
     fn account_allow(

@@ -66,6 +66,15 @@ impl Account<'static> {
     /// # Errors
     /// Those of `account_create` and `account_allow`; there is no account then.
     pub fn create(allowance: Allowance) -> Result<Self, Error> {
+        Self::create_guaranteed(allowance, 0)
+    }
+
+    /// The same, of whose plain pages revocation leaves `guaranteed`, at most
+    /// [`MAX_GUARANTEED`](crate::revocation::MAX_GUARANTEED), to it.
+    ///
+    /// # Errors
+    /// Those of `account_create`.
+    pub fn create_guaranteed(allowance: Allowance, guaranteed: u32) -> Result<Self, Error> {
         let Allowance {
             pages,
             environments,
@@ -73,7 +82,7 @@ impl Account<'static> {
             accounts,
             slices,
         } = allowance;
-        let name = stubs::account_create(pages, environments, spaces, accounts)?;
+        let name = stubs::account_create(pages, environments, spaces, accounts, guaranteed)?;
         let account = Self::Owned(name);
         if slices != 0 {
             account.allow(Resource::Slices, slices).inspect_err(|_| {

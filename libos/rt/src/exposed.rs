@@ -6,6 +6,7 @@ pub use exopi_abi::exposed::{CoreCounters, Event, Header, MAGIC, Machine, Sectio
 
 use crate::domain::{AccountRecord, EnvironmentRecord, Life, LifeWord, ObjectName, SpaceRecord};
 use crate::page::PageRecord;
+use crate::revocation::RevocationRecord;
 use crate::slice::SliceRecord;
 use crate::{Call, PageNumber};
 
@@ -138,6 +139,13 @@ objects! {
     environment, environments, environment_at: EnvironmentRecord, environments;
     /// The record of a slice.
     slice, slices, slice_at: SliceRecord, slices;
+}
+
+/// The last request to the environment at an index, whoever it is; `None` if there can be none.
+#[expect(unsafe_code, reason = "the type of a section's records is promised")]
+pub fn revocation_at(index: u16) -> Option<RevocationRecord> {
+    // SAFETY: they are what `abi` says of the section.
+    unsafe { record(header().revocations, index.into()) }
 }
 
 /// What changes of the environment at an index as it runs, whoever it is; `None` if there can be none.

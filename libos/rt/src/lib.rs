@@ -22,6 +22,7 @@
 //! * [`cap`]: capabilities, typed, narrowed and granted with no call.
 //! * [`upcall`]: handling one's own faults, and what happens elsewhere, in Rust.
 //! * [`exposed`], [`tables`], [`time`]: reading what kernel and processor show.
+//! * [`giver`]: giving back what is asked for.
 //! * [`local`]: what each environment has for itself.
 //!
 //! All of [`exopi_abi`] is here too, the bare calls as [`stubs`]. Off target everything compiles, so that
@@ -40,6 +41,7 @@ pub mod cap;
 pub mod console;
 pub mod environment;
 pub mod exposed;
+pub mod giver;
 pub mod handle;
 pub mod heap;
 pub mod local;

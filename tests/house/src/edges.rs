@@ -9,7 +9,7 @@
 //! Dev- and build-dependencies are edges too: what tests of a libOS need from above lives in `tests/`.
 
 /// Logic crates that know another logic crate, downwards only.
-const LOGIC: [(&str, &str); 15] = [
+const LOGIC: [(&str, &str); 17] = [
     ("filter", "a64"),
     ("predicate", "a64"),
     ("bytecode", "a64"),
@@ -18,6 +18,7 @@ const LOGIC: [(&str, &str); 15] = [
     ("domains", "pages"),
     ("domains", "slices"),
     ("slices", "cap"),
+    ("blocks", "cap"),
     ("filter", "cap"),
     ("predicate", "cap"),
     ("xn", "cap"),
@@ -25,6 +26,7 @@ const LOGIC: [(&str, &str); 15] = [
     ("filter", "pages"),
     ("xn", "pages"),
     ("xn", "bytecode"),
+    ("xn", "blocks"),
 ];
 
 /// A dependency between two members, by their folders (`kernel/pages`).
@@ -111,6 +113,8 @@ mod tests {
             ("kernel/pages", "kernel/abi"),
             ("kernel/pages", "kernel/cap"),
             ("kernel/xn", "kernel/bytecode"),
+            ("kernel/xn", "kernel/blocks"),
+            ("kernel/blocks", "kernel/cap"),
             ("kernel/domains", "kernel/pages"),
             ("kernel/domains", "kernel/cap"),
             ("libos/rt", "kernel/abi"),
@@ -152,6 +156,9 @@ mod tests {
             ("kernel/a64", "kernel/filter"),
             ("kernel/bytecode", "kernel/xn"),
             ("kernel/slices", "kernel/pages"),
+            ("kernel/blocks", "bsp"),
+            ("kernel/blocks", "kernel/pages"),
+            ("kernel/blocks", "kernel/xn"),
             ("kernel/cap", "tests/simkernel"),
             // Programs reach the kernel through its interface only.
             ("libos/rt", "kernel"),

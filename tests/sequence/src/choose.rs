@@ -32,7 +32,7 @@ pub enum Purpose {
 }
 
 /// How often each call is made, relative to the others.
-const WEIGHTS: [(Call, u64); 50] = [
+const WEIGHTS: [(Call, u64); 53] = [
     (Call::null, 1),
     (Call::page_alloc, 8),
     (Call::page_free, 5),
@@ -78,6 +78,10 @@ const WEIGHTS: [(Call, u64); 50] = [
     (Call::pct_call, 4),
     (Call::pct_send, 2),
     (Call::pct_reply, 4),
+    // What it leads to depends on the time, and is looked at with a clock in the tests of `exopi-domains`.
+    (Call::revoke_request, 0),
+    (Call::revoke_answer, 1),
+    (Call::revoke_setup, 3),
     (Call::account_allow, 3),
     (Call::slice_alloc, 4),
     (Call::slice_bind, 3),

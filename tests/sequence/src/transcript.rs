@@ -228,7 +228,7 @@ fn tell_page(line: &mut Line, place: usize, record: &PageRecord, names: &mut Nam
         record.stamp.limit(),
         record.references,
         record.foreign,
-        record.leaving
+        record.marks
     )?;
     match record.kind {
         FrameType::Plain | FrameType::UArea => {

@@ -2,6 +2,7 @@
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::page::PageRecord;
+use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{SLICES_PER_CORE, SliceRecord};
 use exopi_domains::{Alarm, Alarms, Table};
 
@@ -74,6 +75,9 @@ pub struct Storage {
     pub(crate) links: Table,
     pub(crate) alarms: Vec<Alarm>,
     pub(crate) order: Vec<u16>,
+    pub(crate) revocations: Vec<RevocationRecord>,
+    pub(crate) deadlines: Vec<Alarm>,
+    pub(crate) deadline_order: Vec<u16>,
 }
 
 impl Storage {
@@ -89,6 +93,9 @@ impl Storage {
             links: Table::of(board.environments),
             alarms: vec![Alarm::NONE; board.environments],
             order: vec![0; Alarms::order_length(board.environments)],
+            revocations: vec![RevocationRecord::default(); board.environments],
+            deadlines: vec![Alarm::NONE; board.environments],
+            deadline_order: vec![0; Alarms::order_length(board.environments)],
         }
     }
 }

@@ -4,6 +4,7 @@ use exopi_abi::capability::{Capability, Kind};
 use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::page::Owner;
 use exopi_abi::registers::Outcome;
+use exopi_abi::revocation::{Answer, Wanted};
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{
     Access, Allocation, Breaking, Calls, Error, Note, Object, OnRefusal, PageNumber, PageRun,
@@ -11,10 +12,11 @@ use exopi_abi::{
     UserCapabilityMut, UserOperations, VirtAddr,
 };
 use exopi_cap::{Verified, seal, verify};
-use exopi_domains::{Domains, Subject, Target, cap_narrow};
+use exopi_domains::{Clock, Domains, Subject, Target, cap_narrow};
 use exopi_pages::model::Machine;
 use exopi_pages::{Right, Source};
 
+use crate::board::TICKS_PER_SECOND;
 use crate::kernel::{EXPOSED, Kernel, PowerOff};
 
 mod batch;
@@ -318,9 +320,10 @@ impl Calls for Kernel<'_> {
         environments: u32,
         spaces: u32,
         accounts: u32,
+        guaranteed: u32,
     ) -> Result<ObjectName, Error> {
         self.enter(|domains, _, by| {
-            domains.account_create(by, pages, environments, spaces, accounts)
+            domains.account_create(by, pages, environments, spaces, accounts, guaranteed)
         })
     }
 
@@ -403,6 +406,38 @@ impl Calls for Kernel<'_> {
         self.with_object(environment, |domains, machine, by, environment| {
             domains.env_destroy(machine, by, environment)
         })
+    }
+
+    fn revoke_request(
+        &mut self,
+        environment: Object<'_>,
+        wanted: Wanted,
+        count: u32,
+        after: u64,
+        extension: u64,
+        bit: u64,
+    ) -> Result<u64, Error> {
+        let clock = Clock {
+            now: self.now(),
+            second: TICKS_PER_SECOND,
+        };
+        self.with_object(environment, |domains, _, by, environment| {
+            domains.revoke_request(by, environment, wanted, count, after, extension, bit, clock)
+        })
+    }
+
+    fn revoke_answer(&mut self, serial: u64, answer: Answer) -> Result<(), Error> {
+        let now = self.now();
+        self.enter(|domains, _, by| domains.revoke_answer(by, serial, answer, now))
+    }
+
+    fn revoke_setup(
+        &mut self,
+        vector: PageNumber,
+        count: u64,
+        order: PageNumber,
+    ) -> Result<(), Error> {
+        self.enter(|domains, machine, by| domains.revoke_setup(machine, by, vector, count, order))
     }
 
     fn upcall_deliver(&mut self) -> Result<(), Error> {

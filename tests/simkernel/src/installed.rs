@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::page::PageRecord;
+use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{MAX_SLICES, SLICES_PER_CORE, SliceRecord};
 use exopi_abi::{Calls, PageNumber, VERSION, host};
 
@@ -32,6 +33,7 @@ struct Region {
     spaces: [SpaceRecord; OBJECTS],
     environments: [EnvironmentRecord; OBJECTS],
     lives: [Life; OBJECTS],
+    revocations: [RevocationRecord; OBJECTS],
     slices: [SliceRecord; MAX_SLICES],
     pages: [PageRecord; PAGES],
 }
@@ -133,6 +135,10 @@ impl Region {
                 board.environments.min(OBJECTS),
             ),
             lives: section::<Life>(offset_of!(Self, lives), board.environments.min(OBJECTS)),
+            revocations: section::<RevocationRecord>(
+                offset_of!(Self, revocations),
+                board.environments.min(OBJECTS),
+            ),
             slices: section::<SliceRecord>(
                 offset_of!(Self, slices),
                 usize::from(board.cores) * SLICES_PER_CORE,
@@ -164,6 +170,7 @@ impl Region {
             spaces: [SpaceRecord::FREE; OBJECTS],
             environments: [EnvironmentRecord::FREE; OBJECTS],
             lives: [const { Life::FREE }; OBJECTS],
+            revocations: [RevocationRecord::default(); OBJECTS],
             slices: [SliceRecord::FREE; MAX_SLICES],
             pages: [PageRecord::KERNEL; PAGES],
         })
@@ -183,6 +190,9 @@ impl Region {
         }
         for (life, index) in self.lives.iter_mut().zip(0..) {
             *life = domains.words().get(index).cloned().unwrap_or_default();
+        }
+        for (record, index) in self.revocations.iter_mut().zip(0..) {
+            *record = domains.revocation(index).copied().unwrap_or_default();
         }
         for (to, from) in self.slices.iter_mut().zip(domains.slice_records()) {
             *to = *from;

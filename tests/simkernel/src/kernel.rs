@@ -340,9 +340,14 @@ impl<'m> Kernel<'m> {
         self.leave();
     }
 
-    /// One step of what idle cores do: clearing up after what was destroyed.
+    /// One step of what idle cores do: what is due, and clearing up after what was destroyed.
     pub fn sweep(&mut self) -> bool {
-        let more = self.domains.sweep(&mut self.machine);
+        let more = if self.domains.is_due(self.now) {
+            let _ = self.domains.due(&mut self.machine, self.now);
+            true
+        } else {
+            self.domains.sweep(&mut self.machine)
+        };
         self.write_failed();
         self.attach();
         self.leave();

@@ -33,7 +33,7 @@ pub mod replay;
 pub mod user;
 mod world;
 
-pub use board::{Board, Storage};
+pub use board::{Board, Storage, TICKS_PER_SECOND};
 pub use found::{Founded, found, owned};
 pub use installed::Installed;
 pub use kernel::{First, Kernel, MemoryMode, PowerOff, Saved, Seen, Serve, Snapshot};

@@ -79,7 +79,7 @@ impl Counters {
             let [all, foreign] = &mut counters.references;
             *all += u64::from(record.references);
             *foreign += u64::from(record.foreign);
-            counters.leaving += u64::from(record.leaving);
+            counters.leaving += u64::from(record.is_leaving());
             let charged = record.kind != FrameType::Kernel;
             counters.others += u64::from(charged && record.owner != owner);
             let words = [

@@ -79,17 +79,23 @@ pub(crate) struct Second {
 impl Second {
     /// Makes it, and lets it wait for its turn.
     pub(crate) fn new() -> Result<Self, Failure> {
+        Self::with_pages(0, 0)
+    }
+
+    /// The same with so many pages more, which it may allocate, and so many that are guaranteed to it.
+    pub(crate) fn with_pages(more: u32, guaranteed: u32) -> Result<Self, Failure> {
         let builder = Builder::new(serve, 0, place(AT)?);
         // The tables are the space's, so they come from the program's account; guards take no pages.
         memory::supply_tables(place(AT)?)?;
         let pages = builder.pages() as u32 - 3;
-        let account = Account::create(Allowance {
-            pages,
+        let allowance = Allowance {
+            pages: pages + more,
             // Itself, and one more of each, so that it is for want of another right that it gets none.
             environments: 2,
             spaces: 1,
             ..Allowance::default()
-        })?;
+        };
+        let account = Account::create_guaranteed(allowance, guaranteed)?;
         account.bind()?;
         let made = builder.build();
         let minted = match &made {

@@ -34,6 +34,7 @@ mod objects;
 pub mod qmp;
 mod reach;
 pub mod report;
+mod revocations;
 mod spaces;
 pub mod state;
 #[cfg(test)]
@@ -73,6 +74,7 @@ pub fn check(memory: &Memory, kernel: &Kernel, grants: &[Grant]) -> Findings {
         frames = state.frames.len();
         frames::check(&state, &mut report);
         objects::check(&state, &mut report);
+        revocations::check(&state, &mut report);
         let mappings = spaces::check(memory, &state, &mut report);
         image::check(memory, kernel, &state, &mut report);
         reach::check(memory, &state, &mut report);

@@ -77,8 +77,12 @@ fn build(package: &str, target: Option<&str>, features: &[String]) -> anyhow::Re
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command
         .current_dir(root()?)
-        .args(["build", "--release", "--package", package])
-        .args(target.map(|target| format!("--target={target}")))
+        .args(["build", "--package", package])
+        .args(
+            target
+                .into_iter()
+                .flat_map(|target| ["--release", "--target", target]),
+        )
         .arg("--message-format=json")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

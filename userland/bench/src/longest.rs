@@ -2,6 +2,8 @@
 //!
 //! Nothing here is measured by itself. A call that is not made here, and not by another row, is in no maximum.
 
+mod revoked;
+
 use exopi_rt::cap::PageCap;
 use exopi_rt::capability::{Badge, PageRights};
 use exopi_rt::layout::PAGE_SIZE;
@@ -34,6 +36,7 @@ pub(crate) fn make() -> Result<(), Error> {
         mappings(some)?;
         batches(some)
     })?;
+    with_pages(1, revoked::make)?;
     foreign_pages()
 }
 

@@ -83,7 +83,7 @@ pub fn page_records(first: u32, count: u32) {
             record.references,
             record.foreign,
             record.stamp.limit(),
-            if record.leaving == 0 { "" } else { " leaving" },
+            if record.is_leaving() { " leaving" } else { "" },
         );
     }
 }

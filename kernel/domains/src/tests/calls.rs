@@ -46,7 +46,7 @@ impl World<'_> {
             }
             Call::AccountCreate([pages, environments, spaces, accounts]) => self
                 .domains
-                .account_create(by, pages, environments, spaces, accounts)
+                .account_create(by, pages, environments, spaces, accounts, 0)
                 .into_reply(),
             Call::SpaceCreate(root) => {
                 let (domains, hw) = (&mut self.domains, &mut self.hw);

@@ -134,7 +134,7 @@ fn canonical(world: &World<'_>) -> u64 {
         match record.kind {
             FrameType::Free | FrameType::Kernel => {}
             FrameType::Plain | FrameType::UArea => {
-                (record.references, record.first, record.leaving).hash(&mut state);
+                (record.references, record.first, record.marks).hash(&mut state);
             }
             _ => {
                 (record.first, record.second).hash(&mut state);

@@ -1,6 +1,5 @@
 //! Examples: slices, turns, what is used and owed.
 
-use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
 use exopi_abi::Error;

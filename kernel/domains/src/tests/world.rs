@@ -10,6 +10,7 @@ use exopi_abi::domain::{
     AccountRecord, EnvironmentRecord, Life, ObjectName, Resource, SpaceRecord,
 };
 use exopi_abi::page::{FrameType, Owner, PageRecord};
+use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{MAX_SLICES, SliceRecord};
 use exopi_abi::{PageNumber, PageSelect, Reply, TableLevel};
 use exopi_cap::Verified;
@@ -19,10 +20,12 @@ use exopi_slices::Lengths;
 
 use super::{Call, EXPOSED, FIRST_AT, Named, at, page};
 use crate::links::Table;
-use crate::{Alarms, Domains, Left, Next, Subject, Tables, Target};
+use crate::{Alarm, Alarms, Domains, Left, Next, Revocations, Subject, Tables, Target};
 
 /// Slices of 100 ticks, and 5 to leave in.
 pub(super) const LENGTHS: Lengths = Lengths::of_ticks(100, 5);
+/// A resource that tests pretend can be asked back.
+pub(super) const PRETENDED: Resource = Resource::Environments;
 
 /// Memory of the tables.
 #[derive(Clone)]
@@ -32,23 +35,28 @@ pub(super) struct Storage {
     pub(super) spaces: Vec<SpaceRecord>,
     pub(super) environments: Vec<EnvironmentRecord>,
     pub(super) lives: Vec<Life>,
+    pub(super) revocations: Vec<RevocationRecord>,
+    pub(super) deadlines: Vec<Alarm>,
+    pub(super) order: Vec<u16>,
     pub(super) slices: Vec<SliceRecord>,
 }
 
 impl Storage {
-    /// Tables over it, with the frames that `pages` has.
+    /// Tables over it, with the frames that `pages` has, and requests.
     pub(super) fn tables<'m>(
         &'m mut self,
         pages: impl FnOnce(&'m mut [PageRecord]) -> Pages<'m>,
-    ) -> Tables<'m> {
-        Tables {
+    ) -> (Tables<'m>, Revocations<'m>) {
+        let tables = Tables {
             pages: pages(&mut self.pages),
             accounts: &mut self.accounts,
             spaces: &mut self.spaces,
             environments: &mut self.environments,
             lives: &self.lives,
             slices: &mut self.slices,
-        }
+        };
+        let deadlines = Alarms::new(&mut self.deadlines, &mut self.order);
+        (tables, Revocations::new(&mut self.revocations, deadlines))
     }
 
     pub(super) fn new(frames: u32, accounts: usize, spaces: usize, environments: usize) -> Self {
@@ -58,6 +66,9 @@ impl Storage {
             spaces: vec![SpaceRecord::FREE; spaces],
             environments: vec![EnvironmentRecord::FREE; environments],
             lives: vec![Life::default(); environments],
+            revocations: vec![RevocationRecord::default(); environments],
+            deadlines: vec![Alarm::NONE; environments],
+            order: vec![0; Alarms::order_length(environments)],
             slices: vec![SliceRecord::FREE; MAX_SLICES],
         }
     }
@@ -95,13 +106,14 @@ impl<'m> World<'m> {
     ) -> Self {
         let frames = storage.pages.len() as u32;
         let mut hw = Machine::new(frames);
-        let tables = storage.tables(|records| {
+        let (tables, revocations) = storage.tables(|records| {
             let mut pages = Pages::new(records, 2);
             let added = pages.add_free(page(1), u64::from(frames) - 1);
             assert_eq!(added.unless_stopped(), Ok(u64::from(frames) - 1));
             pages
         });
-        let mut domains = Domains::new(tables, LENGTHS, cores);
+        let mut domains =
+            Domains::new(tables, LENGTHS, cores).with_revocations(revocations.and(PRETENDED));
         if let Some((places, alarms)) = links {
             domains = domains.with_links(places, alarms);
         }
@@ -149,12 +161,17 @@ impl<'m> World<'m> {
         page(reply.value as u32)
     }
 
-    /// An account of the caller's with this allowance.
+    /// An account of the caller's with this allowance, and up to 8 slices.
     pub(super) fn account(&mut self, core: u8, allowance: [u32; 4]) -> ObjectName {
         let reply = self.call(core, Call::AccountCreate(allowance));
         assert_eq!(reply.error(), None);
         let name = ObjectName::from_word(reply.value);
-        let allow = Call::Allow(Named::Name(name), Resource::Slices, 8);
+        let parent = self.domains.account(name.index).expect("it is new").parent;
+        let parent = self.domains.account(parent).expect("it is there");
+        let [allowed, used] =
+            [parent.allowance, parent.used].map(|it| it[Resource::Slices as usize]);
+        let slices = (allowed - used).min(8);
+        let allow = Call::Allow(Named::Name(name), Resource::Slices, slices);
         assert_eq!(self.call(core, allow).error(), None);
         name
     }

@@ -35,7 +35,7 @@ fn canonical(world: &World) -> u64 {
         let next = epochs.len();
         let epoch = *epochs.entry(record.stamp.epoch().bits()).or_insert(next);
         (record.kind, record.owner, epoch, record.stamp.limit()).hash(&mut hasher);
-        (record.references, record.foreign, record.leaving, words).hash(&mut hasher);
+        (record.references, record.foreign, record.marks, words).hash(&mut hasher);
         world.hw.contents(page(number as u32)).hash(&mut hasher);
     }
     world.spaces.map(|space| space.is_some()).hash(&mut hasher);

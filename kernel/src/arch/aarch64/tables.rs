@@ -55,6 +55,16 @@ impl Hardware for Processor {
         unsafe { word(links, index).write(value.word()) }
     }
 
+    fn word(&self, page: PageNumber, index: Index) -> u64 {
+        // SAFETY: as above; programs may write it meanwhile, and any bits are a word.
+        unsafe { word(page, index).read_volatile() }
+    }
+
+    fn set_word(&mut self, page: PageNumber, index: Index, value: u64) {
+        // SAFETY: as above; no reference leads into a frame.
+        unsafe { word(page, index).write_volatile(value) }
+    }
+
     #[inline(always)]
     fn zero(&mut self, page: PageNumber) {
         // SAFETY: the frame is in the linear window, writable; no reference leads into a frame.

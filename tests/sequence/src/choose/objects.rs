@@ -238,6 +238,19 @@ impl Chooser {
                 let [at, length] = self.bytes();
                 [at, length, 0, 0, 0, 0]
             }
+            revoke_answer => [
+                self.random.pick(&[0, 1, 2]),
+                self.random.pick(&[0, 1, 2]),
+                0,
+                0,
+                0,
+                0,
+            ],
+            revoke_setup => {
+                let count = self.random.pick(&[0, 1, 1, 2, 4, 5]);
+                let order = self.random.pick(&[0, 1]) * self.spare_page(world, names);
+                [self.spare_page(world, names), count, order, 0, 0, 0]
+            }
             resume => [self.random.pick(&[0, 1, 4, 5]), 0, 0, 0, 0, 0],
             gate_bind => {
                 let gate = self.gate();

@@ -6,7 +6,7 @@ use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::{Access, PageNumber, PageSelect, TableLevel, VirtAddr};
 use exopi_cap::Key;
-use exopi_domains::{Alarms, Domains, Subject, Tables, Target};
+use exopi_domains::{Alarms, Domains, Revocations, Subject, Tables, Target};
 use exopi_pages::model::Machine;
 use exopi_pages::{Index, Pages, Right, Source};
 use exopi_sequence::stage::STORE;
@@ -64,10 +64,15 @@ impl<'m> Kernel<'m> {
             slices: &mut storage.slices,
         };
         let lengths = Lengths::of_ticks(SLICE_TICKS, EPILOGUE_TICKS);
-        let mut domains = Domains::new(tables, lengths, board.cores).with_links(
-            &storage.links,
-            Alarms::new(&mut storage.alarms, &mut storage.order),
-        );
+        let mut domains = Domains::new(tables, lengths, board.cores)
+            .with_links(
+                &storage.links,
+                Alarms::new(&mut storage.alarms, &mut storage.order),
+            )
+            .with_revocations(Revocations::new(
+                &mut storage.revocations,
+                Alarms::new(&mut storage.deadlines, &mut storage.deadline_order),
+            ));
         let by = domains
             .make_first_space(&mut machine, EXPOSED)
             .expect("a first space");

@@ -34,7 +34,7 @@ pub(crate) struct Child(pub(crate) ObjectName);
 impl Child {
     /// Carves out `pages` and nothing else.
     pub(crate) fn with_pages(pages: u32) -> Result<Self, Failure> {
-        Ok(Self(stubs::account_create(pages, 0, 0, 0)?))
+        Ok(Self(stubs::account_create(pages, 0, 0, 0, 0)?))
     }
 
     /// As an owner of pages.
@@ -80,7 +80,7 @@ fn used() -> Result<[u32; Resource::COUNT], Failure> {
 
 fn carved_out_and_back() -> Outcome {
     let before = used()?;
-    let child = Child(stubs::account_create(100, 3, 2, 1)?);
+    let child = Child(stubs::account_create(100, 3, 2, 1, 0)?);
     let record = child.record()?;
     check_eq!(record.epoch, child.0.epoch.bits());
     check_eq!(record.parent, own_account()?.index());
@@ -114,7 +114,7 @@ fn no_more_than_there_is() -> Outcome {
         for too_much in [left + 1, u32::MAX] {
             wanted[resource as usize] = too_much;
             let [pages, environments, spaces, accounts] = wanted;
-            let refused = stubs::account_create(pages, environments, spaces, accounts);
+            let refused = stubs::account_create(pages, environments, spaces, accounts, 0);
             check_eq!(
                 refused,
                 Err(Error::OverAllowance),
@@ -243,9 +243,9 @@ fn ends_with_all_it_has() -> Outcome {
 fn ends_with_its_children() -> Outcome {
     let before = used()?;
     let free_pages = exposed::free_pages();
-    let child = Child(stubs::account_create(10, 0, 0, 2)?);
+    let child = Child(stubs::account_create(10, 0, 0, 2, 0)?);
     let grandchild = child.bound(|| {
-        let name = stubs::account_create(5, 0, 0, 0)?;
+        let name = stubs::account_create(5, 0, 0, 0, 0)?;
         check_eq!(account(name.index)?.parent, child.0.index);
         // The child speaks for its own child.
         stubs::account_bind(Object::Owned(name))?;

@@ -41,6 +41,7 @@ pub(crate) const SUITE: Suite = Suite {
         account_create account_bind account_destroy space_create space_destroy
         env_create env_run env_stop env_yield env_keep env_debug env_read env_write env_destroy
         upcall_deliver console_give gate_bind gate_unbind gate_yield pct_call pct_send
+        revoke_request revoke_answer revoke_setup
         account_allow slice_alloc slice_bind slice_move slice_free
     },
 };

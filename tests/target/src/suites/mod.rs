@@ -8,6 +8,7 @@ mod capabilities;
 mod caveats;
 mod console;
 mod exposed;
+mod files;
 mod giving;
 mod hammer;
 mod hostile;
@@ -18,7 +19,9 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod pressure;
 mod replay;
+mod revocation;
 mod rights;
 mod runtime;
 mod sched;
@@ -68,8 +71,11 @@ pub(crate) const SUITES: &[Suite] = &[
     slices::SUITE,
     timed::SUITE,
     spaces::SUITE,
+    revocation::SUITE,
+    pressure::SUITE,
     thousand::SUITE,
     ipc::SUITE,
+    files::SUITE,
     vm::SUITE,
     hammer::SUITE,
     sched::SUITE,
@@ -81,6 +87,7 @@ pub(crate) const SUITES: &[Suite] = &[
 pub(crate) fn prepare() {
     vm::prepare();
     memory::grow_heap();
+    files::prepare();
     vm::settle();
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");

@@ -245,6 +245,19 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
         Call::pct_reply => Vec::new(),
         // One's own upcalls, if any waits.
         Call::upcall_deliver => Vec::new(),
+        Call::revoke_request => on(environments(EnvironmentRights::REVOKE)?, |it| {
+            it.with(0_u64)
+                .with(1_u64)
+                .with(1_u64 << 24)
+                .with(0_u64)
+                .with(3_u64)
+        }),
+        // A request, and pages of one's own.
+        Call::revoke_answer => one(Words::new().with(9_u64).with(0_u64), Error::Stale),
+        Call::revoke_setup => one(
+            Words::new().with(page).with(1_u64).with(0_u64),
+            Error::NotYours,
+        ),
         Call::account_allow => {
             let mut all = on(victim.account(AccountRights::DESTROY)?, |account| {
                 account.with(Resource::Pages).with(0_u64)

@@ -246,7 +246,7 @@ fn breaking_one_page() -> Outcome {
         (record(first)?.references, record(page)?.references),
         (0, 0)
     );
-    check_eq!(record(page)?.leaving, 0);
+    check_eq!(record(page)?.marks, 0);
     give_run(first, PAGES)?;
     area.close()
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use exopi_abi::domain::Resource;
 use exopi_abi::layout::PAGE_SIZE;
-use exopi_abi::page::{FrameType, NONE, Owner, SUPERPAGE_PAGES};
+use exopi_abi::page::{FrameType, NONE, Owner, PageRecord, SUPERPAGE_PAGES};
 
 use super::report::{Law, Report};
 use super::state::{Frame, State};
@@ -25,8 +25,17 @@ fn record(state: &State, number: u64, frame: &Frame, report: &mut Report) {
         return report.add(Law::Record, || format!("frame {number:#x} has no type"));
     };
     let plain = kind == FrameType::Plain;
-    report.require(frame.leaving <= 1, Law::Record, || {
-        format!("frame {number:#x}: leaving is {}", frame.leaving)
+    let pins = u32::from(frame.marks & PageRecord::MAX_PINS);
+    let marked = if plain {
+        pins <= frame.references
+    } else {
+        frame.marks == 0
+    };
+    report.require(marked, Law::Record, || {
+        format!(
+            "frame {number:#x} is {kind:?} with {} references, and its marks are {:#x}",
+            frame.references, frame.marks
+        )
     });
     let mappable = matches!(kind, FrameType::Plain | FrameType::UArea);
     report.require(
@@ -43,7 +52,8 @@ fn record(state: &State, number: u64, frame: &Frame, report: &mut Report) {
     let superpage = state.frame(number - number % SUPERPAGE_PAGES);
     let mapped = |frame: &Frame| frame.references > 0;
     let breaking = plain && (mapped(frame) || superpage.is_some_and(mapped));
-    report.require(frame.leaving == 0 || breaking, Law::Leaving, || {
+    let leaving = frame.marks & PageRecord::LEAVING != 0;
+    report.require(!leaving || !plain || breaking, Law::Leaving, || {
         format!(
             "frame {number:#x} is {kind:?} with {} references, and leaving",
             frame.references

@@ -81,6 +81,10 @@ laws! {
     Mapped = "mapped",
     /// A frame's references, and those of other accounts, are the entries that name it.
     References = "references",
+    /// A frame's pins are those that environments have set up, of plain pages of theirs.
+    Pins = "pins",
+    /// An account is asked for what one open request to an environment of its says, and counts add up.
+    Revocation = "revocation",
     /// Every entry that names a frame is on the frame's list, and nothing else is.
     List = "list",
     /// EL0 reads, writes and executes no frame whose type or whose space forbids it, by any way through the

@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use exopi_abi::Access;
-use exopi_abi::page::{FrameType, NONE, SUPERPAGE_PAGES};
+use exopi_abi::page::{FrameType, NONE, PageRecord, SUPERPAGE_PAGES};
 
 use super::descriptor::{self, Shape};
 use super::memory::{ENTRIES, Memory};
@@ -378,7 +378,8 @@ impl Walk<'_> {
                     .map_or(&[][..], Vec::as_slice)
             };
             let (pages, superpages) = (of(false), of(true));
-            let all = pages.len() + superpages.len();
+            let pins = usize::from(frame.marks & PageRecord::MAX_PINS);
+            let all = pages.len() + superpages.len() + pins;
             let foreign = pages.iter().chain(superpages).filter(|mapping| {
                 let space = self.state.spaces.get(usize::from(mapping.space));
                 space.is_none_or(|space| space.owner != frame.owner)

@@ -9,13 +9,17 @@ use core::mem::{offset_of, size_of};
 use exopi_abi::VERSION;
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{
-    AccountRecord, EnvironmentRecord, Life, LifeWord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES,
-    Resource, SpaceRecord,
+    AccountRecord, EnvironmentRecord, Life, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES, SpaceRecord,
 };
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
-use exopi_abi::page::{FrameType, MAX_COLOURS, Owner, PageRecord, Stamp};
+use exopi_abi::page::{MAX_COLOURS, Owner, PageRecord};
+use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{MAX_SLICES, SliceRecord};
+
+mod records;
+
+pub use records::{Account, Environment, Frame, Living, Revocation, Slice, Space};
 
 use super::descriptor::{self, Shape};
 use super::kernel::{Kernel, Located};
@@ -36,230 +40,6 @@ pub struct Place {
     pub bytes: u64,
     /// Bytes from one record to the next.
     stride: u64,
-}
-
-/// The record of a frame.
-#[derive(Clone, Copy, Debug)]
-pub struct Frame {
-    /// Whom it is charged to.
-    pub owner: Owner,
-    /// Epoch and limit.
-    pub stamp: Stamp,
-    /// Entries that map it.
-    pub references: u32,
-    /// Those of them that are in spaces of other accounts.
-    pub foreign: u16,
-    /// Its type, if its code is one.
-    pub kind: Option<FrameType>,
-    /// 1 while its bindings are being broken.
-    pub leaving: u8,
-    /// By type.
-    pub first: u32,
-    /// By type.
-    pub second: u32,
-}
-
-impl Frame {
-    fn read(from: Fields<'_>) -> Self {
-        Self {
-            owner: Owner::from_word(from.u64(offset_of!(PageRecord, owner))),
-            stamp: Stamp::new(
-                Epoch::from_low_bits(from.u64(offset_of!(PageRecord, stamp))),
-                from.u16(offset_of!(PageRecord, stamp) + 6),
-            ),
-            references: from.u32(offset_of!(PageRecord, references)),
-            foreign: from.u16(offset_of!(PageRecord, foreign)),
-            kind: FrameType::from_code(from.u8(offset_of!(PageRecord, kind))),
-            leaving: from.u8(offset_of!(PageRecord, leaving)),
-            first: from.u32(offset_of!(PageRecord, first)),
-            second: from.u32(offset_of!(PageRecord, second)),
-        }
-    }
-
-    /// Whether it has this type.
-    pub fn is(&self, kind: FrameType) -> bool {
-        self.kind == Some(kind)
-    }
-
-    /// Whom it is charged to, if it is anybody's.
-    pub fn charged_to(&self) -> Option<Owner> {
-        match self.kind {
-            None | Some(FrameType::Free | FrameType::Kernel) => None,
-            Some(_) => Some(self.owner),
-        }
-    }
-}
-
-/// The record of an account.
-#[derive(Clone, Copy, Debug)]
-pub struct Account {
-    /// 0 if there is none.
-    pub epoch: u64,
-    /// Its parent's index.
-    pub parent: u16,
-    /// 1 while it is being destroyed.
-    pub dying: u8,
-    /// By [`Resource`].
-    pub allowance: [u32; Resource::COUNT],
-    /// By [`Resource`].
-    pub used: [u32; Resource::COUNT],
-    /// Whether all that must be zero is.
-    pub tidy: bool,
-}
-
-impl Account {
-    fn read(from: Fields<'_>) -> Self {
-        let four = |at: usize| core::array::from_fn(|which| from.u32(at + 4 * which));
-        let reserved = offset_of!(AccountRecord, reserved);
-        let padding = (reserved..reserved + 5).all(|at| from.u8(at) == 0);
-        let epoch = from.u64(offset_of!(AccountRecord, epoch));
-        Self {
-            epoch,
-            parent: from.u16(offset_of!(AccountRecord, parent)),
-            dying: from.u8(offset_of!(AccountRecord, dying)),
-            allowance: four(offset_of!(AccountRecord, allowance)),
-            used: four(offset_of!(AccountRecord, used)),
-            tidy: padding
-                && (offset_of!(AccountRecord, guaranteed)..size_of::<AccountRecord>())
-                    .all(|at| from.u8(at) == 0)
-                && (epoch != 0 || is_zero(from)),
-        }
-    }
-}
-
-/// The record of a space.
-#[derive(Clone, Copy, Debug)]
-pub struct Space {
-    /// 0 if there is none.
-    pub epoch: u64,
-    /// Whom it and its tables are charged to.
-    pub owner: Owner,
-    /// The frame of its root.
-    pub root: u32,
-    /// Its ASID.
-    pub asid: u16,
-    /// Environments in it.
-    pub members: u16,
-    /// 1 while it is being destroyed.
-    pub dying: u8,
-    /// Whether all that must be zero is.
-    pub tidy: bool,
-}
-
-impl Space {
-    fn read(from: Fields<'_>) -> Self {
-        let reserved = offset_of!(SpaceRecord, reserved);
-        let epoch = from.u64(offset_of!(SpaceRecord, epoch));
-        Self {
-            epoch,
-            owner: Owner::from_word(from.u64(offset_of!(SpaceRecord, owner))),
-            root: from.u32(offset_of!(SpaceRecord, root)),
-            asid: from.u16(offset_of!(SpaceRecord, asid)),
-            members: from.u16(offset_of!(SpaceRecord, members)),
-            dying: from.u8(offset_of!(SpaceRecord, dying)),
-            tidy: (reserved..reserved + 3).all(|at| from.u8(at) == 0)
-                && (epoch != 0 || is_zero(from)),
-        }
-    }
-}
-
-/// The record of an environment.
-#[derive(Clone, Copy, Debug)]
-pub struct Environment {
-    /// 0 if there is none.
-    pub epoch: u64,
-    /// Whom it is charged to.
-    pub account: Owner,
-    /// Whom it draws on.
-    pub bound: Owner,
-    /// Its space's index.
-    pub space: u16,
-    /// 1 if it may be debugged.
-    pub debugged: u8,
-    /// Which notice tells its keeper.
-    pub keeper_bit: u8,
-    /// Its keeper's name; 0 for none.
-    pub keeper: u64,
-    /// The frame of its u-area.
-    pub uarea: u32,
-    /// Where it sees its u-area.
-    pub uarea_at: u64,
-    /// Slices that are bound to it, by core.
-    pub slices: [u8; MAX_CORES],
-    /// Whether all that must be zero is.
-    pub tidy: bool,
-}
-
-impl Environment {
-    fn read(from: Fields<'_>) -> Self {
-        let epoch = from.u64(offset_of!(EnvironmentRecord, epoch));
-        Self {
-            epoch,
-            account: Owner::from_word(from.u64(offset_of!(EnvironmentRecord, account))),
-            bound: Owner::from_word(from.u64(offset_of!(EnvironmentRecord, bound))),
-            space: from.u16(offset_of!(EnvironmentRecord, space)),
-            debugged: from.u8(offset_of!(EnvironmentRecord, debugged)),
-            keeper_bit: from.u8(offset_of!(EnvironmentRecord, keeper_bit)),
-            keeper: from.u64(offset_of!(EnvironmentRecord, keeper)),
-            uarea: from.u32(offset_of!(EnvironmentRecord, uarea)),
-            uarea_at: from.u64(offset_of!(EnvironmentRecord, uarea_at)),
-            slices: core::array::from_fn(|core| {
-                from.u8(offset_of!(EnvironmentRecord, slices) + core)
-            }),
-            tidy: epoch != 0 || is_zero(from),
-        }
-    }
-}
-
-/// The record of a slice.
-#[derive(Clone, Copy, Debug)]
-pub struct Slice {
-    /// 0 if there is none.
-    pub epoch: u64,
-    /// The name of the environment that runs in it.
-    pub environment: u64,
-    /// Whom it is charged to.
-    pub account: Owner,
-    /// Ticks that were carried over.
-    pub carry: u32,
-    /// Whether all that must be zero is.
-    pub tidy: bool,
-}
-
-impl Slice {
-    fn read(from: Fields<'_>) -> Self {
-        let epoch = from.u64(offset_of!(SliceRecord, epoch));
-        Self {
-            epoch,
-            environment: from.u64(offset_of!(SliceRecord, environment)),
-            account: Owner::from_word(from.u64(offset_of!(SliceRecord, account))),
-            carry: from.u32(offset_of!(SliceRecord, carry)),
-            tidy: from.u32(offset_of!(SliceRecord, reserved)) == 0 && (epoch != 0 || is_zero(from)),
-        }
-    }
-}
-
-/// What changes of an environment as it runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Living {
-    /// Its word.
-    pub word: LifeWord,
-    /// Whether all that must be zero is.
-    pub tidy: bool,
-}
-
-impl Living {
-    fn read(from: Fields<'_>) -> Self {
-        let word = LifeWord::from_bits(from.u64(offset_of!(Life, word)));
-        Self {
-            word,
-            tidy: !word.is_free() || is_zero(from),
-        }
-    }
-}
-
-fn is_zero(from: Fields<'_>) -> bool {
-    from.0.iter().all(|byte| *byte == 0)
 }
 
 /// All that the exposed region says.
@@ -287,6 +67,8 @@ pub struct State {
     pub environments: Vec<Environment>,
     /// What changes of them, likewise.
     pub lives: Vec<Living>,
+    /// What they are asked for, likewise.
+    pub revocations: Vec<Revocation>,
     /// Slices, by number.
     pub slices: Vec<Slice>,
     /// Ticks of a slice.
@@ -422,6 +204,11 @@ impl Region {
         )?;
         let lives =
             self.section::<Life>("lives", offset_of!(Header, lives), MAX_ENVIRONMENTS as u64)?;
+        let revocations = self.section::<RevocationRecord>(
+            "revocations",
+            offset_of!(Header, revocations),
+            MAX_ENVIRONMENTS as u64,
+        )?;
         let slices =
             self.section::<SliceRecord>("slices", offset_of!(Header, slices), MAX_SLICES as u64)?;
         let pages = self.section::<PageRecord>("pages", offset_of!(Header, pages), MAX_FRAMES)?;
@@ -439,6 +226,7 @@ impl Region {
             spaces: self.records(memory, spaces, Space::read)?,
             environments: self.records(memory, environments, Environment::read)?,
             lives: self.records(memory, lives, Living::read)?,
+            revocations: self.records(memory, revocations, Revocation::read)?,
             slices: self.records(memory, slices, Slice::read)?,
             slice_ticks: header.u64(machine + offset_of!(Machine, slice_ticks)),
             places: vec![
@@ -448,6 +236,7 @@ impl Region {
                 spaces,
                 environments,
                 lives,
+                revocations,
                 slices,
                 pages,
             ],

@@ -19,7 +19,7 @@ fn one_of_everything() -> (World, u32) {
     ] {
         assert_eq!(world.apply(0, 0, op).error(), None);
     }
-    assert_eq!(world.check(), Ok(()));
+    assert_eq!(world.recount(), Ok(()));
     (world, first)
 }
 
@@ -46,7 +46,11 @@ fn the_checker_sees_a_wrong_record() {
             broken(free, |r| r.kind = FrameType::Plain),
             Violation::FreeList(free),
         ),
-        (broken(free, |r| r.leaving = 1), Violation::Record(free)),
+        (
+            broken(free, |r| r.marks = PageRecord::LEAVING),
+            Violation::Record(free),
+        ),
+        (broken(plain, |r| r.marks = 1), Violation::Pins(plain)),
         (
             broken(plain, |r| r.owner = Owner::NOBODY),
             Violation::Record(plain),

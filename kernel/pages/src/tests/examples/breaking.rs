@@ -26,7 +26,10 @@ fn a_page_half_broken_is_leaving() {
         let broken = break_all(&mut world, first, 3);
         assert_eq!((broken.progress, broken.superpages), (complete(0), 0));
         let record = world.records[first as usize];
-        assert_eq!((record.leaving, u64::from(record.references)), (1, left));
+        assert_eq!(
+            (record.is_leaving(), u64::from(record.references)),
+            (true, left)
+        );
         assert_eq!(world.check(), Ok(()));
         for (op, error) in [
             (
@@ -57,7 +60,7 @@ fn a_page_half_broken_is_leaving() {
     assert_eq!(broken.progress, complete(3));
     for number in first..first + 3 {
         let record = world.records[number as usize];
-        assert_eq!((record.leaving, record.references), (0, 0));
+        assert_eq!((record.marks, record.references), (0, 0));
     }
     assert_eq!(world.check(), Ok(()));
     let free = Op::Free(By::Owner, page(first), 3);

@@ -304,7 +304,7 @@ impl Machine for Model {
             references: frame.references,
             foreign: 0,
             kind: frame.kind,
-            leaving: 0,
+            marks: 0,
             first: frame.first,
             second: frame.second,
         })
@@ -320,6 +320,10 @@ impl Machine for Model {
 
     fn is_alone(&self) -> bool {
         self.alone
+    }
+
+    fn is_zero(&self, at: VirtAddr) -> bool {
+        (at.get()..at.get() + PAGE).all(|address| self.byte(address) == 0)
     }
 
     fn byte(&self, address: u64) -> u8 {

@@ -125,7 +125,7 @@ fn frames(judged: &Judged<'_>, names: &Names, stores: &Stores, state: &mut Defau
         }
         (record.kind, account(domains, record.owner), class).hash(state);
         (record.stamp.limit(), record.references, record.foreign).hash(state);
-        (record.leaving, words(record, names)).hash(state);
+        (record.marks, words(record, names)).hash(state);
         if record.kind != FrameType::Kernel {
             machine.has_stale_code(frame).hash(state);
             for (index, word) in machine.contents(frame) {

@@ -134,6 +134,23 @@ impl Oracle {
                 self.console = Some(to);
                 Ok(())
             }
+            // Nobody is asked for anything here.
+            Call::revoke_setup => {
+                let [first, count, order, ..] = made.words;
+                let order = Some(order as u32).filter(|order| *order != 0);
+                let vector = (0..count as u32).map(|n| first as u32 + n);
+                let home = Caller {
+                    facts: Environment {
+                        bound: caller.facts.account,
+                        ..caller.facts
+                    },
+                    name: caller.name,
+                    words: caller.words,
+                };
+                vector
+                    .chain(order)
+                    .try_for_each(|page| self.is_owned(&home, page))
+            }
             Call::console_write | Call::console_read => self.has_console(made.by),
             Call::board_exit | Call::board_reset if self.board == Some(made.by) => Ok(()),
             _ => Err(format!("{call:?} was carried out for {:?}", made.by)),

@@ -282,6 +282,8 @@ impl Fixture {
             Call::env_create => [0, page(4), third, 0, 0, 0],
             Call::env_read | Call::env_write => [0, 0, AREA + 1024, 8, 0, 0],
             Call::console_write | Call::console_read => [AREA, 0, 0, 0, 0, 0],
+            Call::revoke_request => [1 << 56, 0, 1, 1 << 30, 0, 3],
+            Call::revoke_setup => [page(2), 1, page(3), 0, 0, 0],
             Call::slice_alloc => [0, 5, 0, 0, 0, 0],
             Call::slice_move => [0, 0, 9, 0, 0, 0],
             Call::slice_free => [1 << 56, 0, 0, 0, 0, 0],
@@ -334,6 +336,11 @@ impl Fixture {
             Call::env_create => Ok(Environment::Owned(ObjectName::from_word(value)).destroy()?),
             Call::env_debug => Ok(Environment::Own.debug(false)?),
             Call::gate_bind => Ok(stubs::gate_unbind(words[0])?),
+            Call::revoke_setup => {
+                let none = PageNumber::new(0);
+                // SAFETY: nothing is written to.
+                Ok(unsafe { stubs::revoke_setup(none, 0, none) }?)
+            }
             Call::slice_alloc => Ok(Slice::Owned(ObjectName::from_word(value)).free()?),
             Call::slice_move => Ok(Slice::Own.move_to(0, Some(0)).map(drop)?),
             _ => Ok(()),
@@ -380,12 +387,27 @@ impl Fixture {
             Call::cap_mint | Call::cap_narrow => own(words[4]),
             // Nobody would let it run again.
             Call::env_stop | Call::env_destroy => myself,
+            // It would lose what it lives in.
+            Call::revoke_request => myself,
+            // The kernel writes to what may be a page of the program's.
+            Call::revoke_setup => self.writes_own(words),
             // Without a slice it would not go on once it gives the core away, nor on this core.
             Call::slice_free => words[0] == 0,
             Call::slice_move => words[0] == 0 && (1..4).contains(&words[1]),
             Call::page_break => self.breaks_own(words),
             _ => false,
         }
+    }
+
+    /// Whether pages that the program lives in are among those that a call sets up as a vector.
+    fn writes_own(&self, words: [u64; 6]) -> bool {
+        let first = words[0] & 0xffff_ffff;
+        let fixtures = u64::from(self.row.get()) + 2..u64::from(self.row.get()) + OWNED;
+        (first..first + words[1].min(4)).any(|number| {
+            let record = exposed::page(PageNumber::new(number as u32));
+            !fixtures.contains(&number)
+                && record.is_some_and(|record| record.charged_to() == self.owner)
+        })
     }
 
     /// Whether pages that the program lives in are among those that a call breaks.

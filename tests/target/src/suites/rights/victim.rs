@@ -445,7 +445,7 @@ impl Words for PageRecord {
             stamp,
             u64::from(self.references) << 32 | u64::from(self.first),
             u64::from(self.second),
-            u64::from(self.foreign) | (self.kind as u64) << 16 | u64::from(self.leaving) << 24,
+            u64::from(self.foreign) | (self.kind as u64) << 16 | u64::from(self.marks) << 24,
         ]
     }
 }

@@ -174,7 +174,7 @@ pub(super) fn broken_on_all_cores() -> Outcome {
     check!(catch::read(here.get()).is_err());
     let head = record(first)?;
     check_eq!((head.references, head.foreign, head.second), (0, 0, NONE));
-    check_eq!(record(middle(first)?)?.leaving, 0);
+    check_eq!(record(middle(first)?)?.marks, 0);
     wait_for(&LOST, others)?;
     // Not retired: whoever has the capability may have it again, and so it goes once more.
     map(here, first, &cap, RW).unless_stopped()?;

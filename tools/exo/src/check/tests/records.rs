@@ -5,6 +5,7 @@ use core::mem::offset_of;
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
 use exopi_abi::exposed::{Header, Machine};
 use exopi_abi::page::{NONE, PageRecord};
+use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::SliceRecord;
 
 use super::super::Law;
@@ -32,7 +33,7 @@ pub(super) const FRAMES: &[Damage] = &[
     (Law::Region, |w| w.entry(EXPOSED_3, 2, 0)),
     (Law::Record, |w| byte(w, World::frame(SPARE, KIND), 9)),
     (Law::Record, |w| {
-        byte(w, World::frame(SPARE, offset_of!(PageRecord, leaving)), 2);
+        byte(w, World::frame(SPARE, offset_of!(PageRecord, marks)), 2);
     }),
     (Law::Record, |w| {
         byte(
@@ -42,7 +43,7 @@ pub(super) const FRAMES: &[Damage] = &[
         );
     }),
     (Law::Leaving, |w| {
-        byte(w, World::frame(SPARE, offset_of!(PageRecord, leaving)), 1);
+        byte(w, World::frame(SPARE, offset_of!(PageRecord, marks)), 0x80);
     }),
     (Law::Stamp, |w| {
         w.set(World::frame(SPARE, offset_of!(PageRecord, stamp)), 64 << 48);
@@ -81,6 +82,77 @@ pub(super) const FRAMES: &[Damage] = &[
 
 /// Ways to break what accounts, spaces and environments say.
 pub(super) const OBJECTS: &[Damage] = &[
+    // A pin that nobody has set up, one that is not counted, and one of what is not plain.
+    (Law::Pins, |w| {
+        byte(w, World::frame(SPARE, offset_of!(PageRecord, marks)), 1);
+        byte(
+            w,
+            World::frame(SPARE, offset_of!(PageRecord, references)),
+            1,
+        );
+    }),
+    (Law::Pins, |w| {
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, order)),
+            7,
+        );
+    }),
+    (Law::Pins, |w| {
+        w.set(
+            World::revocation(0, offset_of!(RevocationRecord, vector)),
+            ROOTS[0],
+        );
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, vector_pages)),
+            1,
+        );
+    }),
+    (Law::Revocation, |w| {
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, state)),
+            7,
+        );
+    }),
+    // An open request of which the account knows nothing.
+    (Law::Revocation, |w| {
+        let account = offset_of!(RevocationRecord, account);
+        w.set(World::revocation(0, account), OWNERS[0].word());
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, state)),
+            1,
+        );
+    }),
+    (Law::Revocation, |w| {
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, missed)),
+            1,
+        );
+    }),
+    (Law::Revocation, |w| {
+        byte(
+            w,
+            World::revocation(0, offset_of!(RevocationRecord, bit)),
+            32,
+        );
+    }),
+    (Law::Revocation, |w| {
+        byte(w, World::account(1, offset_of!(AccountRecord, asked)), 1);
+    }),
+    (Law::Revocation, |w| {
+        byte(w, World::account(1, offset_of!(AccountRecord, frozen)), 1);
+    }),
+    (Law::Revocation, |w| {
+        byte(
+            w,
+            World::account(1, offset_of!(AccountRecord, guaranteed)),
+            9,
+        );
+    }),
     (Law::Record, |w| {
         w.set(World::account(3, offset_of!(AccountRecord, cursor)), 1);
     }),

@@ -47,15 +47,17 @@ pub(crate) const LINEAR_3: u64 = 0x88;
 pub(crate) const DEVICE_2: u64 = 0x89;
 pub(crate) const EXPOSED_2: u64 = 0x8a;
 pub(crate) const EXPOSED_3: u64 = 0x8b;
-/// The header's frame, and those behind it: counters, accounts, spaces, environments, lives, slices.
+/// The header's frame, and those behind it: counters, accounts, spaces, environments, lives,
+/// revocations, slices.
 pub(crate) const HEADER: u64 = 0x8c;
 const COUNTERS: u64 = 0x8d;
 const ACCOUNTS: u64 = 0x8e;
 const SPACES: u64 = 0x8f;
 const ENVIRONMENTS: u64 = 0x90;
 const LIVES: u64 = 0x91;
-const SLICES: u64 = 0x92;
-const KEY_PAGE: u64 = 0x93;
+pub(crate) const REVOCATIONS: u64 = 0x92;
+const SLICES: u64 = 0x93;
+const KEY_PAGE: u64 = 0x94;
 const ARRAY: u64 = 0x200;
 /// Frames of generated code: a block.
 const ARENA: Range<u64> = 0x600..0x800;
@@ -181,6 +183,11 @@ impl World {
     }
 
     /// Where a field of an account's record is.
+    pub(crate) fn revocation(index: u64, field: usize) -> u64 {
+        REVOCATIONS * 4096 + index * 128 + field as u64
+    }
+
+    /// The address of an account's field.
     pub(crate) fn account(index: u64, field: usize) -> u64 {
         ACCOUNTS * 4096 + index * size_of::<AccountRecord>() as u64 + field as u64
     }
@@ -269,6 +276,7 @@ impl World {
                 [page(ENVIRONMENTS), 8, 64],
             ),
             (offset_of!(Header, lives), [page(LIVES), 8, 32]),
+            (offset_of!(Header, revocations), [page(REVOCATIONS), 8, 128]),
             (offset_of!(Header, slices), [page(SLICES), 128, 32]),
             (offset_of!(Header, pages), [0x20_0000, FRAMES, 32]),
         ] {
