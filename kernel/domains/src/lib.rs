@@ -190,9 +190,9 @@ impl<'m> Domains<'m> {
         }
     }
 
-    /// Tables in which there is nobody yet, for a machine with `cores` cores, whose slices are as long as `lengths`
+    /// Puts tables into [`Domains::none`] in which there is nobody yet, for a machine with `cores` cores, whose slices are as long as `lengths`
     /// says. What is beyond [`MAX_ACCOUNTS`], [`MAX_SPACES`], [`MAX_ENVIRONMENTS`] or [`MAX_CORES`] is left out.
-    pub fn new(tables: Tables<'m>, lengths: Lengths, cores: u8) -> Self {
+    pub fn set_tables(&mut self, tables: Tables<'m>, lengths: Lengths, cores: u8) {
         let Tables {
             pages,
             accounts,
@@ -209,38 +209,27 @@ impl<'m> Domains<'m> {
         let (lives, _) = lives.split_at(most);
         let most = slices.len().min(usize::from(cores) * SLICES_PER_CORE);
         let (slices, _) = slices.split_at_mut(most);
-        Self {
-            pages,
-            free_accounts: Bits::below(accounts.len()),
-            free_spaces: Bits::below(spaces.len()),
-            free_environments: Bits::below(environments.len()),
-            accounts,
-            spaces,
-            environments,
-            lives: Lives::new(lives),
-            slices: Slices::new(slices, lengths),
-            core_count: cores,
-            ..Self::none()
-        }
+        self.pages = pages;
+        self.free_accounts = Bits::below(accounts.len());
+        self.free_spaces = Bits::below(spaces.len());
+        self.free_environments = Bits::below(environments.len());
+        self.accounts = accounts;
+        self.spaces = spaces;
+        self.environments = environments;
+        self.lives = Lives::new(lives);
+        self.slices = Slices::new(slices, lengths);
+        self.core_count = cores;
     }
 
-    /// The same with links between environments, which are in `places`, and alarms.
-    #[must_use]
-    pub fn with_links(self, places: &'m dyn Places, alarms: Alarms<'m>) -> Self {
-        Self {
-            places,
-            alarms,
-            ..self
-        }
+    /// Puts in links between environments, which are in `places`, and alarms.
+    pub fn set_links(&mut self, places: &'m dyn Places, alarms: Alarms<'m>) {
+        self.places = places;
+        self.alarms = alarms;
     }
 
-    /// The same with what environments are asked for.
-    #[must_use]
-    pub fn with_revocations(self, revocations: Revocations<'m>) -> Self {
-        Self {
-            revocations,
-            ..self
-        }
+    /// Puts in what environments are asked for.
+    pub fn set_revocations(&mut self, revocations: Revocations<'m>) {
+        self.revocations = revocations;
     }
 
     /// The words of environments.

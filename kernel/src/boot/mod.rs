@@ -202,13 +202,15 @@ fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
     let program = archive.first()?;
     let lengths = slice_lengths(found.arguments_text());
     let arguments = found.arguments();
-    let made = first::make(memory, lengths, exposed::cores(), &program, arguments)?;
-    let pages = &made.domains.pages;
-    let (free, frames) = (pages.free_pages(), pages.len());
+    let cores = exposed::cores();
+    let (made, free, frames) = kernel::init(|domains| {
+        let made = first::make(domains, memory, lengths, cores, &program, arguments)?;
+        let pages = &domains.pages;
+        Ok::<_, Refusal>((made, pages.free_pages(), pages.len()))
+    })?;
     exposed::set_free_pages(free);
     card::report();
     console::set_owner(made.first.name);
-    kernel::init(made.domains);
     log!("pages: {free} free of {frames}; starting {}", program.name);
     Ok((made.first, made.start))
 }

@@ -294,7 +294,7 @@ impl Chooser {
                 if self.random.chance(90) {
                     // Around a page from a free list there is another superpage on each machine.
                     page = match (self.purpose, names.pages().first()) {
-                        (Purpose::Replay { .. }, Some(first)) => {
+                        (Purpose::Replay, Some(first)) => {
                             page >> 56 << 56 | u64::from(first.get()) & !511
                         }
                         _ => page & !511,

@@ -61,6 +61,7 @@ const fn name(resource: Resource) -> &'static str {
         Resource::Environments => "environments",
         Resource::Spaces => "spaces",
         Resource::Accounts => "accounts",
+        Resource::Slices => "slices",
     }
 }
 

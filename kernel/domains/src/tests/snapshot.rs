@@ -48,7 +48,9 @@ impl Snapshot {
     /// The world, in `storage`, which is as large as the one that it was in.
     pub(super) fn restore<'m>(&self, storage: &'m mut Storage) -> World<'m> {
         let (tables, revocations) = storage.tables(|records| Pages::new(records, 2));
-        let mut domains = Domains::new(tables, LENGTHS, self.cores).with_revocations(revocations);
+        let mut domains = Domains::none();
+        domains.set_tables(tables, LENGTHS, self.cores);
+        domains.set_revocations(revocations);
         domains.return_to(&self.domains);
         World {
             hw: self.hw.clone(),

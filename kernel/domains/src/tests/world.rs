@@ -112,10 +112,11 @@ impl<'m> World<'m> {
             assert_eq!(added.unless_stopped(), Ok(u64::from(frames) - 1));
             pages
         });
-        let mut domains =
-            Domains::new(tables, LENGTHS, cores).with_revocations(revocations.and(PRETENDED));
+        let mut domains = Domains::none();
+        domains.set_tables(tables, LENGTHS, cores);
+        domains.set_revocations(revocations.and(PRETENDED));
         if let Some((places, alarms)) = links {
-            domains = domains.with_links(places, alarms);
+            domains.set_links(places, alarms);
         }
         let first = domains.make_first_space(&mut hw, EXPOSED);
         let first = first.expect("there is room");

@@ -64,15 +64,12 @@ impl<'m> Kernel<'m> {
             slices: &mut storage.slices,
         };
         let lengths = Lengths::of_ticks(SLICE_TICKS, EPILOGUE_TICKS);
-        let mut domains = Domains::new(tables, lengths, board.cores)
-            .with_links(
-                &storage.links,
-                Alarms::new(&mut storage.alarms, &mut storage.order),
-            )
-            .with_revocations(Revocations::new(
-                &mut storage.revocations,
-                Alarms::new(&mut storage.deadlines, &mut storage.deadline_order),
-            ));
+        let mut domains = Domains::none();
+        domains.set_tables(tables, lengths, board.cores);
+        let calls = Alarms::new(&mut storage.alarms, &mut storage.order);
+        domains.set_links(&storage.links, calls);
+        let requests = Alarms::new(&mut storage.deadlines, &mut storage.deadline_order);
+        domains.set_revocations(Revocations::new(&mut storage.revocations, requests));
         let by = domains
             .make_first_space(&mut machine, EXPOSED)
             .expect("a first space");

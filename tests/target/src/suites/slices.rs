@@ -302,13 +302,13 @@ fn no_prologue_to_come_back_to() -> Outcome {
     other.change(|uarea| {
         uarea.entries[UpcallClass::SliceBegin as usize] = Entry::default();
         uarea.saved.pc = code::undefined as *const () as u64;
-        uarea.saved.x = crate::other::marked_x(9);
+        uarea.saved.x = marked_x(9);
     });
     other.run(CORE)?;
     other.wait_for(EnvironmentState::Suspended)?;
     let saved = other.uarea().saved;
     check_eq!(saved.pc, code::undefined as *const () as u64);
-    check_eq!(saved.x, crate::other::marked_x(9));
+    check_eq!(saved.x, marked_x(9));
     other.destroy()?;
     rival.destroy()?;
     area.close()

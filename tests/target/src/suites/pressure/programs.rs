@@ -76,6 +76,7 @@ impl Program {
         let allowance = Allowance {
             pages: image + MORE,
             environments: 1,
+            slices: 1,
             spaces: 1,
             ..Allowance::default()
         };

@@ -8,7 +8,7 @@ use exopi_rt::domain::{EnvironmentState, ObjectName};
 use exopi_rt::page::{FrameType, PageRecord};
 use exopi_rt::revocation::RevocationState;
 use exopi_rt::uarea::{UArea, UpcallClass};
-use exopi_rt::{Account, Error, Object, PageNumber, PageSelect, exposed, stubs, time};
+use exopi_rt::{Account, Environment, Error, Object, PageNumber, PageSelect, exposed, stubs, time};
 
 use super::{
     HELD, PAGES, allowed, ask, bound, last_bit, long, nth, outcome, state, take, ticks, told,
@@ -45,6 +45,7 @@ impl Turning {
             Allowance {
                 pages: HELD as u32 + 1 + CHILDS,
                 environments: 1,
+                slices: 1,
                 accounts: 1,
                 ..Allowance::default()
             },
@@ -69,7 +70,7 @@ impl Turning {
                 turn,
             );
             stubs::env_keep(Object::Owned(name), KEEPER_BIT + u64::from(!masked))?;
-            stubs::env_run(Object::Owned(name), core)?;
+            Environment::Owned(name).run(core)?;
             Ok((name, first))
         })?;
         Ok(Self {
