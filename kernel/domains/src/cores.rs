@@ -132,6 +132,7 @@ impl View<'_> {
         Runnable {
             ready: runner.state() == EnvironmentState::Ready && runner.core().is_none(),
             debt: self.lives.debt(name.index),
+            slices: 0,
         }
     }
 }
@@ -161,7 +162,7 @@ impl<'m> Domains<'m> {
         let view = self.view();
         // What is paid is paid in one hold of the lock as far as it goes: idle cores would come by for each turn of it.
         for _ in 0..PAYMENTS {
-            let (environment, paid, runs) = match self.slices.pass(core, |word| view.look(word)) {
+            let (environment, paid, runs) = match self.pass(core) {
                 Pass::Run {
                     environment, paid, ..
                 } => (environment, paid, true),
@@ -176,6 +177,24 @@ impl<'m> Domains<'m> {
             }
         }
         Next::Again
+    }
+
+    /// Looks who is next on `core` by its slices.
+    fn pass(&mut self, core: u8) -> Pass {
+        let view = self.view();
+        let environments = &*self.environments;
+        let count = |index: u16| {
+            let slices = environments.get(usize::from(index))?.slices;
+            slices.get(usize::from(core)).copied()
+        };
+        self.slices.pass(core, |word| {
+            let seen = view.look(word);
+            if seen.debt == 0 {
+                return seen;
+            }
+            let slices = count(ObjectName::from_word(word).index).unwrap_or(0);
+            Runnable { slices, ..seen }
+        })
     }
 
     /// The environment at `index` has the turn that was given, unless another core was faster.

@@ -84,6 +84,11 @@ struct Core {
     cursor: u8,
     /// Something has happened on the present way through that gives reason for another.
     stirred: bool,
+    /// How many ways through the present one stands for, in which turns go by for debts alone: at least 1.
+    ways: u32,
+    /// How many more ways like the present one there would be, as far as was looked: nobody could run on any of
+    /// them. 0 if somebody ran on it, or something else has happened.
+    spare: u32,
     /// The turn that was given and has not ended.
     open: Option<Open>,
 }
@@ -95,8 +100,27 @@ impl Core {
         fresh: Marks::NONE,
         cursor: 0,
         stirred: false,
+        ways: 1,
+        spare: u32::MAX,
         open: None,
     };
+
+    /// Something gives reason for another way through, which may go differently.
+    fn stir(&mut self) {
+        self.stirred = true;
+        self.spare = 0;
+    }
+
+    /// Begins a way through. Whether there is reason for it.
+    fn turn_round(&mut self) -> bool {
+        let again = self.stirred && !self.used.is_empty();
+        self.cursor = 0;
+        self.fresh = Marks::NONE;
+        self.stirred = false;
+        self.ways = if again { self.spare.max(1) } else { 1 };
+        self.spare = u32::MAX;
+        again
+    }
 }
 
 /// The vectors of all cores.

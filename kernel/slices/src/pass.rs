@@ -11,12 +11,16 @@
 //!
 //! A way through the vector goes from position 0 to 127. A core is idle after a whole one in which nobody ran,
 //! paid, or came.
+//!
+//! Where all that could run are in debt, turns go by without any time, until one of them has paid: nobody is kept
+//! waiting for them. After a way that was all payments it is known how many more like it there would be, and **the next
+//! one stands for them all**. So the core is had after three ways at most, however much everybody owes.
 
 use exopi_abi::domain::ObjectName;
 use exopi_abi::slice::Place;
 
+use crate::Slices;
 use crate::turn::Open;
-use crate::{Marks, Slices};
 
 /// Most slices that one pass looks at, and the most environments that one [`Slices::others_runnable`] does, before
 /// interrupts are taken.
@@ -29,6 +33,8 @@ pub struct Runnable {
     pub ready: bool,
     /// What it owes, in ticks.
     pub debt: u64,
+    /// How many slices it has on the core. Without a meaning for one that owes nothing.
+    pub slices: u8,
 }
 
 impl Runnable {
@@ -36,11 +42,13 @@ impl Runnable {
     pub const NO: Runnable = Runnable {
         ready: false,
         debt: 0,
+        slices: 0,
     };
     /// It would run, and owes nothing.
     pub const YES: Runnable = Runnable {
         ready: true,
         debt: 0,
+        slices: 0,
     };
 
     /// Whether a turn would make a difference: it would run, or pay.
@@ -63,7 +71,8 @@ pub enum Pass {
         /// Ticks that it has paid before: to be taken off its debt.
         paid: u64,
     },
-    /// A turn went by to pay a debt with. The pass is to be repeated after that.
+    /// A turn, or as many as come in a row when nobody can run, went by to pay a debt with. The pass is to be
+    /// repeated after that.
     Paid {
         /// The [`ObjectName::word`] of the environment.
         environment: u64,
@@ -96,11 +105,7 @@ impl Slices<'_> {
                 return Pass::Idle;
             };
             let Some(position) = state.used.without(state.fresh).next(state.cursor) else {
-                let again = state.stirred && !state.used.is_empty();
-                state.cursor = 0;
-                state.fresh = Marks::NONE;
-                state.stirred = false;
-                if again {
+                if state.turn_round() {
                     continue;
                 }
                 return Pass::Idle;
@@ -124,6 +129,7 @@ impl Slices<'_> {
     /// Gives the slice at `place` its turn.
     fn look_at(&mut self, place: Place, look: &mut impl FnMut(u64) -> Runnable) -> Seen {
         let lengths = self.lengths;
+        let ways = self.core(place.core()).map_or(1, |state| state.ways);
         let Some(slice) = self.name_at(place) else {
             return Seen::Nothing;
         };
@@ -131,16 +137,30 @@ impl Slices<'_> {
             return Seen::Nothing;
         };
         let environment = record.environment;
-        let Runnable { ready, debt } = look(environment);
-        let worth = lengths.slice() + u64::from(record.carry);
+        let Runnable {
+            ready,
+            debt,
+            slices,
+        } = look(environment);
+        let one = lengths.slice() + u64::from(record.carry);
+        // Below 2^64: both factors are below 2^32, and so are two slice lengths.
+        let worth = lengths.slice() * u64::from(ways - 1) + one;
         let paid = debt.min(worth);
-        let left = worth - paid;
+        let left = (worth - paid).min(one);
         let runs = ready && left >= lengths.least();
         let carry = if runs { 0 } else { left.min(lengths.slice()) };
         // Not written unless it changes: the line is in the caches of whoever reads the exposed region.
         let carry = u32::try_from(carry).unwrap_or(u32::MAX);
         if record.carry != carry {
             record.carry = carry;
+        }
+        if let Some(state) = self.core_mut(place.core())
+            && ready
+        {
+            // Ways on which each turn of this one would be wholly eaten, too.
+            let each = lengths.slice() * u64::from(slices.max(1));
+            let more = if runs { 0 } else { (debt - paid) / each };
+            state.spare = state.spare.min(u32::try_from(more).unwrap_or(u32::MAX));
         }
         if runs {
             if let Some(state) = self.core_mut(place.core()) {
@@ -170,7 +190,7 @@ impl Slices<'_> {
     #[inline]
     pub fn look_again(&mut self, core: u8) {
         if let Some(state) = self.core_mut(core) {
-            state.stirred = true;
+            state.stir();
         }
     }
 

@@ -84,7 +84,7 @@ impl Slices<'_> {
         }
         self.mark(place, true);
         if let Some(core) = self.core_mut(place.core()) {
-            core.stirred = true;
+            core.stir();
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Slices<'_> {
         self.mark(place, true);
         if let Some(core) = self.core_mut(place.core()) {
             core.fresh.set(place.position(), true);
-            core.stirred = true;
+            core.stir();
         }
     }
 

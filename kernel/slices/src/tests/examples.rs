@@ -108,6 +108,41 @@ fn sleepers_pay_with_their_turns() {
     assert_eq!(board.environments.debt(word), 0);
 }
 
+/// Where everybody is in debt, the core is not kept from them for as many looks as they owe turns.
+#[test]
+fn debts_of_all_are_paid_in_three_ways() {
+    let mut records = records(1);
+    let mut board = Board::new(&mut records);
+    for position in 0..8 {
+        board.place(position, position as u16);
+    }
+    // The last one that could run owes the least.
+    let owed = |index: u64| LENGTHS.debt_cap() - index * SLICE;
+    for index in 0..8_u64 {
+        let word = environment(index as u16).word();
+        board.environments.set_debt(word, owed(index));
+    }
+    board.environments.set_ready(environment(7), false);
+    let mut payments = 0;
+    let run = loop {
+        let environments = &board.environments;
+        match board.slices.pass(0, |word| environments.look(word)) {
+            Pass::Run { environment, .. } => break environment,
+            Pass::Paid { environment, paid } => board.environments.pay(environment, paid),
+            Pass::Continue => {}
+            Pass::Idle => panic!("somebody is ready"),
+        }
+        payments += 1;
+    };
+    assert_eq!(run, environment(6).word());
+    assert!(payments <= 3 * 8, "{payments} payments");
+    // Each has paid as many turns as that one, whose next one it is, and the last one too.
+    for index in 0..6_u64 {
+        let debt = board.environments.debt(environment(index as u16).word());
+        assert_eq!(debt, (5 - index) * SLICE, "{index}");
+    }
+}
+
 #[test]
 fn debts_are_capped_and_decay() {
     let most = DEBT_CAP_SLICES * SLICE;
@@ -395,7 +430,7 @@ fn about_to_be_idle(board: &mut Board<'_>) {
 fn only(index: u16) -> impl Fn(u64) -> Runnable {
     move |word| Runnable {
         ready: word == environment(index).word(),
-        debt: 0,
+        ..Runnable::NO
     }
 }
 

@@ -34,6 +34,7 @@ fn call(slices: &mut Slices<'_>, epochs: &mut Epochs, number: u8, words: [u64; 4
     let look = |word: u64| Runnable {
         ready: (word ^ four) & 1 == 0,
         debt: four,
+        slices: (word >> 8) as u8,
     };
     let slice = slices.lengths().slice();
     match number {
@@ -47,7 +48,7 @@ fn call(slices: &mut Slices<'_>, epochs: &mut Epochs, number: u8, words: [u64; 4
             Pass::Run { length, .. } => {
                 assert!((slices.lengths().least()..=2 * slice).contains(&length));
             }
-            Pass::Paid { paid, .. } => assert!((1..=2 * slice).contains(&paid)),
+            Pass::Paid { paid, .. } => assert!((1..=four).contains(&paid)),
             Pass::Continue | Pass::Idle => {}
         },
         11..13 => drop(slices.began(core, two)),

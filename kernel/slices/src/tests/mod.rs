@@ -54,7 +54,11 @@ pub(super) struct Environments(BTreeMap<u64, (bool, u64)>);
 impl Environments {
     pub(super) fn look(&self, word: u64) -> Runnable {
         match self.0.get(&word) {
-            Some(&(ready, debt)) => Runnable { ready, debt },
+            Some(&(ready, debt)) => Runnable {
+                ready,
+                debt,
+                slices: 1,
+            },
             None => Runnable::NO,
         }
     }

@@ -11,7 +11,7 @@ use exopi_cap::Epochs;
 
 use super::naive::Naive;
 use super::{Environments, account, environment};
-use crate::{Core, LOOKS, Lengths, Pass, Slices};
+use crate::{Core, LOOKS, Lengths, Pass, Runnable, Slices};
 
 /// What can be done. Places are pairs of core and position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,23 +171,26 @@ impl World {
         }
     }
 
-    /// Passes until something is said that is not only for the interrupts.
+    /// Passes until somebody runs or the core is idle. The naive model pays turn by turn: what comes of it is the
+    /// same.
     fn pass(&mut self, core: u8) -> Pass {
-        let environments = self.environments.clone();
-        let pass = loop {
-            let looks = Cell::new(0);
-            let pass = self.real(|slices, _| {
-                slices.pass(core, |word| {
-                    looks.set(looks.get() + 1);
-                    environments.look(word)
-                })
-            });
-            assert!(looks.get() <= LOOKS);
-            if pass != Pass::Continue {
-                break pass;
+        let mut naive = self.environments.clone();
+        let (expected, position) = loop {
+            match self.naive.pass(core, &naive) {
+                (Pass::Paid { environment, paid }, _) => naive.pay(environment, paid),
+                said => break said,
             }
         };
-        let (expected, position) = self.naive.pass(core, &environments);
+        let mut payments = 0;
+        let pass = loop {
+            match self.pass_once(core) {
+                Pass::Paid { environment, paid } => self.environments.pay(environment, paid),
+                Pass::Continue => {}
+                said => break said,
+            }
+            payments += 1;
+            assert!(payments < 4 * 2 * SLICES_PER_CORE, "turn by turn");
+        };
         match (pass, expected) {
             (
                 Pass::Run {
@@ -207,13 +210,30 @@ impl World {
                 assert_eq!((environment, length, paid), expected);
                 assert_eq!(Some(slice), position.map(|at| self.name((core, at))));
                 self.environments.pay(environment, paid);
-            }
-            (Pass::Paid { environment, paid }, _) => {
-                assert_eq!(pass, expected);
-                self.environments.pay(environment, paid);
+                naive.pay(environment, paid);
             }
             _ => assert_eq!(pass, expected),
         }
+        assert_eq!(self.environments, naive);
+        pass
+    }
+
+    fn pass_once(&mut self, core: u8) -> Pass {
+        let environments = self.environments.clone();
+        let vector = self.naive.cores[usize::from(core)].vector.values();
+        let bound: Vec<u64> = vector.map(|slice| slice.environment).collect();
+        let looks = Cell::new(0);
+        let pass = self.real(|slices, _| {
+            slices.pass(core, |word| {
+                looks.set(looks.get() + 1);
+                let slices = bound.iter().filter(|one| **one == word).count() as u8;
+                Runnable {
+                    slices,
+                    ..environments.look(word)
+                }
+            })
+        });
+        assert!(looks.get() <= LOOKS);
         pass
     }
 
