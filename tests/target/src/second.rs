@@ -10,7 +10,7 @@
 //! It is charged to an account of its own, whose pages it uses up: what the program owns is not its own,
 //! and it can take nothing.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use exopi_rt::account::Allowance;
 use exopi_rt::calls::ROWS;
@@ -19,7 +19,7 @@ use exopi_rt::capability::EnvironmentRights;
 use exopi_rt::domain::{EnvironmentState, ObjectName};
 use exopi_rt::environment::{self, Builder};
 use exopi_rt::upcall::{self, Action};
-use exopi_rt::{Account, Call, Environment, Reply, memory};
+use exopi_rt::{Account, Call, Environment, Reply, exposed, memory};
 
 use crate::area::place;
 use crate::harness::{Failure, Outcome};
@@ -41,10 +41,16 @@ static WORDS: [AtomicU64; 6] = [const { AtomicU64::new(0) }; 6];
 /// What it gave: x0, x1.
 static REPLY: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
+/// Notices that it has taken.
+static NOTICES: AtomicU32 = AtomicU32::new(0);
+
 /// What the second environment runs.
 fn serve(_: u64) {
     // The program's handler would unwind the case that runs. A fault here is this environment's end.
     upcall::on_fault(|_| Action::Abort);
+    upcall::on_notice(|notice| {
+        NOTICES.fetch_or(notice.bits(), Ordering::Relaxed);
+    });
     loop {
         if PENDING.load(Ordering::Acquire) == 1 {
             let words = WORDS.each_ref().map(|word| word.load(Ordering::Relaxed));
@@ -84,6 +90,7 @@ impl Second {
 
     /// The same with so many pages more, which it may allocate, and so many that are guaranteed to it.
     pub(crate) fn with_pages(more: u32, guaranteed: u32) -> Result<Self, Failure> {
+        NOTICES.store(0, Ordering::Relaxed);
         let builder = Builder::new(serve, 0, place(AT)?);
         // The tables are the space's, so they come from the program's account; guards take no pages.
         memory::supply_tables(place(AT)?)?;
@@ -112,6 +119,12 @@ impl Second {
         let core = Environment::Own.life().core().unwrap_or(0);
         second.environment().run(core.into())?;
         Ok(second)
+    }
+
+    /// Whether it has got notice `bit`: it waits, or its handler has had it in a turn that came meanwhile.
+    pub(crate) fn is_told(&self, bit: u32) -> bool {
+        let waiting = exposed::environment(self.name).map_or(0, |record| record.notices);
+        (waiting | NOTICES.load(Ordering::Relaxed)) & 1 << bit != 0
     }
 
     /// Its name.

@@ -227,8 +227,10 @@ fn gives_what_was_asked_for() -> Outcome {
     let [allowance, used] = allowed(holder.second.account())?;
     let own = allowed(Account::Own)?;
     let serial = holder.ask(3, long(), 0)?;
-    let record = exposed::environment(holder.name());
-    check!(record.is_some_and(|record| record.notices & 1 << NOTICE_BIT != 0));
+    wait(
+        || Ok(holder.second.is_told(NOTICE_BIT)),
+        || "it hears nothing".into(),
+    )?;
     let asked = state(holder.name())?;
     check_eq!(asked.state(), RevocationState::Asked);
     check_eq!((asked.asked, asked.target), (3, used - 3));

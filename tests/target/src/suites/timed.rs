@@ -3,8 +3,9 @@
 
 use alloc::vec::Vec;
 
+use exopi_rt::domain::EnvironmentState;
 use exopi_rt::uarea::UpcallClass;
-use exopi_rt::{Environment, Slice, args, exposed};
+use exopi_rt::{Environment, Object, Slice, args, exposed};
 
 use super::slices::{
     CORE, EPILOGUE, PROLOGUE, dispatches, hears, noted, slice_ticks, used, wait_for_notes,
@@ -12,11 +13,12 @@ use super::slices::{
 };
 use crate::area::Area;
 use crate::harness::{Failure, Outcome, Suite};
-use crate::other::{Other, code, turns};
+use crate::other::{Other, code, turns, yield_to};
 
 pub(crate) const SUITE: Suite = Suite {
     name: "timed",
     cases: &[
+        ("turns_are_taken_in_order", turns_are_taken_in_order),
         ("an_epilogue_has_its_limit", an_epilogue_has_its_limit),
         ("shares_are_exact", shares_are_exact),
         (
@@ -32,6 +34,38 @@ fn only_timed() -> Outcome {
         Some(_) => Ok(()),
         None => Err(Failure::skip("time passes by itself here")),
     }
+}
+
+fn turns_are_taken_in_order() -> Outcome {
+    only_timed()?;
+    let area = Area::new()?;
+    let mut others = Vec::new();
+    for index in 0..4 {
+        let other = Other::new(&area, index, code::count)?;
+        other.change_pad(|pad| pad.word = 50);
+        others.push(other);
+    }
+    for other in &others {
+        other.run(0)?;
+    }
+    // Slices that are new have their first turn next time round. From then on each turn of this one is one of
+    // everybody's; if the clock ends one earlier, there is one more.
+    yield_to(Object::Own)?;
+    for turn in 1..=20 {
+        yield_to(Object::Own)?;
+        let counts = || others.iter().map(Other::count);
+        let (least, most) = (counts().min(), counts().max());
+        check!(least >= Some(turn), "{least:?} in turn {turn}");
+        check!(
+            most <= least.map(|least| least + 1),
+            "{least:?} to {most:?}"
+        );
+    }
+    for other in others {
+        other.wait_for(EnvironmentState::Stopped)?;
+        other.destroy()?;
+    }
+    area.close()
 }
 
 /// The limit, all but what the way to the handler takes, and what a call may take before it.
