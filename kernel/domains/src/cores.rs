@@ -21,7 +21,7 @@ use exopi_abi::Error;
 use exopi_abi::domain::{EnvironmentState, LifeWord, ObjectName};
 use exopi_abi::exposed::MAX_CORES;
 use exopi_pages::Hardware;
-use exopi_slices::{Pass, Runnable};
+use exopi_slices::{LOOKS, Pass, Runnable};
 
 use crate::links::{Link, Links, Places};
 use crate::{Domains, Lives, Subject};
@@ -93,8 +93,9 @@ pub struct Entering {
 /// its own slices alone once its turn is over.
 const NESTING: usize = 16;
 
-/// Most turns that go by for debts in one [`Domains::next`].
-const PAYMENTS: usize = 8;
+/// After so many looks at slices, one [`Domains::next`] leaves debts for the next one: it ends with the pass that it is in.
+/// Enough for all three ways through a vector in which a few environments owe ([`exopi_slices::Pass`]).
+const MOST_LOOKS: usize = 3 * LOOKS;
 
 /// What the schedule is told of environments.
 #[derive(Clone, Copy)]
@@ -161,8 +162,9 @@ impl<'m> Domains<'m> {
         }
         let view = self.view();
         // What is paid is paid in one hold of the lock as far as it goes: idle cores would come by for each turn of it.
-        for _ in 0..PAYMENTS {
-            let (environment, paid, runs) = match self.pass(core) {
+        let mut looks = 0;
+        while looks < MOST_LOOKS {
+            let (environment, paid, runs) = match self.pass(core, &mut looks) {
                 Pass::Run {
                     environment, paid, ..
                 } => (environment, paid, true),
@@ -179,8 +181,8 @@ impl<'m> Domains<'m> {
         Next::Again
     }
 
-    /// Looks who is next on `core` by its slices.
-    fn pass(&mut self, core: u8) -> Pass {
+    /// Looks who is next on `core` by its slices, and counts the `looks`.
+    fn pass(&mut self, core: u8, looks: &mut usize) -> Pass {
         let view = self.view();
         let environments = &*self.environments;
         let count = |index: u16| {
@@ -188,6 +190,7 @@ impl<'m> Domains<'m> {
             slices.get(usize::from(core)).copied()
         };
         self.slices.pass(core, |word| {
+            *looks += 1;
             let seen = view.look(word);
             if seen.debt == 0 {
                 return seen;

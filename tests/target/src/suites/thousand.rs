@@ -166,7 +166,12 @@ fn at_once() -> Outcome {
     let states = wait_for_runners(&many)?;
     let beyond = stubs::env_create(exopi_rt::Object::Own, many.first, place(AT)?);
     check!(beyond.is_err(), "a u-area that is one becomes one again");
-    many.end(shuffled(ALL as usize))?;
+    // Those that take turns go first. Whoever does asks for the kernel's lock each time, and in an emulator whose host has
+    // fewer cores than the machine, the others wait for it each time that the host lets another one go on.
+    let takes_turns = |index: &usize| index % 8 == 0 && *index < 8 * TAKE_TURNS;
+    let all = || shuffled(ALL as usize);
+    let rest = all().filter(|index| !takes_turns(index));
+    many.end(all().filter(takes_turns).chain(rest))?;
     say(format!(
         "{states}, {} us",
         time::microseconds(time::ticks() - begin)
@@ -178,13 +183,24 @@ fn suspended(one: &Environment<'static>) -> bool {
     one.state() == EnvironmentState::Suspended
 }
 
-/// Waits until each of the other cores runs one, and tells how many are in each state.
+/// Waits until each of the other cores has run one, and tells how many are in each state.
 fn wait_for_runners(many: &Many) -> Result<alloc::string::String, crate::harness::Failure> {
     let count = |state| many.all.iter().filter(|one| one.state() == state).count() as u64;
-    let cores = other_cores();
+    // Not necessarily at the same moment: between two turns nobody runs.
+    let mut waited: Vec<u64> = other_cores().collect();
+    let left = core::cell::Cell::new(waited.len());
     wait(
-        || Ok(count(EnvironmentState::Running) == cores.end - cores.start),
-        || format!("{} run", count(EnvironmentState::Running)),
+        || {
+            for one in &many.all {
+                let life = one.life();
+                if life.state() == EnvironmentState::Running {
+                    waited.retain(|core| life.core().map(u64::from) != Some(*core));
+                }
+            }
+            left.set(waited.len());
+            Ok(waited.is_empty())
+        },
+        || format!("{} cores run nobody", left.get()),
     )?;
     Ok(format!(
         "{} stopped, {} ready, {} running, {} suspended",
