@@ -158,6 +158,7 @@ impl Domains<'_> {
         let account = self.environment(other).map(|record| record.account);
         if account.is_some_and(|account| self.is_frozen(account)) {
             self.end_setup(other);
+            self.take_message_ring(other);
         }
         Item::Next
     }

@@ -411,6 +411,15 @@ impl Domains<'_> {
             self.end_setup(other);
             self.update_revocation(index, |record| record.phase |= LOOSE);
         }
+        let mut ring = self
+            .message_ring(other)
+            .into_iter()
+            .flat_map(|ring| ring.set_up());
+        let ends = ring.any(|page| wanted(page) && !is_kept(record, page));
+        if account == Some(record.owner()) && ends {
+            self.take_message_ring(other);
+            self.update_revocation(index, |record| record.phase |= LOOSE);
+        }
         Item::Next
     }
 
