@@ -219,6 +219,11 @@ impl Sender {
         Self(gate)
     }
 
+    /// The number of its gate.
+    pub const fn slot(&self) -> u64 {
+        self.0.slot()
+    }
+
     /// Sends bytes, at most [`MESSAGE_BYTES`], now or not.
     ///
     /// # Errors
