@@ -18,6 +18,7 @@ mod authority;
 mod longest;
 #[cfg(target_os = "none")]
 mod measure;
+#[cfg(target_os = "none")]
 mod messages;
 #[cfg(target_os = "none")]
 mod pipe;

@@ -7,8 +7,7 @@ mod parallel;
 mod ways;
 
 use exopi_ipc::messages::MessageRing;
-use exopi_ipc::wait::{Until, Yielding};
-use exopi_rt::{Error, PageNumber, tables, time};
+use exopi_rt::{Error, PageNumber, tables};
 
 use crate::area::AREA;
 use crate::harness::{Failure, Suite};
@@ -32,11 +31,6 @@ pub(crate) const SUITE: Suite = Suite {
 
 /// The notice that rings here have.
 const BIT: u64 = 13;
-
-/// How long anybody waits.
-fn patience() -> Until<Yielding> {
-    Until::new(Yielding, time::ticks() + 20 * time::ticks_per_second())
-}
 
 /// The page that shared memory begins with.
 fn ring_page() -> Result<PageNumber, Failure> {

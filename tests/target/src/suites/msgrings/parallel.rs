@@ -14,7 +14,7 @@ use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::pages::Run;
 use exopi_rt::{Environment, Error, environment, exposed, msgring, time};
 
-use super::{patience, refused, ring, ring_page};
+use super::{refused, ring, ring_page};
 use crate::area::{AREA, RW, insert, place, record, remove};
 use crate::crew::{self, Random};
 use crate::harness::{Failure, Outcome};
@@ -230,13 +230,12 @@ fn pester(core: u64) {
     }
 }
 
-/// Waits until so many messages were sent, writing into the ring meanwhile.
+/// Writes into the ring until so many messages were sent, or time is over.
 fn scribble_until(words: &[AtomicU64], sent: u64) -> Outcome {
     const SEED: u64 = 0x77d1_05a3;
     let mut random = super::super::ipc::Random(SEED);
-    let end = time::ticks() + 20 * time::ticks_per_second();
-    while SENT.load(Ordering::Relaxed) < sent {
-        check!(time::ticks() < end, "seed {SEED:x}: nothing comes through");
+    let end = time::ticks() + 3 * time::ticks_per_second();
+    while SENT.load(Ordering::Relaxed) < sent && time::ticks() < end {
         let word = random.next();
         let at = word as usize % words.len();
         // Mostly a head, and often one that is free.
@@ -249,6 +248,8 @@ fn scribble_until(words: &[AtomicU64], sent: u64) -> Outcome {
         words[at].store(value, Ordering::Relaxed);
         time::relax();
     }
+    let through = SENT.load(Ordering::Relaxed);
+    check!(through > 0, "seed {SEED:x}: nothing comes through");
     Ok(())
 }
 
@@ -372,6 +373,7 @@ fn serve(client: u64) {
     };
     READY.store(1, Ordering::Release);
     let mut going = true;
+    let [mut wait, mut room] = [1, 2].map(|seed| Pausing::new(false, seed));
     while going {
         let answered = ring.receive(
             |letter| {
@@ -379,9 +381,9 @@ fn serve(client: u64) {
                     going = (a, b) != (0, 0);
                     a.checked_mul(b)
                 };
-                answer::<Times>(&letter, &to, product, &mut patience())
+                answer::<Times>(&letter, &to, product, &mut room)
             },
-            &mut patience(),
+            &mut wait,
         );
         if answered.is_err() {
             return;
@@ -401,17 +403,18 @@ pub(super) fn typed_calls() -> Outcome {
     // What comes from somebody else is no answer.
     let own = Sender::bind(Environment::Own)?;
     let sender = Sender::bind(peer.environment())?;
+    let mut wait = Pausing::new(false, 3);
     let mut asker = Asker::<Times>::new(sender, peer.name());
-    for n in 1..500_u64 {
+    for n in 1..200_u64 {
         if n % 7 == 0 {
             own.try_send(&n.to_le_bytes())?;
         }
-        let answer = asker.call(&mut ring, (n, n << 32), &mut patience());
+        let answer = asker.call(&mut ring, (n, n << 32), &mut wait);
         check_eq!(answer, Ok(n.checked_mul(n << 32)));
     }
-    let none = asker.call(&mut ring, (u64::MAX, 2), &mut patience());
+    let none = asker.call(&mut ring, (u64::MAX, 2), &mut wait);
     check_eq!(none, Ok(None));
-    check_eq!(asker.call(&mut ring, (0, 0), &mut patience()), Ok(Some(0)));
+    check_eq!(asker.call(&mut ring, (0, 0), &mut wait), Ok(Some(0)));
     peer.wait_for_end()?;
     peer.end()?;
     drop(ring);

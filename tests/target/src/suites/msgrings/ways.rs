@@ -1,12 +1,14 @@
 //! What is refused, what is stamped, and what becomes of the pages.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use exopi_ipc::messages::Sender;
 use exopi_rt::capability::{Badge, EnvironmentRights};
 use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::page::FrameType;
 use exopi_rt::pages::Run;
 use exopi_rt::revocation::{RevocationState, Wanted};
-use exopi_rt::uarea::{Entry, UpcallClass};
+use exopi_rt::uarea::UpcallClass;
 use exopi_rt::{Account, Call, Environment, Error, PageNumber, exposed, stubs, time, upcall};
 
 use super::{BIT, refused, ring, ring_page};
@@ -74,40 +76,46 @@ pub(super) fn badges() -> Outcome {
     shared.close()
 }
 
-/// The notices that wait for this program.
-fn waiting() -> Result<u32, Failure> {
-    let record = exposed::environment(me()?);
-    Ok(record.ok_or_else(|| Failure::new("no record"))?.notices)
+/// How often the ring's notice has come.
+static TOLD: AtomicU64 = AtomicU64::new(0);
+
+fn told() -> u64 {
+    TOLD.load(Ordering::Relaxed)
+}
+
+/// Sends to this program, and tells how often its handler has been told by then.
+fn tell(sender: &Sender, bytes: &[u8]) -> Result<u64, Failure> {
+    sender.try_send(bytes)?;
+    Ok(told())
 }
 
 pub(super) fn notice() -> Outcome {
     let shared = Shared::new(1)?;
     let sender = Sender::bind(Environment::Own)?;
-    let mut ring = ring(&shared)?;
     let before = upcall::entry(UpcallClass::Notice);
-    let told = waiting()? & 1 << BIT;
-    // SAFETY: there is no handler: notices wait, and can be seen to.
-    unsafe { upcall::set_entry(UpcallClass::Notice, Entry { pc: 0, sp: 0 }) };
-    let sent = sender.try_send(b"first");
-    let first = waiting();
+    upcall::on_notice(|notice| {
+        if notice.bits() & 1 << BIT != 0 {
+            TOLD.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    // What cases before have left.
+    // SAFETY: the handler above has it.
+    unsafe { stubs::upcall_deliver() }?;
+    let mut ring = ring(&shared)?;
+    TOLD.store(0, Ordering::Relaxed);
+    let first = tell(&sender, b"first");
+    let second = tell(&sender, b"second");
+    let seen = ring.look(|letter| letter.length());
+    let third = tell(&sender, b"third");
+    let rest = [ring.look(|letter| letter.length()), ring.look(|_| 0)];
+    let fourth = tell(&sender, b"fourth");
     // SAFETY: it was in force before.
     unsafe { upcall::set_entry(UpcallClass::Notice, before) };
-    // SAFETY: the program's own handler has it.
-    unsafe { stubs::upcall_deliver() }?;
-    sent?;
-    check_eq!(told, 0);
-    check_eq!(first? & 1 << BIT, 1 << BIT);
-    // It is told once: the one before is there still.
-    // SAFETY: as above.
-    unsafe { upcall::set_entry(UpcallClass::Notice, Entry { pc: 0, sp: 0 }) };
-    let sent = sender.try_send(b"second");
-    let second = waiting();
-    // SAFETY: as above.
-    unsafe { upcall::set_entry(UpcallClass::Notice, before) };
-    sent?;
-    check_eq!(second? & 1 << BIT, 0);
-    check_eq!(ring.look(|letter| letter.length()), Some(5));
-    check_eq!(ring.look(|letter| letter.length()), Some(6));
+    check_eq!([first?, second?], [1, 1]);
+    // The one before the third is there still, and before the fourth there is none.
+    check_eq!([third?, fourth?], [1, 2]);
+    check_eq!(seen, Some(5));
+    check_eq!(rest, [Some(6), Some(0)]);
     drop(ring);
     shared.close()
 }
