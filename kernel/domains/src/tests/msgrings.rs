@@ -171,7 +171,7 @@ impl<'m> Scene<'m> {
 
     fn references(&self, page: PageNumber) -> u32 {
         let record = self.world.domains.pages.record(page);
-        record.expect("there is one").references.into()
+        record.expect("there is one").references
     }
 
     fn sender(&self, core: usize) -> ObjectName {

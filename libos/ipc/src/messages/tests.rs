@@ -10,6 +10,9 @@ use exopi_rt::{Call, Reply, host};
 use super::*;
 use crate::wait::Never;
 
+/// What was asked of the kernel.
+type Asked = Rc<RefCell<Vec<(Call, [u64; 6])>>>;
+
 /// Pages of words that last.
 fn memory(pages: usize) -> &'static [AtomicU64] {
     let words: Vec<_> = (0..pages * 512).map(|_| AtomicU64::new(0)).collect();
@@ -17,7 +20,7 @@ fn memory(pages: usize) -> &'static [AtomicU64] {
 }
 
 /// A kernel that notes what is asked, and has no room for `full` messages.
-fn kernel(mut full: u32) -> Rc<RefCell<Vec<(Call, [u64; 6])>>> {
+fn kernel(mut full: u32) -> Asked {
     let calls = Rc::new(RefCell::new(Vec::new()));
     let log = calls.clone();
     host::serve(move |call, words| {

@@ -263,7 +263,7 @@ fn what_is_set_up_again_by_another_is_no_hiding_place() {
         .error()
         .is_none()
     {}
-    let hidden = scene.holders().into_iter().last().expect("it has pages");
+    let hidden = *scene.holders().last().expect("it has pages");
     scene.ask(PAGES, u32::MAX, 100, 0).expect("it may");
     scene.now += 100;
     let (domains, hw) = (&mut scene.world.domains, &mut scene.world.hw);
