@@ -8,6 +8,7 @@
 //!                + 0x01_a000   environments  pages of RAM
 //!                + 0x02_a000   lives         pages of RAM
 //!                + 0x03_2000   revocations   pages of RAM
+//!                + 0x05_2000   message rings pages of RAM
 //!                + 0x20_0000   pages         the page array, 2 MiB blocks of RAM
 //! ```
 //!
@@ -27,6 +28,7 @@ use exopi_abi::domain::{
 };
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::PageRecord;
 use exopi_abi::revocation::RevocationRecord;
 use exopi_pages::pte::{self, KernelAccess, Memory};
@@ -60,8 +62,9 @@ const SPACES: Section = section::<SpaceRecord>(end(ACCOUNTS), MAX_SPACES);
 const ENVIRONMENTS: Section = section::<EnvironmentRecord>(end(SPACES), MAX_ENVIRONMENTS);
 const LIVES: Section = section::<Life>(end(ENVIRONMENTS), MAX_ENVIRONMENTS);
 const REVOCATIONS: Section = section::<RevocationRecord>(end(LIVES), MAX_ENVIRONMENTS);
+const MESSAGE_RINGS: Section = section::<MessageRingRecord>(end(REVOCATIONS), MAX_ENVIRONMENTS);
 /// Bytes of RAM that the records of accounts, spaces and environments take: whole pages.
-pub const DOMAINS_BYTES: u64 = end(REVOCATIONS) - DOMAINS_OFFSET;
+pub const DOMAINS_BYTES: u64 = end(MESSAGE_RINGS) - DOMAINS_OFFSET;
 /// Where the page array begins in the region.
 const PAGES_OFFSET: u64 = BLOCK;
 const _: () = assert!(DOMAINS_OFFSET + DOMAINS_BYTES <= PAGES_OFFSET);
@@ -95,6 +98,7 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
     environments: ENVIRONMENTS,
     lives: LIVES,
     revocations: REVOCATIONS,
+    message_rings: MESSAGE_RINGS,
     pages: section::<PageRecord>(PAGES_OFFSET, 0),
     archive: File {
         first_page: 0,
@@ -219,6 +223,8 @@ pub struct Records {
     pub lives: &'static [Life],
     /// What they are asked for.
     pub revocations: &'static mut [RevocationRecord],
+    /// Their rings for messages.
+    pub message_rings: &'static mut [MessageRingRecord],
     /// Frames.
     pub pages: &'static mut [PageRecord],
 }
@@ -263,6 +269,8 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
     // SAFETY: as above.
     let revocations = unsafe { records(domain(REVOCATIONS), MAX_ENVIRONMENTS) };
     // SAFETY: as above.
+    let message_rings = unsafe { records(domain(MESSAGE_RINGS), MAX_ENVIRONMENTS) };
+    // SAFETY: as above.
     let pages = unsafe { records(places.pages.start, places.frames) };
     Records {
         accounts,
@@ -270,6 +278,7 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
         environments,
         lives,
         revocations,
+        message_rings,
         pages,
     }
 }

@@ -514,6 +514,28 @@ calls! {
     #[errors(BadCount, NotYours, WrongType, Leaving, LimitReached, Busy, Stale, Exhausted)]
     #[changes_memory]
     48 => fn revoke_setup(vector: PageNumber, count: u64, order: PageNumber) -> Result<(), Error>;
+
+    /// Makes `pages` pages (1 to 16) from `first` on the caller's ring for messages, instead of the one that it had, and
+    /// empty. They are plain pages of the account that the caller is charged to, pinned until the next call,
+    /// `msgring_clear`, the end of the caller, or until they are taken as the last ones. Whoever has bound a gate to the
+    /// caller with the right to call may send. Notice `bit`, 0 to 31, tells that a message has come into a ring from which
+    /// the one before had been taken, or that the kernel has taken the ring.
+    #[errors(
+        BadCount, OutOfRange, NotYours, WrongType, Leaving, LimitReached, Busy, Stale, Exhausted
+    )]
+    #[changes_memory]
+    49 => fn msgring_set(first: PageNumber, pages: u64, bit: u64) -> Result<(), Error>;
+
+    /// From now on the caller has no ring for messages, and its pages are not pinned any more. What was in it stays in
+    /// them. Succeeds without a ring, too.
+    #[errors()]
+    50 => fn msgring_clear() -> Result<(), Error>;
+
+    /// Copies `message`, at most 240 bytes, into the ring of the environment behind `gate`, with the caller's name and
+    /// the gate's badge, on whatever core that one is. It needs the right to call, and waits for nothing: without a free
+    /// entry the call is refused.
+    #[errors(TooLong, NoGate, MissingRight, Stale, NotAccepting, RingFull)]
+    51 => fn msgring_send(gate: u64, message: UserBytes<'_>) -> Result<(), Error>;
 }
 
 #[cfg(test)]

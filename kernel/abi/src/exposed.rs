@@ -8,6 +8,7 @@
 //!   + environments  the records of environments, by index
 //!   + lives       what becomes of environments, by index
 //!   + revocations   what environments are asked to give back, by index
+//!   + message_rings  the rings for messages of environments, by index
 //!   + pages       the page array: one PageRecord for each frame, from frame 0 on
 //! ```
 //!
@@ -96,6 +97,8 @@ pub struct Header {
     pub lives: Section,
     /// Records of [`RevocationRecord`](crate::revocation::RevocationRecord), one for each environment.
     pub revocations: Section,
+    /// Records of [`MessageRingRecord`](crate::msgring::MessageRingRecord), one for each environment.
+    pub message_rings: Section,
     /// Records of [`PageRecord`].
     pub pages: Section,
     /// The boot image's archive of programs ([`boot`](crate::boot)). At boot its pages are the first account's,

@@ -7,6 +7,7 @@
 //! * [`transfer`]: how messages travel in registers from one environment to another.
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
+//! * [`msgring`]: rings of messages that the kernel copies.
 //! * [`revocation`]: requests for what somebody has, answers, and what was taken.
 //! * [`mod@slice`]: the record of a slice of processor time.
 //! * [`disk`]: extents and requests for blocks.
@@ -33,6 +34,7 @@ pub mod exposed;
 #[cfg(not(target_os = "none"))]
 pub mod host;
 pub mod layout;
+pub mod msgring;
 pub mod page;
 pub mod predicate;
 pub mod registers;

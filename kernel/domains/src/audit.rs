@@ -44,6 +44,8 @@ pub enum Violation {
     Environment(u16),
     /// A request, or what is set up for it, is not what the records say.
     Revocation(u16),
+    /// An environment's ring for messages is in pages that are not its account's, or makes no sense.
+    MessageRing(u16),
     /// A core's queue is not one queue of all that wait for it, or it does not run what it should.
     Core(u8),
 }
@@ -69,6 +71,7 @@ impl Domains<'_> {
         self.check_spaces()?;
         self.check_environments()?;
         self.check_revocations()?;
+        self.check_message_rings()?;
         self.check_links()?;
         for core in 0..self.cores.len() as u8 {
             self.check_core(core)?;

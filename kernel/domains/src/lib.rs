@@ -62,6 +62,7 @@ mod gates;
 mod life;
 mod links;
 mod memory;
+mod msgrings;
 mod notices;
 mod revocation;
 #[cfg(any(test, feature = "model"))]
@@ -78,6 +79,7 @@ use exopi_abi::domain::{
     ObjectName, SpaceRecord,
 };
 use exopi_abi::exposed::MAX_CORES;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_cap::Epochs;
 use exopi_pages::Pages;
 
@@ -112,6 +114,8 @@ pub struct Domains<'m> {
     pub alarms: Alarms<'m>,
     /// What environments are asked for.
     revocations: Revocations<'m>,
+    /// Rings for messages, by environment.
+    message_rings: &'m mut [MessageRingRecord],
     /// Environments whose calls have failed and whose states say nothing of it yet.
     failed: Bits,
     free_accounts: Bits,
@@ -144,6 +148,7 @@ impl<'m> Domains<'m> {
             places: &Nowhere,
             alarms: Alarms::none(),
             revocations: Revocations::none(),
+            message_rings: &mut [],
             failed: Bits::EMPTY,
             free_accounts: Bits::EMPTY,
             free_spaces: Bits::EMPTY,
@@ -206,6 +211,16 @@ impl<'m> Domains<'m> {
     pub fn with_revocations(self, revocations: Revocations<'m>) -> Self {
         Self {
             revocations,
+            ..self
+        }
+    }
+
+    /// The same with rings for messages: a place for each environment in `rings`, which are
+    /// [`MessageRingRecord::NONE`].
+    #[must_use]
+    pub fn with_message_rings(self, rings: &'m mut [MessageRingRecord]) -> Self {
+        Self {
+            message_rings: rings,
             ..self
         }
     }

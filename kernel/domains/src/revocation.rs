@@ -523,10 +523,20 @@ impl Domains<'_> {
         }
     }
 
+    /// Whether pages are being taken, or about to be, from the account `owner`, so that nothing of it is set up anew:
+    /// whoever pinned again what was unpinned to be taken would keep it for good.
+    pub(crate) fn is_taken_from(&self, owner: Owner) -> bool {
+        let pages = Resource::Pages as u8 + 1;
+        self.charged(owner).is_some_and(|account| {
+            account.frozen == pages || (account.asked == pages && account.ceiling == 0)
+        })
+    }
+
     /// The environment at `index` is dying, and what it has set up ends. If it was asked for something, that is
     /// taken from now on, and its place is not free before there is an outcome. Whether it is free.
     pub(crate) fn end_revocation(&mut self, index: u16) -> bool {
         self.end_setup(index);
+        self.end_message_ring(index);
         let state = self.revocation(index).map(RevocationRecord::state);
         let open = state.is_some_and(RevocationState::is_open);
         if open {

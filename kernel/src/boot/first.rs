@@ -237,7 +237,8 @@ pub(super) fn make(
         cores,
     )
     .with_links(&context::InContexts, calls)
-    .with_revocations(Revocations::new(memory.revocations, requests));
+    .with_revocations(Revocations::new(memory.revocations, requests))
+    .with_message_rings(memory.message_rings);
     let by = domains.make_first_space(&mut Processor, exposed::root_entry())?;
     let mut builder = Builder { domains, by };
     let entry = file.ehdr.e_entry;

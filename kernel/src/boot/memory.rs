@@ -20,6 +20,7 @@ use exopi_abi::boot::{ARCHIVE_HEADER_BYTES, ArchiveHeader, BootError};
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::File;
 use exopi_abi::layout::PAGE_SIZE;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::PageRecord;
 use exopi_abi::revocation::RevocationRecord;
 use exopi_bsp::traits::MemoryRange;
@@ -90,6 +91,8 @@ pub(super) struct Memory {
     pub lives: &'static [Life],
     /// Records of no request.
     pub revocations: &'static mut [RevocationRecord],
+    /// Records of no ring.
+    pub message_rings: &'static mut [MessageRingRecord],
 }
 
 /// Makes the page array and the records of domains, and shows them, and sets memory for generated code apart. The archive behind the image is
@@ -145,6 +148,7 @@ pub(super) fn describe(
         environments: records.environments,
         lives: records.lives,
         revocations: records.revocations,
+        message_rings: records.message_rings,
     })
 }
 

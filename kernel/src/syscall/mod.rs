@@ -14,6 +14,7 @@ mod cap;
 mod console;
 mod env;
 mod mapping;
+mod msgring;
 mod page;
 mod presented;
 mod revoke;
@@ -427,5 +428,18 @@ impl Calls for Caller {
         order: PageNumber,
     ) -> Result<(), Error> {
         revoke::set_up(&Core::caller(), vector, count, order)
+    }
+
+    fn msgring_set(&mut self, first: PageNumber, pages: u64, bit: u64) -> Result<(), Error> {
+        msgring::set(&Core::caller(), first, pages, bit)
+    }
+
+    fn msgring_clear(&mut self) -> Result<(), Error> {
+        msgring::clear(&Core::caller());
+        Ok(())
+    }
+
+    fn msgring_send(&mut self, gate: u64, message: UserBytes<'_>) -> Result<(), Error> {
+        msgring::send(&Core::caller(), gate, &message)
     }
 }

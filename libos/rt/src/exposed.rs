@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 pub use exopi_abi::exposed::{CoreCounters, Event, Header, MAGIC, Machine, Section};
 
 use crate::domain::{AccountRecord, EnvironmentRecord, Life, LifeWord, ObjectName, SpaceRecord};
+use crate::msgring::MessageRingRecord;
 use crate::page::PageRecord;
 use crate::revocation::RevocationRecord;
 use crate::{Call, PageNumber};
@@ -143,6 +144,13 @@ objects! {
 pub fn revocation_at(index: u16) -> Option<RevocationRecord> {
     // SAFETY: they are what `abi` says of the section.
     unsafe { record(header().revocations, index.into()) }
+}
+
+/// The ring for messages of the environment at an index, whoever it is; `None` if there can be none.
+#[expect(unsafe_code, reason = "the type of a section's records is promised")]
+pub fn message_ring_at(index: u16) -> Option<MessageRingRecord> {
+    // SAFETY: they are what `abi` says of the section.
+    unsafe { record(header().message_rings, index.into()) }
 }
 
 /// What changes of the environment at an index as it runs, whoever it is; `None` if there can be none.

@@ -35,7 +35,7 @@ pub enum Purpose {
 }
 
 /// How often each call is made, relative to the others.
-const WEIGHTS: [(Call, u64); 48] = [
+const WEIGHTS: [(Call, u64); 51] = [
     (Call::null, 1),
     (Call::page_alloc, 8),
     (Call::page_free, 5),
@@ -85,16 +85,19 @@ const WEIGHTS: [(Call, u64); 48] = [
     (Call::revoke_request, 0),
     (Call::revoke_answer, 1),
     (Call::revoke_setup, 3),
+    (Call::msgring_set, 3),
+    (Call::msgring_clear, 1),
+    (Call::msgring_send, 4),
 ];
 
 const _: () = assert!(WEIGHTS.len() == Call::ALL.len());
 
 /// Whether a call is about gates or goes through one.
 const fn goes_through_a_gate(call: Call) -> bool {
-    use Call::{gate_bind, gate_unbind, gate_yield, pct_call, pct_reply, pct_send};
+    use Call::{gate_bind, gate_unbind, gate_yield, msgring_send, pct_call, pct_reply, pct_send};
     matches!(
         call,
-        gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply
+        gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply | msgring_send
     )
 }
 

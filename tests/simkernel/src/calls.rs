@@ -438,6 +438,19 @@ impl Calls for Kernel<'_> {
         self.enter(|domains, machine, by| domains.revoke_setup(machine, by, vector, count, order))
     }
 
+    fn msgring_set(&mut self, first: PageNumber, pages: u64, bit: u64) -> Result<(), Error> {
+        self.enter(|domains, machine, by| domains.msgring_set(machine, by, first, pages, bit))
+    }
+
+    fn msgring_clear(&mut self) -> Result<(), Error> {
+        self.enter(|domains, _, by| domains.msgring_clear(by));
+        Ok(())
+    }
+
+    fn msgring_send(&mut self, gate: u64, message: UserBytes<'_>) -> Result<(), Error> {
+        self.message(gate, &message)
+    }
+
     fn upcall_deliver(&mut self) -> Result<(), Error> {
         self.deliver_notices();
         Ok(())

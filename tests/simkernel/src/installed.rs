@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, MAX_CORES, Machine, Section};
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::PageRecord;
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::{Calls, PageNumber, VERSION, host};
@@ -32,6 +33,7 @@ struct Region {
     environments: [EnvironmentRecord; OBJECTS],
     lives: [Life; OBJECTS],
     revocations: [RevocationRecord; OBJECTS],
+    message_rings: [MessageRingRecord; OBJECTS],
     pages: [PageRecord; PAGES],
 }
 
@@ -134,6 +136,10 @@ impl Region {
                 offset_of!(Self, revocations),
                 board.environments.min(OBJECTS),
             ),
+            message_rings: section::<MessageRingRecord>(
+                offset_of!(Self, message_rings),
+                board.environments.min(OBJECTS),
+            ),
             pages: section::<PageRecord>(
                 offset_of!(Self, pages),
                 (board.frames as usize).min(PAGES),
@@ -162,6 +168,7 @@ impl Region {
             environments: [EnvironmentRecord::FREE; OBJECTS],
             lives: [const { Life::FREE }; OBJECTS],
             revocations: [RevocationRecord::default(); OBJECTS],
+            message_rings: [MessageRingRecord::NONE; OBJECTS],
             pages: [PageRecord::KERNEL; PAGES],
         })
     }
@@ -183,6 +190,9 @@ impl Region {
         }
         for (record, index) in self.revocations.iter_mut().zip(0..) {
             *record = domains.revocation(index).copied().unwrap_or_default();
+        }
+        for (record, index) in self.message_rings.iter_mut().zip(0..) {
+            *record = domains.message_ring(index).copied().unwrap_or_default();
         }
         for (record, number) in self.pages.iter_mut().zip(0..) {
             let found = domains.pages.record(PageNumber::new(number)).copied();

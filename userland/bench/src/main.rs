@@ -19,6 +19,8 @@ mod longest;
 #[cfg(target_os = "none")]
 mod measure;
 #[cfg(target_os = "none")]
+mod messages;
+#[cfg(target_os = "none")]
 mod pipe;
 #[cfg(target_os = "none")]
 mod report;

@@ -186,6 +186,7 @@ impl Domains<'_> {
         match self.pass_set_up(index, record, budget, frozen) {
             Ok(other) => {
                 self.end_setup(other);
+                self.take_message_ring(other);
                 Item::Next
             }
             Err(item) => item,

@@ -27,6 +27,7 @@
 
 use exopi_abi::PageNumber;
 use exopi_abi::domain::Resource;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::{BREAK_BOUND, FrameType, Owner, PageRecord};
 use exopi_abi::revocation::{MAX_GUARANTEED, RevocationRecord, order};
 use exopi_pages::{Hardware, Step, Taken};
@@ -415,6 +416,15 @@ impl Domains<'_> {
             self.end_setup(other);
             self.update_revocation(index, |record| record.phase |= LOOSE);
         }
+        let mut ring = self
+            .message_ring(other)
+            .into_iter()
+            .flat_map(|ring| ring.set_up());
+        let ends = ring.any(|page| wanted(page) && !is_kept(record, page));
+        if ends {
+            self.take_message_ring(other);
+            self.update_revocation(index, |record| record.phase |= LOOSE);
+        }
         Item::Next
     }
 
@@ -432,8 +442,10 @@ impl Domains<'_> {
         let mut there = (from..).zip(records.skip(from as usize).take(most as usize));
         let found = there.find(|(other, found)| {
             let environment = self.environment(*other as u16);
-            (found.vector_pages, found.order) != (0, 0)
-                && environment.is_some_and(|environment| wanted(environment.account, self))
+            let ring = self.message_ring(*other as u16);
+            let has = (found.vector_pages, found.order) != (0, 0)
+                || ring.is_some_and(MessageRingRecord::is_set);
+            has && environment.is_some_and(|environment| wanted(environment.account, self))
         });
         let at = found.map_or(from.saturating_add(most), |(other, _)| other);
         let over = at as usize >= self.revocations.records.len();

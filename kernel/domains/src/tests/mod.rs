@@ -13,6 +13,7 @@ mod ends;
 #[cfg(not(miri))]
 mod exhaustive;
 mod memory;
+mod msgrings;
 mod naive;
 #[cfg(not(miri))]
 mod oracle;

@@ -53,7 +53,8 @@ impl Snapshot {
         .with_revocations(Revocations::new(
             &mut storage.revocations,
             Alarms::new(&mut storage.deadlines, &mut storage.order),
-        ));
+        ))
+        .with_message_rings(&mut storage.message_rings);
         domains.return_to(&self.domains);
         World {
             hw: self.hw.clone(),

@@ -9,6 +9,7 @@ use exopi_abi::capability::{Epoch, Kind};
 use exopi_abi::domain::{
     AccountRecord, EnvironmentRecord, Life, ObjectName, Resource, SpaceRecord,
 };
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::{FrameType, Owner, PageRecord};
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::{PageNumber, PageSelect, Reply, TableLevel};
@@ -32,6 +33,7 @@ pub(super) struct Storage {
     pub(super) environments: Vec<EnvironmentRecord>,
     pub(super) lives: Vec<Life>,
     pub(super) revocations: Vec<RevocationRecord>,
+    pub(super) message_rings: Vec<MessageRingRecord>,
     pub(super) deadlines: Vec<Alarm>,
     pub(super) order: Vec<u16>,
 }
@@ -45,6 +47,7 @@ impl Storage {
             environments: vec![EnvironmentRecord::FREE; environments],
             lives: vec![Life::default(); environments],
             revocations: vec![RevocationRecord::default(); environments],
+            message_rings: vec![MessageRingRecord::NONE; environments],
             deadlines: vec![Alarm::NONE; environments],
             order: vec![0; Alarms::order_length(environments)],
         }
@@ -96,7 +99,8 @@ impl<'m> World<'m> {
                 Alarms::new(&mut storage.deadlines, &mut storage.order),
             )
             .and(PRETENDED),
-        );
+        )
+        .with_message_rings(&mut storage.message_rings);
         if let Some((places, alarms)) = links {
             domains = domains.with_links(places, alarms);
         }

@@ -29,10 +29,12 @@ pub(super) fn replayable<W: World>(
     match Call::from_number(number) {
         Some(
             console_write | console_read | console_give | board_exit | board_reset | upcall_deliver
-            | revoke_request | revoke_setup | resume,
+            | revoke_request | revoke_setup | msgring_set | resume,
         ) => false,
         // What gives the core away, or makes another environment able to.
-        Some(gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply) => false,
+        Some(
+            gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply | msgring_send,
+        ) => false,
         Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
         Some(env_run) => words[1] == core || words[1] > 16,
         // More than the smaller machine has, and less than any has.

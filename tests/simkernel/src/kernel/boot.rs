@@ -66,7 +66,8 @@ impl<'m> Kernel<'m> {
         .with_revocations(Revocations::new(
             &mut storage.revocations,
             Alarms::new(&mut storage.deadlines, &mut storage.deadline_order),
-        ));
+        ))
+        .with_message_rings(&mut storage.message_rings);
         let by = domains
             .make_first_space(&mut machine, EXPOSED)
             .expect("a first space");

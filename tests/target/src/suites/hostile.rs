@@ -41,7 +41,7 @@ pub(crate) const SUITE: Suite = Suite {
         account_create account_bind account_destroy space_create space_destroy
         env_create env_run env_stop env_yield env_keep env_debug env_read env_write env_destroy
         upcall_deliver console_give gate_bind gate_unbind gate_yield pct_call pct_send
-        revoke_request revoke_answer revoke_setup
+        revoke_request revoke_answer revoke_setup msgring_set msgring_clear msgring_send
     },
 };
 
@@ -94,6 +94,7 @@ fn attack(
 fn sweep(call: Call) -> Outcome {
     let fixture = Fixture::new()?;
     let row = machine::row_of(call)?;
+    fixture.prepare(call)?;
     machine::write_stub(0, call.number())?;
     machine::publish_stubs()?;
     let good = fixture.good(call);
@@ -118,6 +119,7 @@ fn sweep(call: Call) -> Outcome {
         }
     }
     check_mappings(&fixture)?;
+    fixture.unprepare(call)?;
     fixture.close()
 }
 

@@ -17,6 +17,7 @@ mod isolation;
 mod keeping;
 mod mapping;
 mod memory;
+mod msgrings;
 mod notices;
 mod pages;
 mod pressure;
@@ -71,6 +72,7 @@ pub(crate) const SUITES: &[Suite] = &[
     pressure::SUITE,
     thousand::SUITE,
     ipc::SUITE,
+    msgrings::SUITE,
     files::SUITE,
     vm::SUITE,
     hammer::SUITE,

@@ -252,6 +252,17 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
         }),
         // A request, and pages of one's own.
         Call::revoke_answer => one(Words::new().with(9_u64).with(0_u64), Error::Stale),
+        // Pages of one's own, and a gate.
+        Call::msgring_set => one(
+            Words::new().with(page).with(1_u64).with(0_u64),
+            Error::NotYours,
+        ),
+        // Whoever ends its ring harms nobody but itself.
+        Call::msgring_clear => Vec::new(),
+        Call::msgring_send => one(
+            Words::new().with(0_u64).with(victim.buffer()).with(8_u64),
+            Error::NoGate,
+        ),
         Call::revoke_setup => one(
             Words::new().with(page).with(1_u64).with(0_u64),
             Error::NotYours,

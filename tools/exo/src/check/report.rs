@@ -81,6 +81,8 @@ laws! {
     References = "references",
     /// A frame's pins are those that environments have set up, of plain pages of theirs.
     Pins = "pins",
+    /// Each ring for messages is its environment's, in plain pages of the account that pays for it.
+    MessageRings = "message-rings",
     /// An account is asked for what one open request to an environment of its says, and counts add up.
     Revocation = "revocation",
     /// Every entry that names a frame is on the frame's list, and nothing else is.

@@ -14,12 +14,14 @@ use exopi_abi::domain::{
 };
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::{FrameType, MAX_COLOURS, Owner, PageRecord, Stamp};
 use exopi_abi::revocation::{RevocationRecord, RevocationState};
 
 use super::descriptor::{self, Shape};
 use super::kernel::{Kernel, Located};
 use super::memory::{ENTRIES, Fields, Memory};
+use super::message_rings::MessageRing;
 use super::report::{Law, Report};
 
 /// Bytes that the region can have: one entry of a root.
@@ -337,6 +339,8 @@ pub struct State {
     pub lives: Vec<Living>,
     /// What they are asked for, likewise.
     pub revocations: Vec<Revocation>,
+    /// Their rings for messages, likewise.
+    pub message_rings: Vec<MessageRing>,
 }
 
 impl State {
@@ -466,6 +470,11 @@ impl Region {
             offset_of!(Header, revocations),
             MAX_ENVIRONMENTS as u64,
         )?;
+        let message_rings = self.section::<MessageRingRecord>(
+            "message rings",
+            offset_of!(Header, message_rings),
+            MAX_ENVIRONMENTS as u64,
+        )?;
         let pages = self.section::<PageRecord>("pages", offset_of!(Header, pages), MAX_FRAMES)?;
         let first = Place {
             offset: 0,
@@ -482,6 +491,7 @@ impl Region {
             environments: self.records(memory, environments, Environment::read)?,
             lives: self.records(memory, lives, Living::read)?,
             revocations: self.records(memory, revocations, Revocation::read)?,
+            message_rings: self.records(memory, message_rings, MessageRing::read)?,
             places: vec![
                 first,
                 counters,
@@ -490,6 +500,7 @@ impl Region {
                 environments,
                 lives,
                 revocations,
+                message_rings,
                 pages,
             ],
             exposed: self.table,

@@ -250,6 +250,36 @@ fn what_children_set_up_is_no_hiding_place() {
 }
 
 #[test]
+fn what_is_set_up_again_by_another_is_no_hiding_place() {
+    let mut storage = storage();
+    let mut scene = Scene::new(&mut storage, 0);
+    let other = scene.world.alone(1);
+    let by = scene.world.domains.subject(other.index, 0);
+    let by = by.expect("it is there");
+    // More than one step takes, so that it can see the first one's end.
+    while scene
+        .world
+        .call(1, Call::Alloc(PageSelect::Any, 1))
+        .error()
+        .is_none()
+    {}
+    let hidden = *scene.holders().last().expect("it has pages");
+    scene.ask(PAGES, u32::MAX, 100, 0).expect("it may");
+    scene.now += 100;
+    let (domains, hw) = (&mut scene.world.domains, &mut scene.world.hw);
+    assert_eq!(domains.revoke_setup(hw, &by, hidden, 1, page(0)), Ok(()));
+    let mut refused = 0;
+    while domains.due(hw, scene.now) {
+        match domains.revoke_setup(hw, &by, hidden, 1, page(0)) {
+            Err(Error::Busy) => refused += 1,
+            other => assert_eq!(other, Err(Error::NotYours)),
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(scene.holders().len(), 0);
+}
+
+#[test]
 fn tables_that_lead_to_nothing_that_stays_are_taken() {
     let mut storage = storage();
     let mut scene = Scene::new(&mut storage, 0);

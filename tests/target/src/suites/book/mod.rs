@@ -7,6 +7,7 @@ mod exposed;
 mod faults;
 pub(crate) mod files;
 mod memory;
+mod messages;
 mod own_tables;
 mod revocation;
 mod threads;
@@ -25,6 +26,7 @@ pub(crate) const SUITE: Suite = Suite {
         ("faults", faults::memory_appears_when_it_is_touched),
         ("files", files::a_card_and_a_pipe),
         ("memory", memory::memory_with_a_policy),
+        ("messages", messages::a_letter_to_oneself),
         ("own_tables", own_tables::entries_are_read_and_annotated),
         ("revocation", revocation::what_costs_least_goes_first),
         ("threads", threads::threads_and_tasks),

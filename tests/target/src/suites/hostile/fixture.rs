@@ -5,9 +5,11 @@ use exopi_rt::cap::PageCap;
 use exopi_rt::capability::{CAPABILITY_WORDS, Kind, PageRights};
 use exopi_rt::domain::{AccountRecord, ObjectName};
 use exopi_rt::layout::{EXPOSED_BASE, FIRST_UAREA, PAGE_SIZE, TABLES_BASE, USER_END, USER_START};
+use exopi_rt::msgring::MAX_PAGES;
 use exopi_rt::page::{DEFAULT_LIMIT, FrameType, Owner, PageRecord, SUPERPAGE_PAGES, Stamp};
 use exopi_rt::pages::Run;
 use exopi_rt::registers::{Argument, Arguments};
+use exopi_rt::revocation::MAX_VECTOR_PAGES;
 use exopi_rt::{
     Account, Call, Environment, Error, Note, PageNumber, PageSelect, Space, TableLevel,
     environment, exposed, memory, stubs,
@@ -24,6 +26,8 @@ use crate::harness::{Failure, Outcome};
 const OWNED: u64 = 8;
 /// Pages whose records are watched: the owned ones, some free ones after them, and the tables.
 const WATCHED: usize = OWNED as usize + 4 + 6;
+/// The gate by which the program sends messages to itself: one of the nasty values.
+const RING_GATE: u64 = 3;
 /// Nasty values.
 pub(super) const NASTY: usize = 49;
 /// Bytes that a level-3 table covers.
@@ -284,10 +288,37 @@ impl Fixture {
             Call::console_write | Call::console_read => [AREA, 0, 0, 0, 0, 0],
             Call::revoke_request => [1 << 56, 0, 1, 1 << 30, 0, 3],
             Call::revoke_setup => [page(2), 1, page(3), 0, 0, 0],
+            Call::msgring_set => [page(2), 2, 3, 0, 0, 0],
+            Call::msgring_send => [RING_GATE, AREA, 8, 0, 0, 0],
             // No environment: of its own it would not come back.
             Call::env_stop | Call::env_destroy => [1 << 56, 0, 0, 0, 0, 0],
             _ => [0; 6],
         }
+    }
+
+    /// What must be there before a call can do anything: a ring of the program's own, and a gate to it.
+    pub(super) fn prepare(&self, call: Call) -> Outcome {
+        if call == Call::msgring_send {
+            stubs::gate_bind(RING_GATE, exopi_rt::Object::Own)?;
+            self.set_ring()?;
+        }
+        Ok(())
+    }
+
+    /// The opposite.
+    pub(super) fn unprepare(&self, call: Call) -> Outcome {
+        if call == Call::msgring_send {
+            stubs::msgring_clear()?;
+            stubs::gate_unbind(RING_GATE)?;
+        }
+        Ok(())
+    }
+
+    /// The ring is empty.
+    fn set_ring(&self) -> Outcome {
+        let first = nth(self.row, 2);
+        // SAFETY: the fixture's page is loose, and nothing else's.
+        Ok(unsafe { stubs::msgring_set(first, 1, 3) }?)
     }
 
     /// Takes back what a call has carried out.
@@ -338,6 +369,8 @@ impl Fixture {
                 // SAFETY: nothing is written to.
                 Ok(unsafe { stubs::revoke_setup(none, 0, none) }?)
             }
+            Call::msgring_set => Ok(stubs::msgring_clear()?),
+            Call::msgring_send => self.set_ring(),
             _ => Ok(()),
         }
     }
@@ -385,17 +418,18 @@ impl Fixture {
             // It would lose what it lives in.
             Call::revoke_request => myself,
             // The kernel writes to what may be a page of the program's.
-            Call::revoke_setup => self.writes_own(words),
+            Call::revoke_setup => self.writes_own(words, MAX_VECTOR_PAGES),
+            Call::msgring_set => self.writes_own(words, MAX_PAGES),
             Call::page_break => self.breaks_own(words),
             _ => false,
         }
     }
 
-    /// Whether pages that the program lives in are among those that a call sets up as a vector.
-    fn writes_own(&self, words: [u64; 6]) -> bool {
+    /// Whether pages that the program lives in are among those, so many at most, that a call sets up to be written.
+    fn writes_own(&self, words: [u64; 6], most: u64) -> bool {
         let first = words[0] & 0xffff_ffff;
         let fixtures = u64::from(self.row.get()) + 2..u64::from(self.row.get()) + OWNED;
-        (first..first + words[1].min(4)).any(|number| {
+        (first..first + words[1].min(most)).any(|number| {
             let record = exposed::page(PageNumber::new(number as u32));
             !fixtures.contains(&number)
                 && record.is_some_and(|record| record.charged_to() == self.owner)

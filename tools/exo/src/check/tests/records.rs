@@ -4,6 +4,7 @@ use core::mem::offset_of;
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
 use exopi_abi::exposed::{Header, Machine};
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::{NONE, PageRecord};
 use exopi_abi::revocation::RevocationRecord;
 
@@ -79,6 +80,9 @@ pub(super) const FRAMES: &[Damage] = &[
     (Law::FreeList, |w| w.record(SPARE, 1, OWNERS[0], NONE, NONE)),
 ];
 
+/// In a ring's record, its first page; the word has pages and notice, too.
+const FIRST_PAGE: usize = offset_of!(MessageRingRecord, first);
+
 /// Ways to break what accounts, spaces and environments say.
 pub(super) const OBJECTS: &[Damage] = &[
     // A pin that nobody has set up, one that is not counted, and one of what is not plain.
@@ -106,6 +110,27 @@ pub(super) const OBJECTS: &[Damage] = &[
             w,
             World::revocation(0, offset_of!(RevocationRecord, vector_pages)),
             1,
+        );
+    }),
+    // A ring in pages that are not pinned, one that is too long, one in what is not plain, one of nobody, and one that is
+    // none and has been written to.
+    (Law::Pins, |w| {
+        w.set(World::message_ring(0, FIRST_PAGE), 1 << 32 | SPARE);
+    }),
+    (Law::MessageRings, |w| {
+        w.set(World::message_ring(0, FIRST_PAGE), 17 << 32 | SPARE);
+    }),
+    (Law::MessageRings, |w| {
+        w.set(World::message_ring(0, FIRST_PAGE), 1 << 32 | ROOTS[0]);
+    }),
+    (Law::MessageRings, |w| {
+        w.set(World::message_ring(7, FIRST_PAGE), 1 << 32 | SPARE);
+    }),
+    (Law::MessageRings, |w| byte(w, World::message_ring(0, 0), 1)),
+    (Law::MessageRings, |w| {
+        w.set(
+            World::message_ring(0, FIRST_PAGE),
+            32 << 40 | 1 << 32 | SPARE,
         );
     }),
     (Law::Revocation, |w| {

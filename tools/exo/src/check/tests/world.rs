@@ -47,7 +47,7 @@ pub(crate) const DEVICE_2: u64 = 0x89;
 pub(crate) const EXPOSED_2: u64 = 0x8a;
 pub(crate) const EXPOSED_3: u64 = 0x8b;
 /// The header's frame, and those behind it: counters, accounts, spaces, environments, lives,
-/// revocations.
+/// revocations, message rings.
 pub(crate) const HEADER: u64 = 0x8c;
 const COUNTERS: u64 = 0x8d;
 const ACCOUNTS: u64 = 0x8e;
@@ -55,7 +55,8 @@ const SPACES: u64 = 0x8f;
 const ENVIRONMENTS: u64 = 0x90;
 const LIVES: u64 = 0x91;
 pub(crate) const REVOCATIONS: u64 = 0x92;
-const KEY_PAGE: u64 = 0x93;
+pub(crate) const MESSAGE_RINGS: u64 = 0x93;
+const KEY_PAGE: u64 = 0x94;
 const ARRAY: u64 = 0x200;
 /// Frames of generated code: a block.
 const ARENA: Range<u64> = 0x600..0x800;
@@ -185,6 +186,11 @@ impl World {
         REVOCATIONS * 4096 + index * 128 + field as u64
     }
 
+    /// Where a field of an environment's ring for messages is.
+    pub(crate) fn message_ring(index: u64, field: usize) -> u64 {
+        MESSAGE_RINGS * 4096 + index * 16 + field as u64
+    }
+
     /// The address of an account's field.
     pub(crate) fn account(index: u64, field: usize) -> u64 {
         ACCOUNTS * 4096 + index * size_of::<AccountRecord>() as u64 + field as u64
@@ -242,7 +248,7 @@ impl World {
         self.entry(DEVICE_2, 0x1f8, 0x3f00_0000 | DEVICE);
         self.entry(EXPOSED_2, 0, EXPOSED_3 << 12 | 3);
         self.entry(EXPOSED_2, 1, ARRAY << 12 | (EXPOSED & !2));
-        for (index, page) in (HEADER..=REVOCATIONS).enumerate() {
+        for (index, page) in (HEADER..=MESSAGE_RINGS).enumerate() {
             self.entry(EXPOSED_3, index as u64, page << 12 | EXPOSED);
         }
     }
@@ -268,6 +274,10 @@ impl World {
             ),
             (offset_of!(Header, lives), [page(LIVES), 8, 32]),
             (offset_of!(Header, revocations), [page(REVOCATIONS), 8, 128]),
+            (
+                offset_of!(Header, message_rings),
+                [page(MESSAGE_RINGS), 8, 16],
+            ),
             (offset_of!(Header, pages), [0x20_0000, FRAMES, 32]),
         ] {
             for (at, word) in section.into_iter().enumerate() {
