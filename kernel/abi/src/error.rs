@@ -105,6 +105,8 @@ errors! {
     NotAccepting = 34,
     /// The caller was stopped while it waited for an answer, and the call given up.
     Interrupted = 35,
+    /// Another filter under the same key takes these frames already.
+    Overlap = 36,
 }
 
 impl core::fmt::Display for Error {

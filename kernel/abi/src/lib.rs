@@ -11,6 +11,7 @@
 //! * [`mod@slice`]: the record of a slice of processor time.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
+//! * [`net`]: packet filters, packet rings, and what it takes to send a frame.
 //! * [`predicate`]: what would wake a sleeper.
 //! * [`boot`]: the form of the boot image behind the kernel.
 //! * [`exit`]: exit statuses of the kernel in the emulator.
@@ -31,6 +32,7 @@ pub mod exposed;
 #[cfg(not(target_os = "none"))]
 pub mod host;
 pub mod layout;
+pub mod net;
 pub mod page;
 pub mod predicate;
 pub mod registers;
