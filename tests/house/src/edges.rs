@@ -9,7 +9,7 @@
 //! Dev- and build-dependencies are edges too: what tests of a libOS need from above lives in `tests/`.
 
 /// Logic crates that know another logic crate, downwards only.
-const LOGIC: [(&str, &str); 14] = [
+const LOGIC: [(&str, &str); 16] = [
     ("filter", "a64"),
     ("predicate", "a64"),
     ("bytecode", "a64"),
@@ -18,6 +18,8 @@ const LOGIC: [(&str, &str); 14] = [
     ("domains", "pages"),
     ("slices", "cap"),
     ("filter", "cap"),
+    ("frames", "cap"),
+    ("frames", "filter"),
     ("predicate", "cap"),
     ("xn", "cap"),
     ("predicate", "pages"),

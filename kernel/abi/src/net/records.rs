@@ -97,10 +97,14 @@ pub struct FilterRecord {
     pub references: u8,
     /// Atoms from the root down to it.
     pub atoms: u16,
+    /// Filters above it, the root counted.
+    pub depth: u8,
+    /// Atoms of its keys.
+    pub key_atoms: u8,
     /// For the kernel's use.
     pub route: u16,
     /// Zero.
-    pub reserved: [u16; 11],
+    pub reserved: [u16; 10],
 }
 
 impl FilterRecord {
@@ -116,8 +120,10 @@ impl FilterRecord {
         keys: 0,
         references: 0,
         atoms: 0,
+        depth: 0,
+        key_atoms: 0,
         route: 0,
-        reserved: [0; 11],
+        reserved: [0; 10],
     };
 }
 

@@ -187,7 +187,7 @@ impl RingShape {
     pub const fn place(self, entry: usize) -> (usize, usize) {
         let entry = entry % self.entries();
         let per_page = self.entry.per_page();
-        (entry / per_page, entry % per_page << self.entry.0)
+        (entry / per_page, (entry % per_page) << self.entry.0)
     }
 }
 

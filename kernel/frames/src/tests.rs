@@ -1,0 +1,10 @@
+//! Tests: against naive models, under hostile owners, and through every step of every end.
+
+mod ends;
+mod model;
+mod random;
+mod rings;
+mod sending;
+mod thousand;
+mod turns;
+mod world;
