@@ -16,7 +16,8 @@
 mod generate;
 
 use crate::capability::Kind;
-use crate::domain::ObjectName;
+use crate::domain::{ObjectName, Resource};
+use crate::net::Completion;
 use crate::page::Owner;
 use crate::registers::{Argument, Arguments, Outcome, Reply};
 use crate::revocation::{Answer, Wanted};
@@ -513,6 +514,117 @@ calls! {
     #[errors(BadCount, NotYours, WrongType, Leaving, LimitReached, Busy, Stale, Exhausted)]
     #[changes_memory]
     48 => fn revoke_setup(vector: PageNumber, count: u64, order: PageNumber) -> Result<(), Error>;
+
+    /// Moves `count` of the caller's allowance of `resource` to `account`, which was carved out of the account that the
+    /// caller draws on. It comes back at that one's end.
+    #[errors(NotYours, Stale, MissingRight, OverAllowance)]
+    49 => fn account_allow(
+        account: Object<'_>,
+        resource: Resource,
+        count: u32
+    ) -> Result<(), Error>;
+
+    /// Splits `filter` by one key more, behind those that it has: a list of atoms whose values are 0. Children of one key
+    /// differ in a value; a later key sees only what earlier ones leave. The value is the key's position, 0 to 3.
+    /// For a filter that is presented: the right to split.
+    ///
+    /// A filter has at most 4 keys, with at most 64 atoms in all of them. A key is charged to the filter's account.
+    #[errors(
+        BadCount, Malformed, NotYours, TimeLimited, Stale, LimitReached, OverAllowance, Exhausted
+    )]
+    50 => fn dpf_split(filter: Object<'_>, atoms: UserBytes<'_>) -> Result<u64, Error>;
+
+    /// Makes a filter below `parent`, by its key at position `key`: what the atoms take of the parent's frames is the new
+    /// one's from now on, and goes to `ring`, unless that is `Own`: then to nobody. For a filter that is
+    /// presented: the right to refine, by this key.
+    #[errors(
+        BadCount, Malformed, NotYours, TimeLimited, Stale, MissingRight, LimitReached,
+        OverAllowance, OutOfRange, Overlap, Exhausted
+    )]
+    51 => fn dpf_insert(
+        parent: Object<'_>,
+        key: u64,
+        atoms: UserBytes<'_>,
+        ring: Object<'_>
+    ) -> Result<ObjectName, Error>;
+
+    /// Deletes a filter and all below it; if `keep` is not 0, it alone: what those below it leave is then the next live
+    /// filter's above. No frame comes to what is being deleted. For a filter that is presented: the right to delete.
+    ///
+    /// Stops after 8 filters; the background goes on as well. Progress is 1 when it is gone.
+    #[errors(NotYours, TimeLimited, MissingRight, Stale)]
+    52 => fn dpf_delete(filter: Object<'_>, keep: u64) -> Progress;
+
+    /// Has each of a filter's frames put into a ring of the caller's, too. For a filter that is presented: the right to
+    /// share.
+    ///
+    /// A filter has at most 8 references. It goes with the last one, if the environment that made it has ended.
+    #[errors(NotYours, TimeLimited, Stale, Occupied, LimitReached, OverAllowance, Exhausted)]
+    53 => fn dpf_ref(filter: Object<'_>, ring: Object<'_>) -> Result<(), Error>;
+
+    /// Takes away the reference of `filter`, which needs no right, to a ring of the caller's.
+    #[errors(NotYours, Vacant)]
+    54 => fn dpf_unref(filter: Object<'_>, ring: Object<'_>) -> Result<(), Error>;
+
+    /// Has a filter's frames put into a ring of the caller's, in place of the one that had them by this call or by
+    /// `dpf_insert`. For a filter that is presented: the right to receive.
+    #[errors(NotYours, TimeLimited, Stale, Occupied, LimitReached, OverAllowance, Exhausted)]
+    55 => fn dpf_pktring(filter: Object<'_>, ring: Object<'_>) -> Result<(), Error>;
+
+    /// Makes a packet ring of entries of 2 to the power of `entry` bytes (6 to 12) in pages of the account that the
+    /// caller draws on: 64 at most, their numbers as 64-bit words. They are pinned until the ring's end, and
+    /// left as they are: an entry whose state word is not 0 is full.
+    #[errors(
+        BadCount, Malformed, Stale, OverAllowance, Exhausted, OutOfRange, NotYours, WrongType,
+        Leaving, LimitReached
+    )]
+    56 => fn pktring_setring(entry: u64, pages: UserBytes<'_>) -> Result<ObjectName, Error>;
+
+    /// Puts `page` in place of page number `at` of a ring of the caller's, or behind its last one.
+    #[errors(NotYours, Stale, OutOfRange, LimitReached, WrongType, Leaving)]
+    57 => fn pktring_modring(ring: Object<'_>, at: u64, page: PageNumber) -> Result<(), Error>;
+
+    /// Ends a ring of the caller's, and the references to it. No frame is put into it from now on.
+    ///
+    /// Stops after 16 references; the background goes on as well. Progress is 1 when it is gone.
+    #[errors(NotYours)]
+    58 => fn pktring_delring(ring: Object<'_>) -> Progress;
+
+    /// Makes a ring of the caller's see every frame of an interface, received and sent. `root` is the interface's first
+    /// filter; if it is presented, with all rights.
+    #[errors(NotYours, TimeLimited, MissingRight, Stale, Occupied, LimitReached)]
+    59 => fn nettap(root: Object<'_>, ring: Object<'_>) -> Result<(), Error>;
+
+    /// Makes a send capability that allows what `from` does and the atoms do, of a frame's first 128 bytes. For one that
+    /// is presented: the right to refine.
+    #[errors(
+        BadCount, Malformed, NotYours, TimeLimited, Stale, LimitReached, OutOfRange, OverAllowance,
+        Exhausted
+    )]
+    60 => fn send_refine(from: Object<'_>, atoms: UserBytes<'_>) -> Result<ObjectName, Error>;
+
+    /// Ends a send capability of the caller's account, and all that were narrowed from it. None of them is good from now
+    /// on.
+    ///
+    /// Stops after 8; the background goes on as well. Progress is 1 when it is gone.
+    #[errors(NotYours, MissingRight)]
+    61 => fn send_delete(send: Object<'_>) -> Progress;
+
+    /// Sends frames, each of 1 to 8 pieces of pages of the account that the caller draws on, by the interface and within
+    /// the atoms of `send`. Pieces are words; the last one of a frame says so. The first 128 bytes are copied, and
+    /// checked; the other pieces are pinned until the frame has gone, and then 1 is added to the completion
+    /// word. Senders are served in turn. For a send capability that is presented: the right to send.
+    ///
+    /// Stops at the first refusal, and after the last frame that is whole among 64 pieces. Progress counts pieces.
+    #[errors(
+        NotYours, Stale, BadCount, NotReady, LimitReached, OverAllowance, Exhausted, OutOfRange,
+        WrongType, Leaving
+    )]
+    62 => fn net_xmit(
+        send: Object<'_>,
+        pieces: UserBytes<'_>,
+        completion: Completion
+    ) -> Progress;
 }
 
 #[cfg(test)]

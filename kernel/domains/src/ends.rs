@@ -3,7 +3,8 @@
 //! ```text
 //!   an account:  Children -----> Environments ----> Spaces --------> Pages -------> gone
 //!                one after the   its own, and all   one after the    broken, and    the allowance
-//!                other, first    in its spaces      other            freed          flows back
+//!                other, first    in its spaces      other, and what  freed          flows back
+//!                                                   is kept elsewhere
 //! ```
 //!
 //! Each call does a bounded part. Where it stopped is in the record's `cursor`, phase and place, so that
@@ -158,6 +159,7 @@ impl Domains<'_> {
         let _ = self.pages.remove_uarea(hw, &mut self.epochs, uarea);
         self.update_environment(index, |record| *record = EnvironmentRecord::FREE);
         self.lives.end(index);
+        self.ended.insert(index);
         if self.end_revocation(index) {
             self.free_environments.insert(index);
         }
@@ -193,6 +195,7 @@ impl Domains<'_> {
                 record.cursor = Cursor::start(Phase::Children).word();
             });
             self.ending_accounts.insert(index);
+            self.closing = true;
             self.interrupt_idle();
         }
     }

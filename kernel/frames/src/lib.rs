@@ -40,6 +40,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod accounts;
 mod bindings;
 mod budget;
 mod claim;
@@ -62,6 +63,7 @@ use exopi_abi::net::{
 };
 use exopi_filter::Trie;
 
+pub use accounts::Books;
 pub use bindings::Binding;
 pub use budget::Budget;
 pub use claim::{By, Claim};

@@ -1,6 +1,7 @@
 //! What is to be sent: pieces of pages, one behind the other, and where is counted what has gone.
 
 use crate::layout::PAGE_SIZE;
+use crate::registers::{Argument, Arguments};
 use crate::{Error, PageNumber};
 
 /// Octets of a page.
@@ -110,6 +111,20 @@ impl Completion {
             Self::Nowhere => u64::MAX,
             Self::Word { page, index } => page.get() as u64 | (index as u64) << 32,
         }
+    }
+}
+
+impl Argument for Completion {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        Self::from_word(from.take())
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self.into_word());
     }
 }
 
