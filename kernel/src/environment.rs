@@ -36,7 +36,7 @@ use crate::arch::tables::Processor;
 use crate::arch::uarea::OwnUArea;
 use crate::arch::{barrier, context, mmu, smp, switch, timer, upcall};
 use crate::kernel::{self, Guard};
-use crate::{console, exposed, interrupts, power};
+use crate::{console, exposed, interrupts, network, power};
 
 /// Where the first environment begins.
 #[derive(Clone, Copy, Debug)]
@@ -142,12 +142,16 @@ pub fn idle() -> ! {
 /// One bounded step of what is due, or else of what is being taken apart. Whether there was one to make.
 fn sweep_under(kernel: &mut Guard) -> bool {
     let now = timer::now();
+    let untidy = network::is_untidy(kernel);
+    if untidy {
+        network::tidy(kernel);
+    }
     let swept = if kernel.is_due(now) {
         let _ = kernel.due(&mut Processor, now);
         true
     } else {
         kernel.is_ending() && kernel.sweep(&mut Processor)
-    };
+    } || untidy;
     if swept {
         kernel.show_free_pages();
     }
@@ -230,7 +234,7 @@ fn untangle(kernel: &mut Guard, subject: &Subject) {
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
-    if kernel.is_ending() || kernel.is_due(timer::now()) {
+    if kernel.is_ending() || network::is_untidy(&kernel) || kernel.is_due(timer::now()) {
         // The space that this core was in may be what is swept.
         mmu::empty_lower_half();
         sweep_under(&mut kernel);

@@ -8,6 +8,7 @@
 //!                + 0x01_a000   environments  pages of RAM
 //!                + 0x02_a000   lives         pages of RAM
 //!                + 0x03_2000   revocations   pages of RAM
+//!                ...           interfaces, filters, packet rings, send capabilities: pages of RAM
 //!                + 0x20_0000   pages         the page array, 2 MiB blocks of RAM
 //! ```
 //!
@@ -27,14 +28,17 @@ use exopi_abi::domain::{
 };
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
+use exopi_abi::net::{FilterRecord, InterfaceRecord, RingRecord, SendRecord};
 use exopi_abi::page::PageRecord;
 use exopi_abi::revocation::RevocationRecord;
+use exopi_frames::RingPages;
 use exopi_pages::pte::{self, KernelAccess, Memory};
 
 #[cfg(feature = "count")]
 use crate::arch::core_data::Core;
 use crate::arch::core_data::{CoreNumber, count};
 use crate::arch::mmu::{self, Table};
+use crate::network;
 
 pub use exopi_abi::exposed::MAX_CORES;
 
@@ -60,8 +64,14 @@ const SPACES: Section = section::<SpaceRecord>(end(ACCOUNTS), MAX_SPACES);
 const ENVIRONMENTS: Section = section::<EnvironmentRecord>(end(SPACES), MAX_ENVIRONMENTS);
 const LIVES: Section = section::<Life>(end(ENVIRONMENTS), MAX_ENVIRONMENTS);
 const REVOCATIONS: Section = section::<RevocationRecord>(end(LIVES), MAX_ENVIRONMENTS);
+const INTERFACES: Section = section::<InterfaceRecord>(end(REVOCATIONS), network::INTERFACES);
+const FILTERS: Section =
+    section::<FilterRecord>(end(INTERFACES), network::INTERFACES * network::FILTERS);
+const RINGS: Section = section::<RingRecord>(end(FILTERS), network::RINGS);
+const RING_PAGES: Section = section::<RingPages>(end(RINGS), network::RINGS);
+const SENDS: Section = section::<SendRecord>(end(RING_PAGES), network::SENDS);
 /// Bytes of RAM that the records of accounts, spaces and environments take: whole pages.
-pub const DOMAINS_BYTES: u64 = end(REVOCATIONS) - DOMAINS_OFFSET;
+pub const DOMAINS_BYTES: u64 = end(SENDS) - DOMAINS_OFFSET;
 /// Where the page array begins in the region.
 const PAGES_OFFSET: u64 = BLOCK;
 const _: () = assert!(DOMAINS_OFFSET + DOMAINS_BYTES <= PAGES_OFFSET);
@@ -95,6 +105,11 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
     environments: ENVIRONMENTS,
     lives: LIVES,
     revocations: REVOCATIONS,
+    interfaces: INTERFACES,
+    filters: FILTERS,
+    rings: RINGS,
+    ring_pages: RING_PAGES,
+    sends: SENDS,
     pages: section::<PageRecord>(PAGES_OFFSET, 0),
     archive: File {
         first_page: 0,
@@ -219,6 +234,16 @@ pub struct Records {
     pub lives: &'static [Life],
     /// What they are asked for.
     pub revocations: &'static mut [RevocationRecord],
+    /// Network interfaces.
+    pub interfaces: &'static mut [InterfaceRecord],
+    /// Packet filters of all interfaces.
+    pub filters: &'static mut [FilterRecord],
+    /// Packet rings.
+    pub rings: &'static mut [RingRecord],
+    /// Their pages.
+    pub ring_pages: &'static mut [RingPages],
+    /// Send capabilities.
+    pub sends: &'static mut [SendRecord],
     /// Frames.
     pub pages: &'static mut [PageRecord],
 }
@@ -262,6 +287,17 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
     let lives = unsafe { records(domain(LIVES), MAX_ENVIRONMENTS) };
     // SAFETY: as above.
     let revocations = unsafe { records(domain(REVOCATIONS), MAX_ENVIRONMENTS) };
+    let count = |section: Section| section.count as usize;
+    // SAFETY: as above; zeros are records of nothing here, too.
+    let interfaces = unsafe { records(domain(INTERFACES), count(INTERFACES)) };
+    // SAFETY: as above.
+    let filters = unsafe { records(domain(FILTERS), count(FILTERS)) };
+    // SAFETY: as above.
+    let rings = unsafe { records(domain(RINGS), count(RINGS)) };
+    // SAFETY: as above.
+    let ring_pages = unsafe { records(domain(RING_PAGES), count(RING_PAGES)) };
+    // SAFETY: as above.
+    let sends = unsafe { records(domain(SENDS), count(SENDS)) };
     // SAFETY: as above.
     let pages = unsafe { records(places.pages.start, places.frames) };
     Records {
@@ -270,6 +306,11 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
         environments,
         lives,
         revocations,
+        interfaces,
+        filters,
+        rings,
+        ring_pages,
+        sends,
         pages,
     }
 }

@@ -615,7 +615,7 @@ calls! {
     /// checked; the other pieces are pinned until the frame has gone, and then 1 is added to the completion
     /// word. Senders are served in turn. For a send capability that is presented: the right to send.
     ///
-    /// Stops at the first refusal, and after the last frame that is whole among 64 pieces. Progress counts pieces.
+    /// Takes at most 64 pieces, stops at the first refusal, and after 8 frames. Progress counts pieces.
     #[errors(
         NotYours, Stale, BadCount, NotReady, LimitReached, OverAllowance, Exhausted, OutOfRange,
         WrongType, Leaving

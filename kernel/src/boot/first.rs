@@ -25,7 +25,7 @@ use super::memory::Memory;
 use crate::arch::tables::Processor;
 use crate::arch::{context, mmu};
 use crate::environment::Start;
-use crate::exposed;
+use crate::{exposed, network};
 
 /// Why the first environment could not be made.
 #[derive(Clone, Copy, Debug)]
@@ -222,7 +222,7 @@ pub(super) fn make(
     memory: Memory,
     cores: u8,
     program: &Program<'_>,
-    arguments: &[u8],
+    (arguments, secrets): (&[u8], [u64; 2]),
 ) -> Result<Made, Refusal> {
     let file = parse(program)?;
     let segments = file.segments().ok_or(Refusal::BadSegment)?;
@@ -256,6 +256,7 @@ pub(super) fn make(
     let first = furnish(&mut builder, arguments)?;
     let mut domains = builder.domains;
     hand_over(&mut domains, first.owner, archive)?;
+    network::init(&mut domains, &first, memory.network, secrets).ok_or(Refusal::TooLarge)?;
     Ok(Made {
         domains,
         first,

@@ -52,13 +52,13 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
     echo::run(found.arguments(), devices.usb, devices.firmware);
     #[cfg(not(feature = "selftest"))]
     let asked = None;
-    if draw_key(&mut generator, asked).is_err() {
+    let Ok(secrets) = draw_key(&mut generator, asked) else {
         console::print(format_args!(
             "no key for capabilities: the random generator gives no numbers\n"
         ));
         power::off(exit::NO_KEY)
-    }
-    match make_first(&found) {
+    };
+    match make_first(&found, secrets) {
         Ok((first, start)) => environment::begin(kernel::lock(), first, start),
         Err(refusal) => {
             console::print(format_args!("boot image refused: {refusal}\n"));
@@ -104,14 +104,14 @@ fn start_devices(handover: u64) -> (Found, Rest) {
     (found, rest)
 }
 
-/// Draws the key of all seals, and what tells this boot from others, unless a self-test has it `drawn` already.
+/// Draws the key of all seals, and what tells this boot from others, and gives what filters are hashed with, unless a self-test has it `drawn` already.
 ///
 /// # Errors
 /// The generator does not do its work: there is no key.
 fn draw_key(
     generator: &mut Generator,
     drawn: Option<Result<Drawn, DeviceError>>,
-) -> Result<(), DeviceError> {
+) -> Result<[u64; 2], DeviceError> {
     let patience = random::PATIENCE * timer::frequency();
     let drawn = drawn.unwrap_or_else(|| random::draw(generator, patience))?;
     seals::init(drawn.key);
@@ -121,7 +121,7 @@ fn draw_key(
         "key: drawn; boot {}",
         str::from_utf8(&boot).unwrap_or_default()
     );
-    Ok(())
+    Ok(drawn.secrets)
 }
 
 /// Brings up the other cores.
@@ -160,7 +160,7 @@ fn check_timer() {
 /// Makes the page array and the first environment, and puts all in the kernel's state. What it keeps on the stack
 /// meanwhile is large, and is not there while anything else of the boot runs.
 #[inline(never)]
-fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
+fn make_first(found: &Found, secrets: [u64; 2]) -> Result<(Subject, Start), Refusal> {
     let caches = Geometry::find();
     exposed::describe(|machine| {
         machine.colours = caches.colours.into();
@@ -177,7 +177,12 @@ fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
     #[cfg(feature = "selftest")]
     selftest::run_with_memory(found.arguments());
     let program = archive.first()?;
-    let made = first::make(memory, exposed::cores(), &program, found.arguments())?;
+    let made = first::make(
+        memory,
+        exposed::cores(),
+        &program,
+        (found.arguments(), secrets),
+    )?;
     let pages = &made.domains.pages;
     let (free, frames) = (pages.free_pages(), pages.len());
     exposed::set_free_pages(free);

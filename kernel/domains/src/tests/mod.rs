@@ -25,7 +25,7 @@ mod transfers;
 mod world;
 
 use exopi_abi::capability::{Body, Epoch, Identity, Kind, KindRights, Restriction, Rights, Second};
-use exopi_abi::domain::{ObjectName};
+use exopi_abi::domain::ObjectName;
 use exopi_abi::page::Owner;
 use exopi_abi::registers::Outcome;
 use exopi_abi::{Access, Error, PageNumber, PageSelect, Progress, Reply, TableLevel, VirtAddr};

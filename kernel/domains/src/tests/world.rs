@@ -6,9 +6,7 @@ use std::vec::Vec;
 use std::{format, vec};
 
 use exopi_abi::capability::{Epoch, Kind};
-use exopi_abi::domain::{
-    AccountRecord, EnvironmentRecord, Life, ObjectName, Resource, SpaceRecord,
-};
+use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, ObjectName, SpaceRecord};
 use exopi_abi::page::{FrameType, Owner, PageRecord};
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::{PageNumber, PageSelect, Reply, TableLevel};

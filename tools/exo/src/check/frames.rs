@@ -183,6 +183,9 @@ fn charges(state: &State, report: &mut Report) {
     for (_, environment) in state.live_environments() {
         add(environment.account, Resource::Environments, 1);
     }
+    for held in &state.network.held {
+        add(held.account, held.resource, held.count);
+    }
     let names: HashMap<u16, Owner> = state
         .live_accounts()
         .map(|(owner, _)| (owner.index(), owner))

@@ -79,7 +79,7 @@ laws! {
     Mapped = "mapped",
     /// A frame's references, and those of other accounts, are the entries that name it.
     References = "references",
-    /// A frame's pins are those that environments have set up, of plain pages of theirs.
+    /// A frame's pins are those that environments have set up, of plain pages of theirs, and those of packet rings.
     Pins = "pins",
     /// An account is asked for what one open request to an environment of its says, and counts add up.
     Revocation = "revocation",

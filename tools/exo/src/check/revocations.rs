@@ -23,6 +23,9 @@ pub(super) fn check(state: &State, report: &mut Report) {
             open.entry(record.account.index()).or_default().push(record);
         }
     }
+    for page in &state.network.pinned {
+        *pins.entry(*page).or_default() += 1;
+    }
     for (number, frame) in state.numbered() {
         let told = u64::from(frame.marks & PageRecord::MAX_PINS);
         let counted = pins.get(&number).copied().unwrap_or_default();

@@ -260,7 +260,7 @@ impl World {
                 offset_of!(Header, counters),
                 [page(COUNTERS), 4, size_of::<CoreCounters>() as u64],
             ),
-            (offset_of!(Header, accounts), [page(ACCOUNTS), 8, 64]),
+            (offset_of!(Header, accounts), [page(ACCOUNTS), 8, 128]),
             (offset_of!(Header, spaces), [page(SPACES), 8, 32]),
             (
                 offset_of!(Header, environments),
