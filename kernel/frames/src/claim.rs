@@ -56,9 +56,13 @@ fn lasting(claim: Claim<'_>) -> Result<(), Error> {
     }
 }
 
-/// Whether a record's epoch is the one that is named.
-fn is_epoch(record: u64, named: Epoch) -> bool {
-    record != 0 && record == named.bits()
+/// Whether the record at `told.index` with this epoch is what is named, as far as the epoch has travelled.
+pub(crate) fn is_named(epoch: u64, told: ObjectName) -> bool {
+    let name = ObjectName {
+        epoch: Epoch::from_low_bits(epoch),
+        ..told
+    };
+    epoch != 0 && name.is_told(told)
 }
 
 impl Frames<'_> {
@@ -89,7 +93,7 @@ impl Frames<'_> {
         match claim {
             Claim::Owned(told) => match at(told.index) {
                 (place, Some(record))
-                    if record.account == by.owner && is_epoch(record.epoch, told.epoch) =>
+                    if record.account == by.owner && is_named(record.epoch, told) =>
                 {
                     Ok(place)
                 }
@@ -139,7 +143,7 @@ impl Frames<'_> {
     /// [`Error::NotYours`].
     pub(crate) fn any_ring(&self, by: &By, told: ObjectName) -> Result<u16, Error> {
         match self.ring(told.index) {
-            Some(record) if record.account == by.owner && is_epoch(record.epoch, told.epoch) => {
+            Some(record) if record.account == by.owner && is_named(record.epoch, told) => {
                 Ok(told.index)
             }
             _ => Err(Error::NotYours),
@@ -178,9 +182,7 @@ impl Frames<'_> {
     ) -> Result<u16, Error> {
         match claim {
             Claim::Owned(told) => match self.send(told.index) {
-                Some(record)
-                    if record.account == by.owner && is_epoch(record.epoch, told.epoch) =>
-                {
+                Some(record) if record.account == by.owner && is_named(record.epoch, told) => {
                     Ok(told.index)
                 }
                 _ => Err(Error::NotYours),

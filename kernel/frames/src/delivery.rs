@@ -5,7 +5,7 @@ use exopi_abi::net::{
     CHECKED, EntryFlags, EntryHeader, KERNEL, LEAST_FRAME, MAX_TAPS, MOST_FRAME, PROGRAM, Piece,
     filter_index,
 };
-use exopi_filter::FilterId;
+use exopi_filter::{FilterId, Trie};
 
 use crate::rings::shape_of;
 use crate::{Frames, Ledger, Memory, Went};
@@ -217,11 +217,13 @@ impl Frames<'_> {
         });
     }
 
-    /// Lets the next frame that waits on a loopback interface come in there. Whether there was one.
+    /// Lets the next frame that waits on a loopback interface come in there, classified by `classify`: the interpreter or
+    /// the code. Whether there was one.
     pub fn loop_back(
         &mut self,
         interface: usize,
         now: u64,
+        classify: impl FnOnce(&Trie<'_>, &[u8]) -> FilterId,
         memory: &mut impl Memory,
         ledger: &mut impl Ledger,
     ) -> bool {
@@ -249,7 +251,9 @@ impl Frames<'_> {
             frame,
             time,
         };
-        self.receive(arrival, memory);
+        if let Some(filter) = self.trie(interface).map(|trie| classify(trie, frame)) {
+            self.deliver(arrival, filter, memory);
+        }
         true
     }
 }

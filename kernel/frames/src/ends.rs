@@ -88,9 +88,19 @@ impl Frames<'_> {
         self.untidy > 0
     }
 
-    /// One bounded step of what is left to do: ends that have begun, and what environments have made that live no more.
-    /// Whether there may be more.
-    pub fn sweep(&mut self, lives: impl Fn(ObjectName) -> bool, ledger: &mut impl Ledger) -> bool {
+    /// An account has begun to end: what is charged to it goes in the background ([`Frames::sweep`]).
+    pub fn account_closed(&mut self) {
+        self.tidy_up();
+    }
+
+    /// One bounded step of what is left to do: ends that have begun, what environments have made that live no more, and
+    /// what is charged to accounts that `pays` knows no more. Whether there may be more.
+    pub fn sweep<L: Ledger>(
+        &mut self,
+        lives: impl Fn(&L, ObjectName) -> bool,
+        pays: impl Fn(&L, Owner) -> bool,
+        ledger: &mut L,
+    ) -> bool {
         let mut looks = LOOKS;
         while self.untidy > 0 && looks > 0 {
             (self.untidy, looks) = (self.untidy - 1, looks - 1);
@@ -102,7 +112,7 @@ impl Frames<'_> {
                 continue;
             };
             self.turn = place + 1;
-            let step = self.tidy(thing, &lives, ledger);
+            let step = self.tidy(thing, &lives, &pays, ledger);
             if step != Step::Done {
                 self.turn = place;
             }
@@ -126,58 +136,65 @@ impl Frames<'_> {
         }
     }
 
-    fn tidy(
+    fn tidy<L: Ledger>(
         &mut self,
         thing: Thing,
-        lives: &impl Fn(ObjectName) -> bool,
-        ledger: &mut impl Ledger,
+        lives: &impl Fn(&L, ObjectName) -> bool,
+        pays: &impl Fn(&L, Owner) -> bool,
+        ledger: &mut L,
     ) -> Step {
-        let dead = |word: u64| !lives(ObjectName::from_word(word));
+        let dead = |ledger: &L, word: u64| !lives(ledger, ObjectName::from_word(word));
+        let doomed =
+            |ledger: &L, maker: u64, owner: Owner| dead(ledger, maker) || !pays(ledger, owner);
         match thing {
-            Thing::Filter(interface, id) => self.tidy_filter(interface, id, dead, ledger),
+            Thing::Filter(_, FilterId::ROOT) => Step::Done,
+            Thing::Filter(interface, id) => {
+                let Some(record) = self.filter_at(interface, id).copied() else {
+                    return Step::Done;
+                };
+                let orphan = record.environment == 0 || dead(ledger, record.environment);
+                if orphan {
+                    self.orphan(interface, id);
+                }
+                let unused = orphan && record.references == 0;
+                match record.state {
+                    FilterState::Live if !unused && pays(ledger, record.account) => Step::Done,
+                    FilterState::Retired if pays(ledger, record.account) => Step::Done,
+                    _ => self.end_filter(interface, id, ledger),
+                }
+            }
             Thing::Ring(index) => match self.ring(index) {
-                Some(record) if record.leaving != 0 || dead(record.environment) => {
+                Some(record)
+                    if record.leaving != 0
+                        || doomed(ledger, record.environment, record.account) =>
+                {
                     self.end_ring(index, ledger)
                 }
                 _ => Step::Done,
             },
             Thing::Send(index) => match self.send(index) {
                 Some(record)
-                    if record.depth > 0 && (record.leaving != 0 || dead(record.environment)) =>
+                    if record.depth > 0
+                        && (record.leaving != 0
+                            || doomed(ledger, record.environment, record.account)) =>
                 {
                     self.end_send(index, ledger)
                 }
                 _ => Step::Done,
             },
-            // Those that wait were taken back, those in a device go when that is done with them.
-            Thing::Slot(_) => Step::Done,
+            // Those that wait of an environment that ended were taken back; those in a device go when that is done.
+            Thing::Slot(token) => match self.frame_at(token) {
+                Some((owner, Some(_))) if !pays(ledger, owner) => self.end(thing, ledger),
+                _ => Step::Done,
+            },
         }
     }
 
-    fn tidy_filter(
-        &mut self,
-        interface: usize,
-        id: FilterId,
-        dead: impl Fn(u64) -> bool,
-        ledger: &mut impl Ledger,
-    ) -> Step {
-        let record = self.filter_at(interface, id).copied();
-        let Some(record) = record.filter(|_| id != FilterId::ROOT) else {
-            return Step::Done;
-        };
-        let orphan = record.environment == 0 || dead(record.environment);
-        if orphan
-            && let Some(found) = self.interface_mut(interface)
-            && let Some(record) = found.filters.get_mut(id.0 as usize)
-        {
+    /// A filter's maker is dead.
+    fn orphan(&mut self, interface: usize, id: FilterId) {
+        let found = self.interface_mut(interface);
+        if let Some(record) = found.and_then(|found| found.filters.get_mut(id.0 as usize)) {
             record.environment = 0;
-        }
-        match record.state {
-            FilterState::Leaving => self.end_filter(interface, id, ledger),
-            FilterState::Live if orphan && record.references == 0 => {
-                self.end_filter(interface, id, ledger)
-            }
-            _ => Step::Done,
         }
     }
 

@@ -7,7 +7,7 @@ use exopi_abi::net::{FilterRecord, FilterState, MAX_KEYS, MAX_REFERENCES, Progra
 use exopi_filter::{Error as FilterError, FilterId, KeyId};
 
 use crate::bindings::NONE;
-use crate::claim::Place;
+use crate::claim::{Place, is_named};
 use crate::{By, Claim, Code, Frames, Holding, Ledger};
 
 /// Most filters above one, the root counted. With [`MAX_KEY_ATOMS`] it bounds what classification looks at, whatever the
@@ -225,7 +225,7 @@ impl Frames<'_> {
         let (interface, number) = exopi_abi::net::filter_place(filter.index);
         let id = FilterId(number as u32);
         let record = self.filter_at(interface, id);
-        let same = record.is_some_and(|record| record.epoch == filter.epoch.bits());
+        let same = record.is_some_and(|record| is_named(record.epoch, filter));
         let binding = self
             .binding_of(interface, id, ring)
             .filter(|_| same)

@@ -13,6 +13,7 @@ const CUT_AT_ONCE: usize = 16;
 
 /// The pages of a ring.
 #[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
 pub struct RingPages([PageNumber; MAX_RING_PAGES]);
 
 impl RingPages {

@@ -27,11 +27,12 @@ impl fmt::Display for AtomError {
 
 impl core::error::Error for AtomError {}
 
-impl From<AtomError> for crate::Error {
-    fn from(error: AtomError) -> Self {
-        match error {
-            AtomError::BadCount => Self::BadCount,
-            AtomError::Malformed | AtomError::NotCanonical => Self::Malformed,
+impl AtomError {
+    /// What a call tells of it.
+    pub const fn told(self) -> crate::Error {
+        match self {
+            Self::BadCount => crate::Error::BadCount,
+            Self::Malformed | Self::NotCanonical => crate::Error::Malformed,
         }
     }
 }

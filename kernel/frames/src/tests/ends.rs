@@ -143,7 +143,10 @@ fn an_environment_dies_in_full_traffic() {
                 .environment_ended(dying.name.index, &mut world.book);
         }
         let lives = |name: ObjectName| name != dying.name;
-        if world.frames.sweep(lives, &mut world.book) {
+        if world
+            .frames
+            .sweep(|_, name| lives(name), |_, _| true, &mut world.book)
+        {
             Step::More
         } else {
             Step::Done
@@ -158,6 +161,21 @@ fn an_account_ends_in_full_traffic() {
         world
             .frames
             .reclaim(dying.owner, &mut place, &mut world.book)
+    });
+}
+
+#[test]
+fn an_account_ends_in_the_background() {
+    let mut begun = false;
+    one_ends(|world, dying| {
+        if !core::mem::replace(&mut begun, true) {
+            world.frames.account_closed();
+        }
+        let pays = |owner| owner != dying.owner;
+        let more = world
+            .frames
+            .sweep(|_, _| true, |_, owner| pays(owner), &mut world.book);
+        if more { Step::More } else { Step::Done }
     });
 }
 

@@ -431,9 +431,13 @@ fn what_is_sent_on_a_loopback_interface_comes_in_there() {
         Ok(4)
     );
     let mut back = || {
-        world
-            .frames
-            .loop_back(LOOP, 9, &mut world.ram, &mut world.book)
+        world.frames.loop_back(
+            LOOP,
+            9,
+            |trie, frame| trie.classify(frame),
+            &mut world.ram,
+            &mut world.book,
+        )
     };
     assert!(back() && !back());
     assert_eq!(world.ram.word(page, 0), 1);

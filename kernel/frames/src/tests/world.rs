@@ -213,7 +213,10 @@ impl World<'_> {
     /// Sweeps until nothing is left to do, with these environments alive; gives the steps.
     pub fn sweep(&mut self, lives: impl Fn(ObjectName) -> bool) -> usize {
         let mut steps = 0;
-        while self.frames.sweep(&lives, &mut self.book) {
+        while self
+            .frames
+            .sweep(|_, name| lives(name), |_, _| true, &mut self.book)
+        {
             steps += 1;
             assert!(steps < 10_000, "a sweep comes to an end");
         }
