@@ -5,12 +5,13 @@
 # takes a moment, starts no package manager and needs no network. What it installs it says first. It
 # needs root only to install packages; without any way to become root it prints the command to give.
 #
-# usage: tools/setup.sh [host] [emulator] [gdb] [fuzz] [make]...   (all but gdb and fuzz when none is named)
+# usage: tools/setup.sh [host] [emulator] [volumes] [gdb] [fuzz] [make]...   (the first three when none is named)
 set -eu
 cd "$(dirname "$0")/.."
 
+# Debian puts some programs where only root's shells look.
 have() {
-    command -v "$1" >/dev/null 2>&1
+    PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null 2>&1
 }
 
 say() {
@@ -30,6 +31,11 @@ check() {
             else
                 have qemu-system-aarch64 || packages="$packages qemu-system-arm"
             fi
+            ;;
+        # Foreign tools that tests of volumes ask for their opinion.
+        volumes)
+            { have fsck.vfat && have mkfs.vfat; } || packages="$packages dosfstools"
+            have mcopy || packages="$packages mtools"
             ;;
         # libFuzzer is built from C++.
         fuzz) have c++ || packages="$packages g++" ;;
@@ -100,7 +106,7 @@ setup_rust() {
     fi
 }
 
-[ $# -gt 0 ] || set -- host emulator
+[ $# -gt 0 ] || set -- host emulator volumes
 for need in "$@"; do
     check "$need"
 done

@@ -39,6 +39,34 @@ pub trait DmaMemory {
     fn bytes(&self, range: Range<usize>) -> &[u8];
     /// The same, to be written.
     fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8];
+    /// The words at `at`, which no device may have; zeros if they are not inside. A word is four bytes, lowest first.
+    ///
+    /// As [`Self::bytes`], but an implementation may load words where they are aligned.
+    #[inline]
+    fn words<const N: usize>(&self, at: usize) -> [u32; N] {
+        let mut words = [0; N];
+        let bytes = self.bytes(at..at.saturating_add(4 * N));
+        for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+            *word = bytes.try_into().map_or(0, u32::from_le_bytes);
+        }
+        words
+    }
+    /// Writes words at `at`, nothing if they are not inside.
+    #[inline]
+    fn set_words<const N: usize>(&mut self, at: usize, words: [u32; N]) {
+        let bytes = self.bytes_mut(at..at.saturating_add(4 * N));
+        for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+    /// Copies `from` to the bytes from `at` on, nothing if they are not inside.
+    #[inline]
+    fn copy_in(&mut self, at: usize, from: &[u8]) {
+        let to = self.bytes_mut(at..at.saturating_add(from.len()));
+        if to.len() == from.len() {
+            to.copy_from_slice(from);
+        }
+    }
     /// Makes what the processor wrote to `range`, whole lines, visible to devices, and ends only when it
     /// is: the driver's next register write may set the device going (DSB).
     fn clean(&mut self, range: Range<usize>);

@@ -2,6 +2,7 @@
 //!
 //! * [`bus`]: registers generic over a bus, which is volatile memory on target and a model in tests.
 //! * [`dma`]: memory that devices read and write themselves.
+//! * [`block`]: what the kernel asks of a device that stores blocks.
 //! * [`traits`]: what the kernel asks of a serial port, an interrupt controller, a generator, ...
 //! * [`drivers`]: one file for each hardware block, generic over the bus.
 //! * [`handover`]: what the boot firmware leaves in memory.
@@ -13,6 +14,7 @@
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
+pub mod block;
 pub mod boards;
 pub mod bus;
 pub mod dma;

@@ -141,6 +141,16 @@ pub trait Firmware {
     /// # Errors
     /// [`DeviceError`] as the mailbox answered; [`DeviceError::Absent`] if there is no such controller.
     fn power_usb(&mut self) -> Result<(), DeviceError>;
+    /// Rate of the clock that feeds the SD card's controller, in hertz.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered.
+    fn card_clock(&mut self) -> Result<u32, DeviceError>;
+    /// Channels of the DMA engine that the firmware does not use itself, bit n for channel n.
+    ///
+    /// # Errors
+    /// [`DeviceError`] as the mailbox answered.
+    fn dma_channels(&mut self) -> Result<u32, DeviceError>;
     /// The address that the board's maker has given to its Ethernet interface.
     ///
     /// # Errors
@@ -264,28 +274,34 @@ pub struct FrameCounters {
 
 /// An Ethernet interface: frames out, frames in, in the order in which they came.
 ///
-/// Nothing here waits. Whoever holds it calls [`Ethernet::serve`] when the interface interrupts, and at
-/// the time that [`Ethernet::next_look`] names; between the two the processor has nothing to do for it.
+/// Nothing here waits, allocates or locks. Whoever holds it calls [`Ethernet::serve`] when the interface interrupts,
+/// and at the time that [`Ethernet::next_look`] names; between the two the processor has nothing to do for it.
+///
+/// A batch is a loop: over [`Ethernet::try_send`] until it says that there is no place, over [`Ethernet::try_receive`] until
+/// it has nothing. One call of `serve` receives no more than [`InFlight::received_most`] allows, and what is received
+/// afterwards can be held back with [`Ethernet::set_receiving`]: so whoever calls decides what share of a processor it gets.
 pub trait Ethernet {
     /// The interface's own address; none while there is no device.
     fn address(&self) -> Option<MacAddress>;
     /// How it stands.
     fn link(&self) -> Link;
-    /// Takes a frame for sending: the pieces one behind the other, copied once, into the device's memory.
+    /// Takes a frame for sending: the pieces one behind the other, copied once, into the device's memory. They may lie
+    /// anywhere, and are not looked at again afterwards.
     ///
     /// # Errors
     /// [`SendError`], with which nothing was taken.
     fn try_send(&mut self, pieces: &[&[u8]], now: u64) -> Result<(), SendError>;
     /// Lends the oldest received frame, where the device has put it, and takes it off; whether there was
-    /// one.
-    fn try_receive(&mut self, take: &mut dyn FnMut(&[u8])) -> bool;
+    /// one. What is to be kept is copied from there: with the call's end the place is the device's again.
+    fn try_receive(&mut self, take: impl FnOnce(&[u8])) -> bool;
     /// Acknowledges the interface's interrupt and moves on all that waits for the device or for a time.
     /// `now` is in microseconds.
     fn serve(&mut self, now: u64);
-    /// When to call [`Ethernet::serve`] again at the latest, in microseconds, without an interrupt.
+    /// When to call [`Ethernet::serve`] again at the latest, in microseconds, without an interrupt. It may have passed:
+    /// places that were taken off can then be armed.
     fn next_look(&self) -> Option<u64>;
-    /// Lets frames in or not. Off, what arrives waits in the device, or is dropped there; what has been
-    /// asked of it already still comes.
+    /// Arms transfers in, or arms no more. Off, what arrives waits in the device, or is dropped there; the one transfer that
+    /// has been asked of it already still comes.
     fn set_receiving(&mut self, on: bool, now: u64);
     /// What is on its way.
     fn in_flight(&self) -> InFlight;

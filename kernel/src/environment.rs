@@ -38,6 +38,9 @@ use crate::arch::{barrier, context, mmu, smp, switch, timer, upcall};
 use crate::kernel::{self, Guard};
 use crate::{console, exposed, interrupts, network, power};
 
+/// How many steps of what is due a core makes in a second while somebody runs on it, who has the rest of the time.
+const STEPS_PER_SECOND: u64 = 20_000;
+
 /// Where the first environment begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
@@ -124,7 +127,9 @@ pub fn idle() -> ! {
             enter(kernel, next)
         }
         let swept = sweep_under(&mut kernel);
-        if let Some(deadline) = kernel.next_deadline() {
+        // One that has work looks again by itself.
+        let deadline = kernel.next_deadline().filter(|_| !swept);
+        if let Some(deadline) = deadline {
             timer::set_deadline(deadline);
         }
         drop(kernel);
@@ -137,6 +142,26 @@ pub fn idle() -> ! {
         // That was it.
         let _ = Core::take_attention();
     }
+}
+
+/// Lets the timer interrupt this core when a request's time is over, but not so soon that whoever runs here gets
+/// nowhere.
+pub fn set_timer(kernel: &Guard) {
+    if let Some(deadline) = kernel.next_deadline() {
+        let pause = timer::frequency() / STEPS_PER_SECOND;
+        timer::set_deadline(deadline.max(timer::now().saturating_add(pause)));
+    }
+}
+
+/// One bounded step of what is due, on the core of somebody who goes on afterwards, while others do the same or idle
+/// ones do nothing else.
+fn do_what_is_due(kernel: &mut Guard) {
+    let now = timer::now();
+    if kernel.is_due(now) {
+        let _ = kernel.due(&mut Processor, now);
+        kernel.show_free_pages();
+    }
+    set_timer(kernel);
 }
 
 /// One bounded step of what is due, or else of what is being taken apart. Whether there was one to make.
@@ -193,6 +218,7 @@ fn go_on(mut kernel: Guard, subject: Subject) -> ! {
 /// Enters `subject`, which runs on this core by the records.
 fn enter(kernel: Guard, subject: Subject) -> ! {
     take(subject);
+    set_timer(&kernel);
     go_on(kernel, subject)
 }
 
@@ -261,6 +287,7 @@ extern "C" fn __environment_interrupted() -> ! {
     }
     if kernel.runs(&subject) {
         switch::stop_stepping();
+        do_what_is_due(&mut kernel);
         go_on(kernel, subject)
     }
     leave(kernel, subject, [0; 2])

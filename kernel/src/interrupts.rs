@@ -13,7 +13,7 @@ use spin::mutex::TicketMutex;
 use crate::arch::core_data::{Core, CoreNumber, count, count_event};
 use crate::arch::smp::{self, Message};
 use crate::arch::timer;
-use crate::{console, kernel};
+use crate::{card, console, kernel};
 
 static CONTROLLER: TicketMutex<Option<Interrupts>> = TicketMutex::new(None);
 
@@ -38,15 +38,15 @@ pub fn init(mut controller: Interrupts) {
     *CONTROLLER.lock() = Some(controller);
 }
 
-/// Lets `core` be interrupted by others.
-pub fn enable_ipi(core: CoreNumber) {
+/// Lets `core` be interrupted by others and by its timer.
+pub fn enable_here(core: CoreNumber) {
     if let Some(controller) = CONTROLLER.lock().as_mut() {
         controller.set_enabled(core.index(), Source::Ipi, true);
+        controller.set_enabled(core.index(), Source::Timer, true);
     }
 }
 
 /// Turns on an interrupt of a device that was set up later than the controller.
-#[cfg(feature = "selftest")]
 pub fn enable(source: Source) {
     if let Some(controller) = CONTROLLER.lock().as_mut() {
         controller.set_enabled(CoreNumber::current().index(), source, true);
@@ -87,11 +87,14 @@ pub fn serve() {
             Source::Ipi => smp::serve_messages(),
             Source::Timer => {
                 timer::cancel();
+                // Something is due, even if somebody runs here.
+                Core::ask_attention();
                 TIMER_SEEN.store(true, Ordering::Relaxed);
             }
             source if source == console::INTERRUPT => kernel::masked(console::serve),
+            source if source == card::INTERRUPT => kernel::masked(card::serve),
             #[cfg(feature = "selftest")]
-            exopi_bsp::boards::USB_INTERRUPT => crate::boot::echo::serve(),
+            exopi_bsp::boards::USB_INTERRUPT => crate::boot::network::serve(),
             // Nothing else was turned on.
             Source::Peripheral(_) => {}
         }

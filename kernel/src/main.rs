@@ -25,6 +25,8 @@ mod arch;
 #[cfg(target_os = "none")]
 mod boot;
 #[cfg(target_os = "none")]
+mod card;
+#[cfg(target_os = "none")]
 mod console;
 #[cfg(target_os = "none")]
 mod environment;

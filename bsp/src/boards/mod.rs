@@ -7,9 +7,9 @@ pub mod raspi3;
 
 #[cfg(feature = "board-raspi3")]
 pub use raspi3::{
-    ATAG_LIST, BUS_ALIAS, Board, CONSOLE_BAUD, CONSOLE_INTERRUPT, Console, DEVICE_WINDOWS,
-    FirmwareMailbox, Generator, Interrupts, NETWORK_MEMORY, Name, Network, Pins, PowerSwitch,
-    SPIN_TABLE, USB_INTERRUPT, UsbController,
+    ATAG_LIST, BUS_ALIAS, Board, CARD_INTERRUPT, CARD_MEMORY, CONSOLE_BAUD, CONSOLE_INTERRUPT,
+    CardParts, CardSlot, Console, DEVICE_WINDOWS, FirmwareMailbox, Generator, Interrupts,
+    NETWORK_MEMORY, Name, Network, Pins, PowerSwitch, SPIN_TABLE, USB_INTERRUPT, UsbController,
 };
 
 #[cfg(all(target_os = "none", not(feature = "board-raspi3")))]

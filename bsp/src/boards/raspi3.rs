@@ -3,8 +3,8 @@
 //! ```text
 //!  0x0000_0000   RAM: spin table (0xd8..0x100), firmware's ATAG list, its device tree, the kernel
 //!  (asked for)   RAM of the graphics processor
-//!  0x3f00_0000   peripherals: interrupts 00_b200, mailbox 00_b880, power 10_0000, random 10_4000,
-//!                             pins 20_0000, PL011 20_1000, USB 98_0000
+//!  0x3f00_0000   peripherals: DMA 00_7000, interrupts 00_b200, mailbox 00_b880, power 10_0000,
+//!                             random 10_4000, pins 20_0000, PL011 20_1000, card 30_0000, USB 98_0000
 //!  0x4000_0000   per-core block
 //! ```
 //!
@@ -16,7 +16,10 @@ mod tests;
 
 use core::fmt;
 
+use crate::block::SegmentMemory;
 use crate::bus::{Bus, DmaBuffer, Mmio};
+use crate::dma::DmaMemory;
+use crate::drivers::bcm2835_dma::{self, ChannelNumber, DmaChannel};
 use crate::drivers::bcm2835_ic::PeripheralInterrupts;
 use crate::drivers::bcm2836;
 use crate::drivers::dwc2::Dwc2;
@@ -27,6 +30,8 @@ use crate::drivers::mailbox::Mailbox;
 use crate::drivers::pl011::Pl011;
 use crate::drivers::pm::PowerManager;
 use crate::drivers::rng::Rng;
+use crate::drivers::sd::card::SdCard;
+use crate::drivers::sd::emmc::Emmc;
 use crate::traits::{DeviceError, Firmware, MemoryRange, Serial, Source};
 
 /// The serial port that is the console.
@@ -46,6 +51,9 @@ pub type Pins<B = Mmio> = Gpio<B>;
 pub type UsbController<B = Mmio> = Dwc2<B>;
 /// The Ethernet interface: the chip on the board, or the emulator's adapter, either on USB.
 pub type Network<D, B = Mmio> = UsbEthernet<B, D>;
+
+/// The card's slot: `D` holds what the DMA engine is told, `M` is the memory of requests.
+pub type CardSlot<D, M, B = Mmio> = SdCard<Emmc<B, D, M>>;
 
 /// Physical memory with device registers, to be mapped as Device memory. Beyond them lie holes whose
 /// access aborts.
@@ -73,6 +81,12 @@ pub const CONSOLE_INTERRUPT: Source = Source::Peripheral(57);
 /// The interrupt of the USB controller (section 7.5).
 pub const USB_INTERRUPT: Source = Source::Peripheral(9);
 
+/// The interrupt of the card's controller (section 7.5).
+pub const CARD_INTERRUPT: Source = Source::Peripheral(62);
+
+/// Bytes of memory that [`CardSlot`] needs for itself.
+pub const CARD_MEMORY: usize = bcm2835_dma::MEMORY_BYTES;
+
 /// Bytes of memory that [`Network`] needs.
 pub const NETWORK_MEMORY: usize = ethernet::usb::MEMORY_BYTES;
 
@@ -85,16 +99,41 @@ pub const CONSOLE_BAUD: u32 = 115_200;
 
 const PERIPHERALS: u64 = 0x3f00_0000;
 const LOCAL: u64 = 0x4000_0000;
+const DMA: u64 = PERIPHERALS + 0x00_7000;
 const INTERRUPTS: u64 = PERIPHERALS + 0x00_b200;
 const MAILBOX: u64 = PERIPHERALS + 0x00_b880;
 const POWER: u64 = PERIPHERALS + 0x10_0000;
 const RANDOM: u64 = PERIPHERALS + 0x10_4000;
 const GPIO: u64 = PERIPHERALS + 0x20_0000;
 const UART0: u64 = PERIPHERALS + 0x20_1000;
+const CARD: u64 = PERIPHERALS + 0x30_0000;
 const USB: u64 = PERIPHERALS + 0x98_0000;
 
 /// Where the PL011 comes out, sending and receiving, as alternate function 0 (section 6.2).
 const CONSOLE_PINS: [Pin; 2] = [Pin::new(14).unwrap(), Pin::new(15).unwrap()];
+
+/// Where the card's six lines come out, clock, command and data, as alternate function 3 (section 6.2); and where the
+/// same controller came out for the radio chip before, as the firmware leaves it.
+const CARD_PINS: [Pin; 6] = [
+    Pin::new(48).unwrap(),
+    Pin::new(49).unwrap(),
+    Pin::new(50).unwrap(),
+    Pin::new(51).unwrap(),
+    Pin::new(52).unwrap(),
+    Pin::new(53).unwrap(),
+];
+const RADIO_PINS: [Pin; 6] = [
+    Pin::new(34).unwrap(),
+    Pin::new(35).unwrap(),
+    Pin::new(36).unwrap(),
+    Pin::new(37).unwrap(),
+    Pin::new(38).unwrap(),
+    Pin::new(39).unwrap(),
+];
+
+/// The clock of the card's controller unless the firmware says otherwise: the fastest that any sets, so that the
+/// card's is not too fast.
+const FASTEST_CARD_CLOCK: u32 = 250_000_000;
 
 /// The PL011's clock unless the firmware says otherwise: what current firmware sets.
 const USUAL_SERIAL_CLOCK: u32 = 48_000_000;
@@ -116,6 +155,44 @@ pub struct Board<D, B = Mmio> {
     pub pins: Pins<B>,
     /// The USB controller, without power until [`Firmware::power_usb`].
     pub usb: UsbController<B>,
+    /// What the card's slot is made of; see [`CardParts::assemble`].
+    pub card: CardParts<B>,
+}
+
+/// The registers behind the card's slot.
+#[derive(Debug)]
+pub struct CardParts<B = Mmio> {
+    controller: B,
+    engine: B,
+}
+
+impl<B: Bus> CardParts<B> {
+    /// Puts the controller on the card's pins, and gives the slot, in which nothing has been looked for. Of the DMA
+    /// engine it takes the lowest channel that the firmware leaves to us; with none, or with less than
+    /// [`CARD_MEMORY`] bytes in `blocks`, the processor moves the data.
+    pub fn assemble<D: DmaMemory, M: SegmentMemory>(
+        self,
+        pins: &mut Pins<B>,
+        firmware: &mut impl Firmware,
+        blocks: D,
+        memory: M,
+    ) -> CardSlot<D, M, B> {
+        for pin in RADIO_PINS {
+            pins.set_function(pin, Function::Input);
+        }
+        // The clock is ours alone; the other lines are held up while nobody drives them (PLSS 6.3).
+        let [clock, lines @ ..] = CARD_PINS;
+        pins.set_pull(&[clock], Pull::Off);
+        pins.set_pull(&lines, Pull::Up);
+        for pin in CARD_PINS {
+            pins.set_function(pin, Function::Alt3);
+        }
+        let clock = firmware.card_clock().unwrap_or(FASTEST_CARD_CLOCK);
+        let channel = firmware.dma_channels().ok();
+        let channel = channel.and_then(ChannelNumber::lowest_of);
+        let engine = channel.and_then(|number| DmaChannel::new(self.engine, number, blocks));
+        SdCard::new(Emmc::new(self.controller, engine, memory, clock))
+    }
 }
 
 impl<D: DmaBuffer> Board<D> {
@@ -149,6 +226,10 @@ impl<D: DmaBuffer, B: Bus> Board<D, B> {
             firmware: Mailbox::new(bus(MAILBOX), dma),
             pins: Gpio::new(bus(GPIO)),
             usb: Dwc2::new(bus(USB)),
+            card: CardParts {
+                controller: bus(CARD),
+                engine: bus(DMA),
+            },
         }
     }
 

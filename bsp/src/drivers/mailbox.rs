@@ -66,9 +66,11 @@ enum Tag {
     SetPower = 0x2_8001,
     ClockRate = 0x3_0002,
     CommandLine = 0x5_0001,
+    DmaChannels = 0x6_0001,
 }
 
-/// The clock of the PL011, among those that [`Tag::ClockRate`] knows.
+/// The clocks of the card's controller and of the PL011, among those that [`Tag::ClockRate`] knows.
+const CARD_CLOCK: u32 = 1;
 const UART_CLOCK: u32 = 2;
 
 /// The USB controller, among the devices that [`Tag::SetPower`] knows.
@@ -185,6 +187,15 @@ impl<B: Bus, D: DmaBuffer> Mailbox<B, D> {
         Ok(length)
     }
 
+    fn clock_rate(&mut self, clock: u32) -> Result<u32, DeviceError> {
+        match self.ask_words(Tag::ClockRate, &[clock])? {
+            // A clock that does not exist is said to stand still.
+            [answered, 0] if answered == clock => Err(DeviceError::Absent),
+            [answered, hertz] if answered == clock => Ok(hertz),
+            _ => Err(DeviceError::Malformed),
+        }
+    }
+
     /// Asks for a tag whose answer is `N` words.
     fn ask_words<const N: usize>(
         &mut self,
@@ -213,12 +224,16 @@ impl<B: Bus, D: DmaBuffer> Firmware for Mailbox<B, D> {
     }
 
     fn serial_clock(&mut self) -> Result<u32, DeviceError> {
-        match self.ask_words(Tag::ClockRate, &[UART_CLOCK])? {
-            // A clock that does not exist is said to stand still.
-            [UART_CLOCK, 0] => Err(DeviceError::Absent),
-            [UART_CLOCK, hertz] => Ok(hertz),
-            _ => Err(DeviceError::Malformed),
-        }
+        self.clock_rate(UART_CLOCK)
+    }
+
+    fn card_clock(&mut self) -> Result<u32, DeviceError> {
+        self.clock_rate(CARD_CLOCK)
+    }
+
+    fn dma_channels(&mut self) -> Result<u32, DeviceError> {
+        let [mask] = self.ask_words(Tag::DmaChannels, &[])?;
+        Ok(mask)
     }
 
     /// [`DeviceError::Refused`] also if the line is longer than the buffer: the firmware then gives

@@ -4,6 +4,7 @@
 //! host against a model of its block. Models give registers by the manual's offsets, not by the
 //! driver's constants, so that a wrong constant is seen.
 
+pub mod bcm2835_dma;
 pub mod bcm2835_ic;
 pub mod bcm2836;
 pub mod dwc2;
@@ -13,4 +14,5 @@ pub mod mailbox;
 pub mod pl011;
 pub mod pm;
 pub mod rng;
+pub mod sd;
 pub mod usb;

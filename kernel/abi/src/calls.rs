@@ -12,8 +12,10 @@
 //! Numbers are dense from 1 on, never used again for something else. `svc #0` is nobody's number: it
 //! goes to the environment's fault upcall, like every exception that the kernel has no use for.
 
+mod entry;
 #[macro_use]
 mod generate;
+mod row;
 
 use crate::capability::Kind;
 use crate::domain::{ObjectName, Resource};
@@ -29,98 +31,9 @@ use crate::types::{
 use crate::uarea::UpcallClass;
 use crate::{Error, Progress};
 
-/// A call as the reference page shows it.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// The call.
-    pub call: Call,
-    /// What it does, in Markdown.
-    pub doc: &'static str,
-    /// The register that its first argument is in: 0, or 8 if x0..x7 are a message.
-    pub first_register: usize,
-    /// Its arguments, in the order of the registers.
-    pub arguments: &'static [Parameter],
-    /// Type of its result.
-    pub result: &'static str,
-    /// Errors that the call itself can give, besides those of its arguments' decoding.
-    pub errors: &'static [Error],
-}
-
-/// An argument of a call.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameter {
-    /// Its name.
-    pub name: &'static str,
-    /// Its type.
-    pub type_name: &'static str,
-    /// How many registers it takes.
-    pub words: usize,
-    /// The errors that its decoding can give.
-    pub refusals: &'static [Error],
-}
-
-impl Row {
-    /// Whether the call can give `error`, by itself or while its arguments are decoded.
-    pub fn can_give(&self, error: Error) -> bool {
-        let refuses = |parameter: &Parameter| parameter.refusals.contains(&error);
-        self.errors.contains(&error) || self.arguments.iter().any(refuses)
-    }
-
-    /// Every error that the call can give, each once, in the order of the codes.
-    pub fn all_errors(&self) -> impl Iterator<Item = Error> {
-        Error::ALL
-            .iter()
-            .copied()
-            .filter(|error| self.can_give(*error))
-    }
-}
-
-/// The kernel's table holds one of these for each call: registers in, registers out.
-pub type Entry = extern "C" fn(u64, u64, u64, u64, u64, u64) -> Reply;
-
-/// A [`Calls`] that can be found from nowhere: how an [`Entry`], which gets registers and nothing
-/// else, reaches the state that it works on.
-pub trait Ambient: Calls {
-    /// Calls that have an entry of their own for the usual value of their first argument
-    /// ([`Argument::USUAL`]): those where taking the other values apart is a large part of the call.
-    const APART: &'static [Call] = &[];
-
-    /// Runs `work`, which is `call`, on the caller's state.
-    fn with(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply;
-
-    /// The same for the usual value of the first argument of a call in [`Ambient::APART`].
-    fn with_usual(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
-        Self::with(call, work)
-    }
-
-    /// Hears of each call that came back, for tracing.
-    fn observe(call: Call, arguments: [u64; 6], reply: Reply) {
-        let _ = (call, arguments, reply);
-    }
-}
-
-/// Whether `call` is one of `calls`.
-const fn is_among(call: Call, calls: &[Call]) -> bool {
-    match calls {
-        [] => false,
-        [first, rest @ ..] => *first as u16 == call as u16 || is_among(call, rest),
-    }
-}
-
-/// The usual value of the first of a call's arguments, given those of all.
-const fn first_usual(usual: &[Option<u64>]) -> Option<u64> {
-    match usual {
-        [first, ..] => *first,
-        [] => None,
-    }
-}
-
-const fn sum(words: &[usize]) -> usize {
-    match words {
-        [] => 0,
-        [first, rest @ ..] => *first + sum(rest),
-    }
-}
+pub use entry::{Ambient, Entry};
+use entry::{first_usual, is_among, sum};
+pub use row::{Parameter, Row};
 
 calls! {
     /// Does nothing but return the version of the interface, [`VERSION`](crate::VERSION).
@@ -484,7 +397,8 @@ calls! {
     /// Asks an environment to give back `count` of what its account has: the account that it is charged to. It
     /// hears so by notice 31, and has `after` ticks (100 microseconds to a minute), and `extension` (up to a minute)
     /// more if it asks for them. Then the kernel takes what is missing: plain pages, in the order that the
-    /// environment has left if it has, but not those that the account is guaranteed. What was given and taken
+    /// environment has left if it has, but not those that the account is guaranteed; then what accounts below it have
+    /// not used, their pages, and page tables. What was given and taken
     /// leaves the account's allowance and flows to its parent. Notice `bit`, 0 to 31, tells the caller of the
     /// outcome, which is in the record. The value is the request's serial. For an environment that is
     /// presented: the right to revoke.

@@ -94,8 +94,11 @@ pub struct AccountRecord {
     pub dying: u8,
     /// Of which resource an environment of its has been asked for some, as its number plus one; 0 for none.
     pub asked: u8,
+    /// Of which resource it gets no more, because the kernel takes that from an account above it, as its number plus
+    /// one; 0 for none.
+    pub frozen: u8,
     /// Zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
     /// How much it may use, by [`Resource`].
     pub allowance: [u32; Resource::COUNT],
     /// How much of it is in use or was carved out for children.

@@ -9,6 +9,7 @@
 //! * [`domain`]: the records of accounts, spaces and environments.
 //! * [`revocation`]: requests for what somebody has, answers, and what was taken.
 //! * [`mod@slice`]: the record of a slice of processor time.
+//! * [`disk`]: extents and requests for blocks.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
 //! * [`net`]: packet filters, packet rings, and what it takes to send a frame.
@@ -25,6 +26,7 @@
 pub mod boot;
 pub mod calls;
 pub mod capability;
+pub mod disk;
 pub mod domain;
 pub mod error;
 pub mod exit;

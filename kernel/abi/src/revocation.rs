@@ -288,7 +288,7 @@ impl Loss {
 ///
 /// ```text
 ///   word 0   written: entries since it was set up          the kernel's
-///        1   missed: losses that there was no room for     the kernel's
+///        1   missed: losses that there was no room for     the kernel adds to it
 ///        2   read: entries that were read                  the holder's
 ///        3   zero
 ///        4   entry 0: serial, resource, first, count

@@ -220,7 +220,9 @@ pub(crate) fn room(record: &AccountRecord, resource: Resource) -> u64 {
     let resource = resource as usize;
     let allowed = record.allowance[resource];
     // While it is asked for some, what it gives back is not its to take again.
-    let most = if asked {
+    let most = if usize::from(record.frozen) == resource + 1 {
+        0
+    } else if asked {
         allowed.min(record.ceiling)
     } else {
         allowed

@@ -93,7 +93,7 @@ pub use life::Lives;
 #[cfg(any(test, feature = "model"))]
 pub use links::Table;
 pub use links::{Gate, Link, Links, Places};
-pub use revocation::{Clock, Revocations};
+pub use revocation::{Clock, Revocable, Revocations};
 pub use subject::{Subject, Target};
 pub use transfers::{Answered, Begun, Behind, Failed};
 

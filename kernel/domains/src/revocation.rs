@@ -20,6 +20,7 @@
 //!
 //! How things of one resource are taken, a [`Revocable`] knows; the machine here only counts.
 
+mod below;
 mod pages;
 mod setup;
 mod vector;
@@ -34,6 +35,7 @@ use exopi_abi::revocation::{
 use exopi_abi::{Error, PageNumber};
 use exopi_pages::{Hardware, Step};
 
+use crate::cores::NOBODY;
 use crate::subject::epoch_of;
 use crate::{Alarms, Domains, Subject, Target};
 
@@ -61,13 +63,17 @@ impl Clock {
 
 /// One resource that can be asked back.
 ///
-/// What is used of it the accounts say; another resource joins by saying how a bounded number of its things is
-/// taken, and telling [`Domains::lose`] of each.
-trait Revocable {
+/// What is used of it the accounts say, and the machine here knows requests, times and who is told what. Another
+/// resource joins by saying how a bounded number of its things is taken: it is named to
+/// [`Revocations::and`], and whoever has its table hands this to [`Domains::due_with`].
+pub trait Revocable<H: Hardware> {
+    /// Which one.
+    fn resource(&self) -> Resource;
+
     /// One bounded step towards the target of the request at `index`, which is in [`RevocationState::Taking`]:
-    /// takes things of its account and tells of each. [`Step::Done`]: the target is reached, or there is nothing
-    /// more to take.
-    fn take<H: Hardware>(domains: &mut Domains<'_>, hw: &mut H, index: u16) -> Step;
+    /// takes things of its account (see [`Domains::missing`]), and tells [`Domains::took`] of each.
+    /// [`Step::Done`]: the target is reached, or there is nothing more to take.
+    fn take(&mut self, domains: &mut Domains<'_>, hw: &mut H, index: u16) -> Step;
 }
 
 /// What revocation keeps.
@@ -79,6 +85,14 @@ pub struct Revocations<'m> {
     pub(crate) taking: crate::bits::Bits,
     /// Where the next step is made.
     turn: u16,
+    /// The request for which accounts are frozen; [`NOBODY`] if there is none.
+    pub(crate) family: u16,
+    /// Where its cursor was when it has frozen one last.
+    family_since: u32,
+    /// Parts of the table that is taken now. One at a time is, as only a family's are.
+    parts: u32,
+    /// What can be asked for, by [`Resource`].
+    kinds: [bool; Resource::COUNT],
 }
 
 impl<'m> Revocations<'m> {
@@ -89,6 +103,10 @@ impl<'m> Revocations<'m> {
             deadlines: Alarms::none(),
             taking: crate::bits::Bits::EMPTY,
             turn: 0,
+            family: NOBODY,
+            family_since: 0,
+            parts: 0,
+            kinds: [false; Resource::COUNT],
         }
     }
 
@@ -99,6 +117,21 @@ impl<'m> Revocations<'m> {
             deadlines,
             ..Self::none()
         }
+        .and(Resource::Pages)
+    }
+
+    /// The same, and `resource` can be asked for, too.
+    #[must_use]
+    pub fn and(mut self, resource: Resource) -> Self {
+        if let Some(kind) = self.kinds.get_mut(resource as usize) {
+            *kind = true;
+        }
+        self
+    }
+
+    /// Whether a resource can be asked for.
+    fn knows(&self, resource: Resource) -> bool {
+        self.kinds.get(resource as usize) == Some(&true)
     }
 
     /// Back to what there was, which the records tell.
@@ -106,13 +139,21 @@ impl<'m> Revocations<'m> {
     pub(crate) fn return_to(&mut self, records: &[RevocationRecord]) {
         self.records.copy_from_slice(records);
         self.taking = crate::bits::Bits::EMPTY;
+        self.family = NOBODY;
         for (index, record) in (0..).zip(records) {
             self.deadlines.cancel(index);
             match record.state() {
                 RevocationState::Asked | RevocationState::Extended => {
                     self.deadlines.set(index, EVERYBODY, record.deadline);
                 }
-                RevocationState::Taking => self.taking.insert(index),
+                RevocationState::Taking => {
+                    self.taking.insert(index);
+                    if pages::has_family(record) {
+                        self.family = index;
+                        // As if the last one had been found just now: a round more.
+                        self.family_since = record.cursor;
+                    }
+                }
                 _ => {}
             }
         }
@@ -136,8 +177,8 @@ impl Domains<'_> {
     ///
     /// # Errors
     /// In the order in which they are looked for: of a capability [`Error::WrongKind`],
-    /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`]; [`Error::OutOfRange`] of the notice, the
-    /// times and the pages; [`Error::BadCount`]; [`Error::Busy`] while there is a request to the account.
+    /// [`Error::MissingRight`]; [`Error::NotYours`], [`Error::Stale`]; [`Error::OutOfRange`] of the notice and the
+    /// times; [`Error::Malformed`] of a resource that is not asked back; [`Error::OutOfRange`] of the pages; [`Error::BadCount`]; [`Error::Busy`] while there is a request to the account.
     #[expect(clippy::too_many_arguments, reason = "the row's, and the time")]
     pub fn revoke_request(
         &mut self,
@@ -164,6 +205,9 @@ impl Domains<'_> {
         let bit = u8::try_from(bit).ok().filter(|bit| *bit < 32 && in_time);
         let bit = bit.ok_or(Error::OutOfRange)?;
         let resource = wanted.resource();
+        if !self.revocations.knows(resource) {
+            return Err(Error::Malformed);
+        }
         let used = account.used.get(resource as usize).copied().unwrap_or(0);
         let (first, named, asked) = self.asked(owner, wanted, count, used)?;
         let old = *self.revocation(index).ok_or(Error::Exhausted)?;
@@ -279,6 +323,20 @@ impl Domains<'_> {
         used.saturating_sub(record.target)
     }
 
+    /// What is missing of the request at `index`, and whose account it is. For [`Revocable`].
+    pub fn missing(&self, index: u16) -> Option<(Owner, u32)> {
+        let record = self.revocation(index)?;
+        Some((record.owner(), self.excess(record)))
+    }
+
+    /// The thing of number `number` was taken from the account that the request at `index` was for: it is charged to
+    /// nobody any more, and the holder is told. For [`Revocable`].
+    pub fn took<H: Hardware>(&mut self, hw: &mut H, index: u16, number: u32) {
+        if let Some(owner) = self.revocation(index).map(RevocationRecord::owner) {
+            let _ = self.lost(hw, index, owner, number);
+        }
+    }
+
     /// Whether what a request asks for is there.
     fn is_met(&self, record: &RevocationRecord) -> bool {
         let first = PageNumber::new(record.first);
@@ -304,6 +362,16 @@ impl Domains<'_> {
     /// something is taken. Whether there is more to do at once. To be called soon after
     /// [`Domains::next_deadline`], and right whenever it is.
     pub fn due<H: Hardware>(&mut self, hw: &mut H, now: u64) -> bool {
+        self.due_with(hw, now, &mut [])
+    }
+
+    /// The same where `others` take what is no page.
+    pub fn due_with<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        now: u64,
+        others: &mut [&mut dyn Revocable<H>],
+    ) -> bool {
         for _ in 0..DEADLINES {
             match self.revocations.deadlines.take_due(EVERYBODY, now) {
                 Some(index) => self.begin_taking(index),
@@ -314,7 +382,7 @@ impl Domains<'_> {
         let waiting = taking.from(self.revocations.turn);
         if let Some(index) = waiting.or_else(|| taking.first()) {
             self.revocations.turn = index + 1;
-            self.take_step(hw, index);
+            self.take_step(hw, index, others);
         }
         self.is_due(now)
     }
@@ -322,6 +390,7 @@ impl Domains<'_> {
     /// The time of a request is over.
     fn begin_taking(&mut self, index: u16) {
         self.revocations.deadlines.cancel(index);
+        self.end_family(index);
         self.update_revocation(index, |record| {
             record.state = RevocationState::Taking as u8;
             record.phase = 0;
@@ -336,7 +405,12 @@ impl Domains<'_> {
     }
 
     /// One bounded step of a request in [`RevocationState::Taking`].
-    fn take_step<H: Hardware>(&mut self, hw: &mut H, index: u16) {
+    fn take_step<H: Hardware>(
+        &mut self,
+        hw: &mut H,
+        index: u16,
+        others: &mut [&mut dyn Revocable<H>],
+    ) {
         let Some(record) = self.revocation(index).copied() else {
             return;
         };
@@ -344,15 +418,16 @@ impl Domains<'_> {
         let lasts = self.drawable(record.owner()).is_ok();
         let step = if !lasts {
             Step::Done
-        } else if let Some(space) = self.ending_space_of(record.owner()) {
+        } else if record.resource != Resource::Pages as u8 {
+            let mut others = others.iter_mut();
+            let other = others.find(|other| other.resource() as u8 == record.resource);
+            other.map_or(Step::Done, |other| other.take(self, hw, index))
+        } else if let Some(space) = self.ending_space_of(index, &record) {
             // Its tables are plain pages of the account when it is gone.
             let _ = self.clear(hw, space);
             Step::More
         } else {
-            match Resource::ALL.get(usize::from(record.resource)) {
-                Some(Resource::Pages) => pages::PlainPages::take(self, hw, index),
-                _ => Step::Done,
-            }
+            pages::PlainPages.take(self, hw, index)
         };
         if step == Step::Done {
             self.tell_losses(hw, index);
@@ -360,11 +435,12 @@ impl Domains<'_> {
         }
     }
 
-    /// A space of `owner` that is being taken apart. Looks at one record for each that is.
-    fn ending_space_of(&self, owner: Owner) -> Option<u16> {
+    /// A space of who gives that is being taken apart. Looks at one record for each that is.
+    fn ending_space_of(&self, asked: u16, record: &RevocationRecord) -> Option<u16> {
         let mut next = self.ending_spaces.first();
         while let Some(index) = next {
-            if self.space(index).is_some_and(|space| space.owner == owner) {
+            let owner = self.space(index).map(|space| space.owner);
+            if owner.is_some_and(|owner| self.gives(asked, record, owner)) {
                 return Some(index);
             }
             next = self.ending_spaces.from(index + 1);
@@ -376,6 +452,7 @@ impl Domains<'_> {
     fn conclude(&mut self, index: u16) {
         self.revocations.deadlines.cancel(index);
         self.revocations.taking.remove(index);
+        self.end_family(index);
         let Some(record) = self.revocation(index).copied() else {
             return;
         };

@@ -6,8 +6,10 @@
 //!     +------------------------ few enough for one call --------------------+
 //! ```
 
+use core::ops::Range;
+
 use exopi_abi::capability::PageRights;
-use exopi_abi::page::{BREAK_BOUND, FREE_BOUND, Owner, PageRecord, RECORD_BOUND};
+use exopi_abi::page::{BREAK_BOUND, FREE_BOUND, FrameType, Owner, PageRecord, RECORD_BOUND};
 use exopi_abi::{Breaking, Error, PageNumber, Progress};
 
 use crate::binding::Unbind;
@@ -17,7 +19,7 @@ use crate::teardown::Step;
 use crate::{Hardware, Pages, Slot, batch, pte};
 
 /// Most records that one step of [`Pages::reclaim`] looks at.
-const RECLAIM_RECORDS: u32 = 512;
+pub(crate) const RECLAIM_RECORDS: u32 = 1024;
 
 /// What a step of [`Pages::reclaim`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,20 +105,21 @@ impl Pages<'_> {
         owner: Owner,
         cursor: &mut u32,
     ) -> Reclaimed {
-        let claim = Claim::Owner(owner);
         let mut broken = Broken::up_to(BREAK_BOUND);
         let mut freed = 0;
         let end = (self.records.len() as u32).min(cursor.saturating_add(RECLAIM_RECORDS));
-        while *cursor < end && freed < FREE_BOUND {
-            let page = PageNumber::new(*cursor);
-            if self.plain(page, claim).is_ok() {
-                if self.break_page(hw, page, &mut broken).is_err() {
-                    break;
-                }
-                // Pages that are free but remembered somewhere are nobody's until this returns.
-                self.commit_free(page);
-                freed += 1;
+        while freed < FREE_BOUND {
+            let Some(page) = self.first_plain(owner, *cursor..end) else {
+                *cursor = end;
+                break;
+            };
+            *cursor = page.get();
+            if self.break_page(hw, page, &mut broken).is_err() {
+                break;
             }
+            // Pages that are free but remembered somewhere are nobody's until this returns.
+            self.commit_free(page);
+            freed += 1;
             *cursor += 1;
         }
         broken.complete(hw);
@@ -126,6 +129,20 @@ impl Pages<'_> {
             Step::More
         };
         Reclaimed { freed, step }
+    }
+
+    /// The number of the first frame from `from` on, among at most `most`, that is `wanted`; or where the search
+    /// ended: at the last frame if there are no more.
+    pub fn find(
+        &self,
+        from: u32,
+        most: u32,
+        wanted: impl Fn(&PageRecord) -> bool,
+    ) -> Result<u32, u32> {
+        let records = self.records.iter().skip(from as usize).take(most as usize);
+        let end = from.saturating_add(most).min(self.records.len() as u32);
+        let found = (from..).zip(records).find(|(_, record)| wanted(record));
+        found.map(|(number, _)| number).ok_or(end)
     }
 
     /// How many mappings of a page there may be to break: no fewer than there are.
@@ -153,6 +170,16 @@ impl Pages<'_> {
         }
         self.commit_free(page);
         Taken::Page
+    }
+
+    /// The first plain frame of `owner` in a range of frames.
+    #[inline(always)]
+    fn first_plain(&self, owner: Owner, range: Range<u32>) -> Option<PageNumber> {
+        let records = self.records.get(range.start as usize..range.end as usize)?;
+        // The owner first, which few of them have: most of an account's end is this loop.
+        let wanted = |record: &PageRecord| record.owner == owner && record.kind == FrameType::Plain;
+        let offset = records.iter().position(wanted)?;
+        Some(PageNumber::new(range.start + offset as u32))
     }
 
     /// Takes away mappings of a plain frame, up to what `broken` allows. Whoever called waits for the

@@ -37,6 +37,7 @@ extern crate std;
 pub mod audit;
 mod binding;
 mod breaking;
+mod dissolve;
 mod flush;
 mod frames;
 mod free;
@@ -64,6 +65,7 @@ use exopi_abi::page::PageRecord;
 use exopi_abi::{Error, PageNumber, Progress};
 
 pub use breaking::{Broken, Reclaimed, Taken};
+pub use dissolve::{DISSOLVE_BOUND, Dissolved};
 pub use hardware::{Hardware, Index, UserPage};
 pub use links::{Link, Slot};
 pub use right::{Credit, Right, Source};

@@ -192,7 +192,7 @@ impl Pages<'_> {
     }
 
     /// The entry that names a table.
-    fn parent_of(&self, table: PageNumber) -> Option<Slot> {
+    pub(crate) fn parent_of(&self, table: PageNumber) -> Option<Slot> {
         let links = self.record(self.links_of(table)?)?;
         Some(Slot::from_word(links.second))
     }

@@ -149,12 +149,12 @@ impl Pages<'_> {
     }
 
     /// Whether a table or root has no entry in use but the kernel's own.
-    fn is_unused(&self, table: PageNumber) -> bool {
+    pub(crate) fn is_unused(&self, table: PageNumber) -> bool {
         self.record(table).is_none_or(|record| record.first == 0)
     }
 
     /// The first valid entry of a table from `from` on and before `end`. Looks at nothing if the table has none.
-    fn first_used<H: Hardware>(
+    pub(crate) fn first_used<H: Hardware>(
         &self,
         hw: &H,
         table: PageNumber,

@@ -1,10 +1,10 @@
 //! Boot order, on one screen: from the first Rust instruction to the first environment.
 
-#[cfg(feature = "selftest")]
-pub(super) mod echo;
 mod firmware;
 mod first;
 mod memory;
+#[cfg(feature = "selftest")]
+pub(super) mod network;
 mod random;
 #[cfg(feature = "selftest")]
 mod selftest;
@@ -19,7 +19,7 @@ use crate::arch::cache::Geometry;
 use crate::arch::{mmu, smp, timer};
 use crate::console::{self, log};
 use crate::environment::{self, Start};
-use crate::{exposed, interrupts, kernel, power, seals};
+use crate::{card, exposed, interrupts, kernel, power, seals};
 
 use firmware::Found;
 use first::Refusal;
@@ -49,7 +49,9 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
     #[cfg(feature = "selftest")]
     let asked = selftest::run(found.arguments());
     #[cfg(feature = "selftest")]
-    echo::run(found.arguments(), devices.usb, devices.firmware);
+    selftest::run_card(found.arguments(), &found.memory);
+    #[cfg(feature = "selftest")]
+    network::run(found.arguments(), devices.usb, devices.firmware);
     #[cfg(not(feature = "selftest"))]
     let asked = None;
     let Ok(secrets) = draw_key(&mut generator, asked) else {
@@ -94,6 +96,7 @@ fn start_devices(handover: u64) -> (Found, Rest) {
     let memory = found.memory.length >> 20;
     log!("memory: {memory} MiB, says the {}", found.memory_source);
     log!("boot arguments: {:?}", found.arguments_text());
+    card::begin(board.card, &mut board.pins, &mut board.firmware);
     let rest = Rest {
         random: board.random,
         #[cfg(feature = "selftest")]
@@ -186,6 +189,7 @@ fn make_first(found: &Found, secrets: [u64; 2]) -> Result<(Subject, Start), Refu
     let pages = &made.domains.pages;
     let (free, frames) = (pages.free_pages(), pages.len());
     exposed::set_free_pages(free);
+    card::report();
     console::set_owner(made.first.name);
     kernel::init(made.domains);
     log!("pages: {free} free of {frames}; starting {}", program.name);

@@ -2,12 +2,13 @@
 //! compared, and what can be tested on the processor alone: boot argument `selftest=...`, in builds with feature `selftest` alone.
 #![expect(unsafe_code, reason = "fails on purpose")]
 
+mod card;
 mod code;
 
 use core::fmt;
 use core::hint::black_box;
 
-use exopi_bsp::traits::{DeviceError, Random};
+use exopi_bsp::traits::{DeviceError, MemoryRange, Random};
 
 use super::random::{self, Drawn};
 use crate::arch::{arena, mmu};
@@ -58,6 +59,16 @@ pub(super) fn run(arguments: &[u8]) -> Option<Result<Drawn, DeviceError>> {
         _ => {}
     }
     None
+}
+
+/// Copies blocks about on the card, if the boot arguments ask for it. All of `memory` is in the linear window, and most of
+/// it is nobody's yet.
+pub(super) fn run_card(arguments: &[u8], memory: &MemoryRange) {
+    match asked(arguments) {
+        Some(b"card") => card::run(memory, true),
+        Some(b"card-by-processor") => card::run(memory, false),
+        _ => {}
+    }
 }
 
 /// Does what the boot arguments ask for when all memory has its use.

@@ -91,9 +91,7 @@ pub(super) fn insert_pte(
 /// The same of the caller's own pages in its own space: the call that programs make most.
 #[inline(always)]
 pub(super) fn insert_own(at: VirtAddr, first: PageNumber, count: u64, access: Access) -> Progress {
-    let by = &Core::caller();
-    let right = Right::Owner(by.owner);
-    if count == 1 && insert_one(by, at, first, right, access) {
+    if count == 1 && insert_one(at, first, Right::Owner(Core::owner()), access) {
         return ONE;
     }
     insert_own_many(at, first, count, access)
@@ -110,16 +108,11 @@ fn insert_own_many(at: VirtAddr, first: PageNumber, count: u64, access: Access) 
 /// Maps a page in the caller's own space, unless anything stands in the way: then nothing is done, and the general
 /// call, a hold of its own, finds out what it is. No record tells whether the space is still there: its caller is in it.
 #[inline(always)]
-fn insert_one(
-    by: &Subject,
-    at: VirtAddr,
-    page: PageNumber,
-    right: Right<'_>,
-    access: Access,
-) -> bool {
+fn insert_one(at: VirtAddr, page: PageNumber, right: Right<'_>, access: Access) -> bool {
+    let space = Core::space();
     with_pages(
         #[inline(always)]
-        |pages| pages.insert_page(&mut Processor, &by.space, at, page, right, access),
+        |pages| pages.insert_page(&mut Processor, &space, at, page, right, access),
     )
 }
 
@@ -150,35 +143,33 @@ pub(super) fn insert_own_by(
     count: u64,
     access: Access,
 ) -> Progress {
-    let by = &Core::caller();
-    let presenter = by.name.identity();
+    let presenter = Core::name().identity();
     let words = match user::read_capability(capability) {
         Ok(words) => words,
         Err(error) => return Progress::refused(error),
     };
     if let Some(verified) = seals::verify_plain(words, presenter) {
-        return insert_verified(by, at, first, &verified, count, access);
+        return insert_verified(at, first, &verified, count, access);
     }
     match seals::verify_words(words, presenter) {
-        Ok(verified) => insert_verified(by, at, first, &verified, count, access),
+        Ok(verified) => insert_verified(at, first, &verified, count, access),
         Err(error) => Progress::refused(error),
     }
 }
 
 #[inline(always)]
 fn insert_verified(
-    by: &Subject,
     at: VirtAddr,
     first: PageNumber,
     verified: &Verified,
     count: u64,
     access: Access,
 ) -> Progress {
-    let right = Right::Verified(verified);
-    if count == 1 && insert_one(by, at, first, right, access) {
+    if count == 1 && insert_one(at, first, Right::Verified(verified), access) {
         return ONE;
     }
-    let source = Source::Run(first, right);
+    let by = &Core::caller();
+    let source = Source::Run(first, Right::Verified(verified));
     lock().insert_pte(&mut Processor, by, Target::Own, at, source, count, access)
 }
 
@@ -199,10 +190,10 @@ pub(super) fn insert_superpage(
 #[inline(always)]
 pub(super) fn remove_own(at: VirtAddr, count: u64) -> Progress {
     if count == 1 {
-        let by = &Core::caller();
+        let space = Core::space();
         let removed = with_pages(
             #[inline(always)]
-            |pages| pages.remove_page(&mut Processor, &by.space, at),
+            |pages| pages.remove_page(&mut Processor, &space, at),
         );
         if removed {
             return ONE;
@@ -211,10 +202,11 @@ pub(super) fn remove_own(at: VirtAddr, count: u64) -> Progress {
     remove_own_many(at, count)
 }
 
-/// Every case.
+/// Every case. Of who calls, the space alone is needed.
 #[inline(never)]
 fn remove_own_many(at: VirtAddr, count: u64) -> Progress {
-    remove_pte(&Core::caller(), Target::Own, at, count)
+    let space = Core::space();
+    masked(|| with_pages(|pages| pages.remove_pte(&mut Processor, &space, at, count)))
 }
 
 /// The same of whatever space.
@@ -232,10 +224,10 @@ pub(super) fn remove_pte(by: &Subject, space: Target<'_>, at: VirtAddr, count: u
 #[inline(always)]
 pub(super) fn protect_own(at: VirtAddr, count: u64, access: Access) -> Progress {
     if count == 1 {
-        let by = &Core::caller();
+        let space = Core::space();
         let protected = with_pages(
             #[inline(always)]
-            |pages| pages.protect_page(&mut Processor, &by.space, at, access),
+            |pages| pages.protect_page(&mut Processor, &space, at, access),
         );
         if protected {
             return ONE;
@@ -244,10 +236,11 @@ pub(super) fn protect_own(at: VirtAddr, count: u64, access: Access) -> Progress 
     protect_own_many(at, count, access)
 }
 
-/// Every case.
+/// Every case. Of who calls, the space alone is needed.
 #[inline(never)]
 fn protect_own_many(at: VirtAddr, count: u64, access: Access) -> Progress {
-    protect_pte(&Core::caller(), Target::Own, at, count, access)
+    let space = Core::space();
+    masked(|| with_pages(|pages| pages.protect_pte(&mut Processor, &space, at, count, access)))
 }
 
 /// The same of whatever space.

@@ -6,11 +6,12 @@ use exopi_domains::{Clock, Subject, Target};
 
 use crate::arch::tables::Processor;
 use crate::arch::timer;
+use crate::environment;
 use crate::kernel::lock;
 
 pub(super) fn request(
     by: &Subject,
-    environment: Target<'_>,
+    of: Target<'_>,
     wanted: Wanted,
     count: u32,
     [after, extension]: [u64; 2],
@@ -20,7 +21,11 @@ pub(super) fn request(
         now: timer::now(),
         second: timer::frequency(),
     };
-    lock().revoke_request(by, environment, wanted, count, after, extension, bit, clock)
+    let mut kernel = lock();
+    let asked = kernel.revoke_request(by, of, wanted, count, after, extension, bit, clock);
+    // Whoever asks has the core on which the time is looked after at least.
+    environment::set_timer(&kernel);
+    asked
 }
 
 pub(super) fn answer(by: &Subject, serial: u64, answer: Answer) -> Result<(), Error> {

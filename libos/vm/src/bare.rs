@@ -8,6 +8,7 @@ use core::mem::offset_of;
 
 use exopi_rt::domain::SpaceRecord;
 use exopi_rt::layout::EXPOSED_BASE;
+use exopi_rt::layout::PAGE_SIZE;
 use exopi_rt::page::PageRecord;
 use exopi_rt::{
     Access, Allocation, Error, Note, Object, OnRefusal, Operation, PageNumber, PageRun, PageSelect,
@@ -152,6 +153,14 @@ impl Machine for Bare {
         }
         // SAFETY: the field of a record in the exposed region. Volatile, since the kernel changes it.
         unsafe { (self.members as *const u16).read_volatile() <= 1 }
+    }
+
+    fn is_zero(&self, at: VirtAddr) -> bool {
+        let words = (at.get()..at.get() + PAGE_SIZE).step_by(size_of::<u64>());
+        // SAFETY: as for `byte`.
+        words
+            .into_iter()
+            .all(|word| unsafe { (word as *const u64).read_volatile() } == 0)
     }
 
     #[inline(always)]

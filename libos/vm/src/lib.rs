@@ -13,6 +13,7 @@
 //! * [`AddressSpace`]: regions and all that can be done with them.
 //! * [`Pager`]: what a fault on a region does. [`pager`] has those for closures and file-like sources.
 //! * [`Supply`]: which frames are taken, and what becomes of those that come back.
+//! * [`Policy`]: which pages go first when somebody needs them back; see [`revoke`].
 //! * [`Machine`]: what all this needs of the kernel; [`Bare`] is the kernel itself.
 //! * [`program`]: the one address space that the program runs in, and its fault handler.
 //! * [`heap`]: the program's heap on a region of it.
@@ -41,6 +42,7 @@ mod protect;
 mod region;
 mod regions;
 mod release;
+pub mod revoke;
 mod share;
 mod space;
 mod superpage;
@@ -57,5 +59,6 @@ pub use machine::Machine;
 pub use pager::Pager;
 pub use region::{Options, Place, RegionInfo};
 pub use regions::Slot;
+pub use revoke::Policy;
 pub use space::{AddressSpace, Layout};
 pub use supply::Supply;

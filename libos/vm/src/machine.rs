@@ -78,6 +78,8 @@ pub trait Machine: 'static {
 
     /// The byte at an address where a page is mapped.
     fn byte(&self, address: u64) -> u8;
+    /// Whether the page that is mapped at `at`, readable, holds nothing but zeros.
+    fn is_zero(&self, at: VirtAddr) -> bool;
     /// Sets so many bytes from an address on, where pages are mapped, writable.
     fn fill(&mut self, address: u64, count: u64, byte: u8);
     /// The bytes of the page that is mapped at `at`, writable.

@@ -86,6 +86,8 @@ pub struct Region<M: Machine> {
     pub(crate) superpages: bool,
     /// Whether pages have a byte each that may say another access; see `protect`.
     pub(crate) shadowed: bool,
+    /// Whether it has a pager, though that may be at work now.
+    pub(crate) paged: bool,
     /// Whether some of its pages may be mapped elsewhere too, to be copied at the first write.
     pub(crate) shared: bool,
     /// See [`Options::colours`].
@@ -110,6 +112,7 @@ impl<M: Machine> Region<M> {
         zeroed: false,
         superpages: false,
         shadowed: false,
+        paged: false,
         shared: false,
         colours: Colours::ALL,
         pager: None,
@@ -136,6 +139,7 @@ impl<M: Machine> Region<M> {
             zeroed: options.zeroed,
             superpages: options.superpages,
             shadowed: false,
+            paged: options.pager.is_some(),
             shared: false,
             colours: options.colours,
             pager: options.pager,

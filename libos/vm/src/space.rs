@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::machine::{self, Machine};
 use crate::region::{Options, Place, Region, RegionInfo, page_at};
 use crate::regions::{Regions, Slot};
+use crate::revoke::Policy;
 use crate::supply::{Choice, Supply};
 use crate::tables::Tables;
 use exopi_rt::tables::{Entry, Mapping};
@@ -59,6 +60,7 @@ pub struct AddressSpace<M: Machine> {
     pub(crate) tables: Tables,
     pub(crate) layout: Layout,
     pub(crate) supply: Option<&'static mut dyn Supply>,
+    pub(crate) policy: Option<&'static mut dyn Policy<M>>,
     /// Whose the pages are that the space takes.
     pub(crate) owner: Owner,
     /// Where the last search for a superpage ended.
@@ -84,6 +86,7 @@ impl<M: Machine> AddressSpace<M> {
             tables: Tables::new(),
             layout,
             supply: None,
+            policy: None,
             owner: Owner::NOBODY,
             superpage_cursor: 0,
         };
@@ -224,8 +227,18 @@ impl<M: Machine> AddressSpace<M> {
 
     /// Puts the tables in place for a mapping at `at`.
     pub(crate) fn supply_tables(&mut self, at: VirtAddr, level: TableLevel) -> Result<(), Error> {
-        let machine = &mut self.machine;
-        Ok(self.tables.supply(machine, Object::Own, at, level)?)
+        let supplied = self
+            .tables
+            .supply(&mut self.machine, Object::Own, at, level)
+            .map_err(Error::from);
+        match supplied {
+            Err(error) if error.is_exhaustion() && self.make_room() => {
+                Ok(self
+                    .tables
+                    .supply(&mut self.machine, Object::Own, at, level)?)
+            }
+            supplied => supplied,
+        }
     }
 
     /// The page for `at` after so many refusals.
@@ -274,7 +287,13 @@ impl<M: Machine> AddressSpace<M> {
         let mut refusals = 0;
         let mut refusal = Refusal::Exhausted;
         loop {
-            let choice = self.choose(place, belongs, refusals).ok_or(refusal)?;
+            let Some(choice) = self.choose(place, belongs, refusals) else {
+                if !self.make_room() {
+                    return Err(refusal.into());
+                }
+                refusals = 0;
+                continue;
+            };
             let mut progress = self.insert(choice, at, access);
             if progress.stopped == Some(Refusal::NoTable) {
                 if let Err(error) = self.supply_tables(at, TableLevel::Three) {

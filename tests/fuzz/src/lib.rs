@@ -11,29 +11,37 @@
 //! | [`wire`] | capabilities, registers, operations: what decodes encodes to the same |
 //! | [`handover`] | ATAG lists and device trees |
 //! | [`images`] | boot images, archives and ELF files |
+//! | [`disk`] | partition tables, and the registers of a card |
 //! | [`calls`] | the simulated kernel: sequences of calls by two environments |
+//! | [`volume`] | FAT volumes with changed bytes, mounted and used; partition tables |
 
 mod calls;
+mod disk;
 mod filter;
 mod images;
 mod input;
+mod volume;
 mod wire;
 
 pub use calls::calls;
+pub use disk::disk;
 pub use filter::filter;
 pub use images::{handover, images};
+pub use volume::volume;
 pub use wire::wire;
 
 /// A function of bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("filter", filter),
     ("wire", wire),
     ("handover", handover),
     ("images", images),
+    ("disk", disk),
     ("calls", calls),
+    ("volume", volume),
 ];
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! Dev- and build-dependencies are edges too: what tests of a libOS need from above lives in `tests/`.
 
 /// Logic crates that know another logic crate, downwards only.
-const LOGIC: [(&str, &str); 17] = [
+const LOGIC: [(&str, &str); 19] = [
     ("filter", "a64"),
     ("predicate", "a64"),
     ("bytecode", "a64"),
@@ -17,6 +17,7 @@ const LOGIC: [(&str, &str); 17] = [
     ("domains", "cap"),
     ("domains", "pages"),
     ("slices", "cap"),
+    ("blocks", "cap"),
     ("filter", "cap"),
     ("frames", "cap"),
     ("frames", "domains"),
@@ -27,6 +28,7 @@ const LOGIC: [(&str, &str); 17] = [
     ("filter", "pages"),
     ("xn", "pages"),
     ("xn", "bytecode"),
+    ("xn", "blocks"),
 ];
 
 /// A dependency between two members, by their folders (`kernel/pages`).
@@ -113,6 +115,8 @@ mod tests {
             ("kernel/pages", "kernel/abi"),
             ("kernel/pages", "kernel/cap"),
             ("kernel/xn", "kernel/bytecode"),
+            ("kernel/xn", "kernel/blocks"),
+            ("kernel/blocks", "kernel/cap"),
             ("kernel/domains", "kernel/pages"),
             ("kernel/domains", "kernel/cap"),
             ("libos/rt", "kernel/abi"),
@@ -154,6 +158,9 @@ mod tests {
             ("kernel/a64", "kernel/filter"),
             ("kernel/bytecode", "kernel/xn"),
             ("kernel/slices", "kernel/pages"),
+            ("kernel/blocks", "bsp"),
+            ("kernel/blocks", "kernel/pages"),
+            ("kernel/blocks", "kernel/xn"),
             ("kernel/cap", "tests/simkernel"),
             // Programs reach the kernel through its interface only.
             ("libos/rt", "kernel"),

@@ -4,7 +4,11 @@
 //! last instruction; it is run twice, and a difference is a failure. A third run, of a kernel built
 //! with feature `count`, gives event counts: that build's figures are never shown, since counting
 //! costs instructions.
+//!
+//! What no program can measure, the kernel's self-tests do: what a frame costs the network driver alone.
+//! Their kernel is built and run apart, twice too, and its rows come after the others.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,7 +19,7 @@ use crate::emulator::{self, Boot, Emulator, Output};
 use crate::image::NamedProgram;
 use crate::lines::Lines;
 use crate::run::Bootable;
-use crate::{interrupt, workspace};
+use crate::{interrupt, run, workspace};
 
 pub mod collect;
 pub mod table;
@@ -27,6 +31,10 @@ use table::{Stored, Table, Versions};
 const PROGRAM: &str = "bench";
 /// The kernel's feature that counts events.
 const COUNT: &str = "count";
+/// The kernel's feature for self-tests, the one that measures the network driver, and a program that ends the run.
+const SELFTEST: &str = "selftest";
+const FRAMES: &str = "selftest=frames";
+const LAST: &str = "minimal";
 
 /// Measure the rows of the benchmark table in guest instructions.
 ///
@@ -85,9 +93,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
     let timeout = Duration::from_secs(args.timeout);
     let images = Images::get(args)?;
-    let measured = twice(&images.plain, timeout)?;
+    let mut measured = twice(&Guest::plain(&images.plain), timeout)?;
+    if let Some(image) = &images.selftest {
+        let frames = twice(&Guest::with_cable(image)?, timeout);
+        let frames = frames.context("the network driver")?;
+        measured.rows.extend(frames.rows);
+    }
     let counted = match &images.counting {
-        Some(image) => once(image, timeout).context("the run that counts events"),
+        Some(image) => once(&Guest::plain(image), timeout).context("the run that counts events"),
         None => Ok(Measured::default()),
     };
     let events = counted.as_ref().cloned().unwrap_or_default();
@@ -140,6 +153,39 @@ struct Images {
     plain: Bootable,
     /// The one that counts events.
     counting: Option<Bootable>,
+    /// The one that measures itself.
+    selftest: Option<Bootable>,
+}
+
+/// What is booted, and how.
+struct Guest<'a> {
+    bootable: &'a Bootable,
+    append: Option<String>,
+    /// Its network adapter, in the emulator's words.
+    cable: Vec<OsString>,
+}
+
+impl<'a> Guest<'a> {
+    fn plain(bootable: &'a Bootable) -> Self {
+        Self {
+            bootable,
+            append: None,
+            cable: Vec::new(),
+        }
+    }
+
+    /// With a cable that leads back: what the adapter sends it receives.
+    fn with_cable(bootable: &'a Bootable) -> anyhow::Result<Self> {
+        let port = run::free_port()?;
+        let end = |name| format!("{name}.type=inet,{name}.host=127.0.0.1,{name}.port={port}");
+        let back = format!("dgram,id=cable,{},{}", end("local"), end("remote"));
+        let cable = ["-netdev", &back, "-device", "usb-net,netdev=cable"];
+        Ok(Self {
+            bootable,
+            append: Some(FRAMES.to_owned()),
+            cable: cable.map(OsString::from).to_vec(),
+        })
+    }
 }
 
 impl Images {
@@ -149,22 +195,26 @@ impl Images {
             return Ok(Self {
                 plain: existing(image)?,
                 counting: args.count_image.as_ref().map(existing).transpose()?,
+                selftest: None,
             });
         }
         let program = [NamedProgram::get(PROGRAM)?];
-        let build =
-            |features: &[String]| Bootable::make(&workspace::build_kernel(features)?, &program);
+        let build = |features: &[String], programs: &[NamedProgram]| {
+            Bootable::make(&workspace::build_kernel(features)?, programs)
+        };
+        let last = [NamedProgram::get(LAST)?];
         Ok(Self {
-            plain: build(&[])?,
-            counting: Some(build(&[COUNT.to_owned()])?),
+            plain: build(&[], &program)?,
+            counting: Some(build(&[COUNT.to_owned()], &program)?),
+            selftest: Some(build(&[SELFTEST.to_owned()], &last)?),
         })
     }
 }
 
 /// Boots twice, and gives what both runs agree on.
-fn twice(bootable: &Bootable, timeout: Duration) -> anyhow::Result<Measured> {
-    let measured = once(bootable, timeout).context("the first run")?;
-    let again = once(bootable, timeout).context("the second run")?;
+fn twice(guest: &Guest<'_>, timeout: Duration) -> anyhow::Result<Measured> {
+    let measured = once(guest, timeout).context("the first run")?;
+    let again = once(guest, timeout).context("the second run")?;
     let differences = measured.differences(&again);
     if !differences.is_empty() {
         bail!("two runs of one build differ: {}", differences.join("; "));
@@ -173,10 +223,17 @@ fn twice(bootable: &Bootable, timeout: Duration) -> anyhow::Result<Measured> {
 }
 
 /// Boots once and collects what is printed.
-fn once(bootable: &Bootable, timeout: Duration) -> anyhow::Result<Measured> {
+fn once(guest: &Guest<'_>, timeout: Duration) -> anyhow::Result<Measured> {
     const LOOK: Duration = Duration::from_millis(500);
+    let Guest {
+        bootable,
+        append,
+        cable,
+    } = guest;
     let boot = Boot {
         icount: true,
+        append: append.clone(),
+        extra: cable.clone(),
         ..Boot::new(&bootable.image)
     };
     let start = Instant::now();

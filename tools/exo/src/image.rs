@@ -1,4 +1,4 @@
-//! `exo image`: makes the boot image, one file of kernel and first programs.
+//! `exo image`: makes the boot image, one file of kernel and first programs, and the image of a card with it.
 //!
 //! The form is `exopi_abi::boot`'s; the kernel brings its magic and a zero word for the length, and
 //! links its zeroed memory and stacks into its segments, so that the archive lies behind all of it.
@@ -9,14 +9,22 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use exopi_abi::boot;
 
+use crate::card::{self, Content, Layout};
 use crate::{elf, workspace};
 
 pub mod fake;
 
 /// The programs of an image for which none is named: the first is started, and can run the others.
-pub const DEFAULT_PROGRAMS: [&str; 3] = ["monitor", "minimal", "exopi-target-suite"];
+pub const DEFAULT_PROGRAMS: [&str; 4] = ["monitor", "minimal", "files", "exopi-target-suite"];
 
-/// Make the boot image kernel8.img: the kernel, and behind it the first programs.
+/// Names on the card that boards look for.
+const KERNEL: &str = "kernel8.img";
+const CONFIG: &str = "config.txt";
+
+/// Make the boot image kernel8.img, the kernel and behind it the first programs, and the image of a card with it.
+///
+/// The card has a partition table, a FAT partition with kernel8.img, config.txt and the firmware files that were given,
+/// and an empty partition to its end. The same input gives the same bytes.
 #[derive(clap::Args)]
 pub struct Args {
     /// Kernel ELF file; built from this workspace if left out.
@@ -34,9 +42,22 @@ pub struct Args {
         conflicts_with = "kernel"
     )]
     features: Vec<String>,
-    /// Where to write the image [default: target/image/kernel8.img].
+    /// Where to write the boot image [default: target/image/kernel8.img]. With this alone, no card is made.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Where to write the card's image [default: target/exopi.img].
+    #[arg(long, value_name = "FILE")]
+    card: Option<PathBuf>,
+    /// Size of the card: a power of two, which the emulator demands.
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = card::size)]
+    size: u64,
+    /// Size of its FAT partition.
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = card::size)]
+    boot_size: u64,
+    /// A file for the FAT partition, or a folder of such: what firmware a board needs, config.txt. Can be given several
+    /// times.
+    #[arg(long, value_name = "PATH")]
+    firmware: Vec<PathBuf>,
 }
 
 /// Runs the subcommand.
@@ -72,7 +93,51 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         boot::kernel_length(&image)?,
         names.join(" ")
     );
+    if args.card.is_some() || args.output.is_none() {
+        make_card(args, image)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The card with this boot image, and a `config.txt` unless one is given.
+fn make_card(args: &Args, kernel: Vec<u8>) -> anyhow::Result<()> {
+    let path = match &args.card {
+        Some(path) => path.clone(),
+        None => workspace::target_dir()?.join("exopi.img"),
+    };
+    let content = |name: &str, bytes| Content {
+        name: name.to_owned(),
+        bytes,
+    };
+    let mut contents = vec![content(KERNEL, kernel)];
+    let given = card::contents(&args.firmware)?;
+    ensure!(
+        !given
+            .iter()
+            .any(|file| file.name.eq_ignore_ascii_case(KERNEL)),
+        "the card's {KERNEL} is the boot image: no other can be given"
+    );
+    if !given
+        .iter()
+        .any(|file| file.name.eq_ignore_ascii_case(CONFIG))
+    {
+        contents.push(content(CONFIG, card::CONFIG.into()));
+    }
+    contents.extend(given);
+    let layout = Layout {
+        card: args.size,
+        boot: args.boot_size,
+    };
+    card::make(&path, layout, &contents)?;
+    let names: Vec<_> = contents.iter().map(|content| &*content.name).collect();
+    eprintln!(
+        "{}: {} MiB, FAT {} MiB: {}",
+        path.display(),
+        args.size >> 20,
+        args.boot_size >> 20,
+        names.join(" ")
+    );
+    Ok(())
 }
 
 /// A program that goes into an image.

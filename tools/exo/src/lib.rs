@@ -2,7 +2,7 @@
 //! and runner as the command does.
 //!
 //! ```text
-//!   image, run, test, check, bench, sizes, calls, gdb     one module for each subcommand
+//!   image, card, run, test, check, bench, sizes, calls, gdb     one module for each subcommand; ls, cat, cp in card
 //!        |      |     |
 //!   elf  |  emulator  runner  lines  symbols       what they share
 //!        |      |
@@ -11,6 +11,7 @@
 
 pub mod bench;
 pub mod calls;
+pub mod card;
 pub mod check;
 pub mod elf;
 pub mod emulator;

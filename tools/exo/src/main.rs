@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use exo::card::commands as card;
 use exo::{bench, calls, check, gdb, image, run, sizes, test};
 
 mod emulators;
@@ -22,6 +23,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Image(image::Args),
+    Ls(card::Ls),
+    Cat(card::Cat),
+    Cp(card::Cp),
     Run(run::Args),
     Test(test::Args),
     Check(check::Args),
@@ -38,6 +42,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Image(args) => image::run(&args),
+        Command::Ls(args) => card::ls(&args),
+        Command::Cat(args) => card::cat(&args),
+        Command::Cp(args) => card::cp(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),

@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::{Board, CONSOLE_INTERRUPT, DEVICE_WINDOWS, Name, SPIN_TABLE};
+use crate::block::{BlockDevice, SECTOR, Segment, SegmentMemory};
 use crate::bus::{Bus, DmaBuffer};
+use crate::dma::DmaMemory;
 use crate::traits::{DeviceError, InterruptController, Power, Random};
 
 type Registers = Rc<RefCell<BTreeMap<u64, u32>>>;
@@ -136,6 +139,60 @@ fn each_driver_is_at_its_address() {
     ] {
         assert_eq!(registers.get(&address), Some(&value), "{address:#x}");
     }
+}
+
+/// Memory that nothing is in.
+struct NoMemory;
+
+impl DmaMemory for NoMemory {
+    fn len(&self) -> usize {
+        0
+    }
+    fn bus_address(&self) -> u32 {
+        0
+    }
+    fn bytes(&self, _: Range<usize>) -> &[u8] {
+        &[]
+    }
+    fn bytes_mut(&mut self, _: Range<usize>) -> &mut [u8] {
+        &mut []
+    }
+    fn clean(&mut self, _: Range<usize>) {}
+    fn invalidate(&mut self, _: Range<usize>) {}
+}
+
+impl SegmentMemory for NoMemory {
+    fn bus_address(&self, _: &Segment) -> Option<u32> {
+        None
+    }
+    fn clean(&mut self, _: &Segment) {}
+    fn invalidate(&mut self, _: &Segment) {}
+    fn load(&self, _: u64, _: &mut [u32; SECTOR / 4]) {}
+    fn store(&mut self, _: u64, _: &[u32; SECTOR / 4]) {}
+}
+
+#[test]
+fn the_card_is_on_its_pins_and_its_controller_at_its_address() {
+    let (mut board, registers) = board(Some(200_000_000));
+    // As the firmware leaves them: the controller on the radio's pins, the card on another controller.
+    registers.borrow_mut().insert(0x3f20_000c, 0o7_777_770_000);
+    registers.borrow_mut().insert(0x3f20_0010, 0o4_400_000_000);
+    registers.borrow_mut().insert(0x3f20_0014, 0o4_444);
+    let mut slot = board
+        .card
+        .assemble(&mut board.pins, &mut board.firmware, NoMemory, NoMemory);
+    {
+        let registers = registers.borrow();
+        assert_eq!(registers[&0x3f20_000c], 0, "pins 34 to 39");
+        assert_eq!(registers[&0x3f20_0010], 0o7_700_000_000, "pins 48 and 49");
+        assert_eq!(registers[&0x3f20_0014], 0o7_777, "pins 50 to 53");
+        assert!(
+            !registers.contains_key(&0x3f30_002c),
+            "nothing is touched yet"
+        );
+    }
+    slot.look_for_medium(0);
+    assert_eq!(registers.borrow()[&0x3f30_002c], 1 << 24, "it is reset");
 }
 
 #[test]

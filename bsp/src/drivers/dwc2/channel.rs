@@ -25,8 +25,10 @@
 //! same endpoint. In this mode the controller itself repeats what a device was not ready for (NAK), but for
 //! interrupt endpoints, where that ends the transfer.
 
+use tock_registers::LocalRegisterCopy;
 use tock_registers::interfaces::{Readable, Writeable};
 
+use super::pipe::{self, Pipe, Run};
 use super::registers::{ChannelRegisters, HCCHAR, HCINT, HCTSIZ, HFNUM};
 use super::{CHANNELS, Dwc2};
 use crate::bus::Bus;
@@ -128,7 +130,7 @@ pub enum Progress {
 pub struct Refused;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Idle,
     Running,
     Halting { until: u64, why: TransferError },
@@ -138,38 +140,67 @@ enum State {
 /// A channel as its driver knows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Channel {
-    state: State,
-    transfer: Transfer,
+    pub(super) state: State,
+    pipe: Pipe,
+    run: Run,
     /// Bytes done by earlier tries of this transfer.
     done: u32,
+    /// The first packet's mark of this try.
+    pid: Pid,
     /// Bytes and packets that this try was told to do.
     bytes: u32,
     packets: u32,
     failures: u8,
-    unsettled: bool,
+    pub(super) unsettled: bool,
 }
 
 impl Channel {
     pub(super) const IDLE: Self = Self {
         state: State::Idle,
-        transfer: Transfer {
-            device: 0,
-            endpoint: 0,
-            kind: EndpointKind::Bulk,
-            direction: Direction::Out,
-            low_speed: false,
-            max_packet: 8,
+        pipe: Pipe::NONE,
+        run: Run {
             pid: Pid::Data0,
             memory: 0,
             length: 0,
-            deadline: None,
+            deadline: u64::MAX,
         },
+        pid: Pid::Data0,
         done: 0,
         bytes: 0,
         packets: 0,
         failures: 0,
         unsettled: false,
     };
+
+    /// It works on a transfer from now on.
+    #[inline]
+    pub(super) fn started(&mut self, pipe: Pipe, run: Run) {
+        self.state = State::Running;
+        self.pipe = pipe;
+        self.run = run;
+        self.done = 0;
+        self.failures = 0;
+    }
+
+    /// A transfer in is over, with `left` as the controller counts; what has arrived in all, and the mark that comes next.
+    #[inline(always)]
+    pub(super) fn ended_well(
+        &mut self,
+        left: LocalRegisterCopy<u32, HCTSIZ::Register>,
+    ) -> (u32, Pid) {
+        self.state = State::Idle;
+        self.unsettled = false;
+        let bytes = self.bytes.saturating_sub(left.read(HCTSIZ::BYTES));
+        (self.done + bytes, next_mark(left))
+    }
+
+    /// It tries to move so many bytes, which are so many packets.
+    #[inline]
+    pub(super) fn tries(&mut self, bytes: u32, packets: u32, pid: Pid) {
+        self.bytes = bytes;
+        self.packets = packets;
+        self.pid = pid;
+    }
 
     /// What a reset of the controller does to it. Its last transfer's memory stays in doubt if it did not
     /// end by itself.
@@ -186,82 +217,67 @@ impl<B: Bus> Dwc2<B> {
     /// # Errors
     /// [`Refused`]: the channel is not idle, or there is no such transfer.
     pub fn start(&mut self, channel: usize, transfer: Transfer) -> Result<(), Refused> {
-        let max_packet = u32::from(transfer.max_packet);
-        let whole = max_packet != 0 && transfer.length.is_multiple_of(max_packet);
-        let sane = (1..=2047).contains(&max_packet)
-            && transfer.device < 128
-            && transfer.endpoint < 16
-            && transfer.memory.is_multiple_of(4)
-            && transfer.length <= MOST_BYTES
-            && transfer.length.div_ceil(max_packet) <= MOST_PACKETS
-            && (transfer.direction == Direction::Out || whole)
-            && transfer.kind != EndpointKind::Isochronous;
-        let Some(own) = self.channels.get_mut(channel).filter(|_| sane) else {
+        let pipe = Pipe::of(&transfer).ok_or(Refused)?;
+        let run = Run {
+            pid: transfer.pid,
+            memory: transfer.memory,
+            length: transfer.length,
+            deadline: transfer.deadline.unwrap_or(u64::MAX),
+        };
+        self.begin(channel, pipe, run)
+    }
+
+    /// The same over a pipe that was made before.
+    ///
+    /// # Errors
+    /// As [`Dwc2::start`].
+    #[inline]
+    pub fn begin(&mut self, channel: usize, pipe: Pipe, run: Run) -> Result<(), Refused> {
+        let Some(own) = self.channels.get_mut(channel) else {
             return Err(Refused);
         };
-        if own.state != State::Idle {
+        if own.state != State::Idle || !pipe.can(&run) {
             return Err(Refused);
         }
-        *own = Channel {
-            state: State::Running,
-            transfer,
-            unsettled: own.unsettled,
-            ..Channel::IDLE
-        };
+        own.started(pipe, run);
         if own.unsettled {
             // What was stopped may have said something since.
             self.acknowledge(channel);
         }
-        self.program(channel, transfer.pid);
+        self.program(channel, run.pid);
         Ok(())
     }
 
     /// Sets a channel going with what is left of its transfer.
+    #[inline]
     fn program(&mut self, number: usize, pid: Pid) {
         let Some(channel) = self.channels.get_mut(number) else {
             return;
         };
-        let transfer = &channel.transfer;
-        let max_packet = u32::from(transfer.max_packet);
-        channel.bytes = transfer.length.saturating_sub(channel.done);
-        channel.packets = channel.bytes.div_ceil(max_packet).max(1);
-        let pid = match pid {
-            Pid::Data0 => HCTSIZ::PID::Data0,
-            Pid::Data1 => HCTSIZ::PID::Data1,
-            Pid::Setup => HCTSIZ::PID::Setup,
-        };
-        let kind = match transfer.kind {
-            EndpointKind::Control => HCCHAR::KIND::Control,
-            EndpointKind::Interrupt => HCCHAR::KIND::Interrupt,
-            EndpointKind::Bulk | EndpointKind::Isochronous => HCCHAR::KIND::Bulk,
-        };
+        let pipe = channel.pipe;
+        let bytes = channel.run.length.saturating_sub(channel.done);
+        let packets = pipe.packets(bytes);
+        channel.tries(bytes, packets, pid);
         let bus = &self.bus;
-        // A periodic transaction goes out in the next frame, so it is for the other parity than this one's.
-        let odd =
-            transfer.kind == EndpointKind::Interrupt && HFNUM.on(bus).read(HFNUM::FRAME) & 1 == 0;
+        let mut character = pipe.character();
+        if pipe.is_periodic() {
+            // A periodic transaction goes out in the next frame, so it is for the other parity than this one's.
+            let odd = HFNUM.on(bus).read(HFNUM::FRAME) & 1 == 0;
+            character = HCCHAR::ODD_FRAME.val(odd.into()).modify(character);
+        }
         let registers = ChannelRegisters::of(number);
         registers
             .size()
             .on(bus)
-            .write(HCTSIZ::BYTES.val(channel.bytes) + HCTSIZ::PACKETS.val(channel.packets) + pid);
-        let memory = transfer.memory.wrapping_add(channel.done);
+            .set(pipe::size(bytes, packets, pid));
+        let memory = channel.run.memory.wrapping_add(channel.done);
         registers.memory().on(bus).set(memory);
-        registers.character().on(bus).write(
-            HCCHAR::MAX_PACKET.val(max_packet)
-                + HCCHAR::ENDPOINT.val(transfer.endpoint.into())
-                + HCCHAR::IN.val((transfer.direction == Direction::In).into())
-                + HCCHAR::LOW_SPEED.val(transfer.low_speed.into())
-                + kind
-                + HCCHAR::COUNT.val(1)
-                + HCCHAR::DEVICE.val(transfer.device.into())
-                + HCCHAR::ODD_FRAME.val(odd.into())
-                + HCCHAR::ENABLE::SET,
-        );
+        registers.character().on(bus).set(character);
     }
 
     /// Looks at a channel, once. Tells the end of a transfer, repeats what may be repeated, and stops what is
     /// late.
-    #[inline]
+    #[inline(always)]
     pub fn poll(&mut self, channel: usize, now: u64) -> Progress {
         let Some(own) = self.channels.get_mut(channel) else {
             return Progress::Idle;
@@ -274,25 +290,32 @@ impl<B: Bus> Dwc2<B> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll_running(&mut self, number: usize, now: u64) -> Progress {
         let events = ChannelRegisters::of(number)
             .events()
             .on(&self.bus)
             .extract();
-        if events.is_set(HCINT::HALTED) {
-            return self.halted(number, events.get());
+        if events.matches_all(HCINT::HALTED::SET + HCINT::COMPLETE::SET) {
+            return self.went_well(number);
         }
-        let deadline = self
-            .channels
-            .get(number)
-            .and_then(|own| own.transfer.deadline);
-        if deadline.is_some_and(|deadline| now >= deadline) {
-            self.halt(number, now, TransferError::TimedOut);
-            // It may have halted at once.
-            return self.poll_halting(number, now, now + HALT_PATIENCE, TransferError::TimedOut);
+        let deadline = self.channels.get(number).map(|own| own.run.deadline);
+        if !events.is_set(HCINT::HALTED) && deadline.is_none_or(|deadline| now < deadline) {
+            return Progress::Running;
         }
-        Progress::Running
+        self.failed_or_late(number, events.get(), now)
+    }
+
+    /// A channel has halted before its transfer was complete, or has not halted in time.
+    #[cold]
+    #[inline(never)]
+    fn failed_or_late(&mut self, number: usize, events: u32, now: u64) -> Progress {
+        if HCINT::HALTED.is_set(events) {
+            return self.halted(number, events);
+        }
+        self.halt(number, now, TransferError::TimedOut);
+        // It may have halted at once.
+        self.poll_halting(number, now, now + HALT_PATIENCE, TransferError::TimedOut)
     }
 
     /// Asks a channel to stop. Its transfer ends with [`TransferError::Stopped`], or as it does by itself
@@ -318,6 +341,8 @@ impl<B: Bus> Dwc2<B> {
         character.set(told.modify(character.get()));
     }
 
+    #[cold]
+    #[inline(never)]
     fn poll_halting(
         &mut self,
         number: usize,
@@ -330,10 +355,10 @@ impl<B: Bus> Dwc2<B> {
         let over = HCINT::HALTED::SET + HCINT::COMPLETE::SET;
         if events.matches_all(over) {
             // It was faster than the stop.
-            return self.halted(number, events.get());
+            return self.went_well(number);
         }
         if events.is_set(HCINT::HALTED) {
-            let (bytes, next) = self.moved(number, false);
+            let (bytes, next) = self.moved(number);
             return self.ended(number, Err(why), bytes, next);
         }
         if now < until {
@@ -343,7 +368,7 @@ impl<B: Bus> Dwc2<B> {
             return Progress::Idle;
         };
         channel.state = State::Stuck;
-        let next = channel.transfer.pid;
+        let next = channel.run.pid;
         Progress::Ended(Ending {
             result: Err(TransferError::Stuck),
             bytes: 0,
@@ -353,45 +378,49 @@ impl<B: Bus> Dwc2<B> {
 
     /// What this try has moved, and the mark that comes next. The counts are the controller's own, but what
     /// they give is never more than was asked for.
-    fn moved(&self, number: usize, complete: bool) -> (u32, Pid) {
+    #[inline(always)]
+    fn moved(&self, number: usize) -> (u32, Pid) {
         let Some(channel) = self.channels.get(number) else {
             return (0, Pid::Data0);
         };
         let left = ChannelRegisters::of(number).size().on(&self.bus).extract();
-        let bytes = match channel.transfer.direction {
+        let bytes = match channel.pipe.direction() {
             Direction::In => channel.bytes.saturating_sub(left.read(HCTSIZ::BYTES)),
-            Direction::Out if complete => channel.bytes,
             // The count of bytes runs ahead of what the device has taken; that of packets does not.
             Direction::Out => {
                 let packets = channel.packets.saturating_sub(left.read(HCTSIZ::PACKETS));
-                let max_packet = u32::from(channel.transfer.max_packet);
+                let max_packet = channel.pipe.max_packet();
                 packets.saturating_mul(max_packet).min(channel.bytes)
             }
         };
-        let next = match left.read_as_enum(HCTSIZ::PID) {
-            Some(HCTSIZ::PID::Value::Data1) => Pid::Data1,
-            _ => Pid::Data0,
-        };
-        (bytes, next)
+        (bytes, next_mark(left))
     }
 
-    /// Judges a channel that has halted by itself.
+    /// Ends a transfer of which all has arrived: what was sent, or what the device had. What was sent needs no
+    /// counting, and its marks follow from that (USB 2.0, 8.6.1).
+    #[inline(always)]
+    fn went_well(&mut self, number: usize) -> Progress {
+        let Some(channel) = self.channels.get(number) else {
+            return Progress::Idle;
+        };
+        let (bytes, next) = match channel.pipe.direction() {
+            Direction::Out => (channel.bytes, channel.pid.after(channel.packets)),
+            Direction::In => self.moved(number),
+        };
+        self.ended(number, Ok(()), bytes, next)
+    }
+
+    /// Judges a channel that has halted by itself before its transfer was complete.
     fn halted(&mut self, number: usize, events: u32) -> Progress {
         let is = |bit: FieldOfEvents| bit.is_set(events);
-        let complete = is(HCINT::COMPLETE);
-        let (bytes, next) = self.moved(number, complete);
-        let result = if complete {
-            Ok(())
-        } else if is(HCINT::STALL) {
+        let (bytes, next) = self.moved(number);
+        let result = if is(HCINT::STALL) {
             Err(TransferError::Stall)
         } else if is(HCINT::BABBLE) {
             Err(TransferError::Babble)
         } else if is(HCINT::BUS_ERROR) {
             Err(TransferError::Bus)
-        } else if is(HCINT::NAK)
-            && !is(HCINT::TRANSACTION_ERROR)
-            && self.kind(number) == EndpointKind::Interrupt
-        {
+        } else if is(HCINT::NAK) && !is(HCINT::TRANSACTION_ERROR) && self.is_periodic(number) {
             Err(TransferError::Nothing)
         } else {
             return self.try_again(number, bytes, next);
@@ -399,10 +428,9 @@ impl<B: Bus> Dwc2<B> {
         self.ended(number, result, bytes, next)
     }
 
-    fn kind(&self, number: usize) -> EndpointKind {
-        self.channels
-            .get(number)
-            .map_or(EndpointKind::Bulk, |own| own.transfer.kind)
+    fn is_periodic(&self, number: usize) -> bool {
+        let channel = self.channels.get(number);
+        channel.is_some_and(|own| own.pipe.is_periodic())
     }
 
     /// Repeats what is left after a damaged packet, a few times.
@@ -416,13 +444,13 @@ impl<B: Bus> Dwc2<B> {
         };
         let stopped = channel.state != State::Running;
         // A device that ends a packet early ends the transfer; a controller that counts otherwise lies.
-        let whole = bytes.is_multiple_of(channel.transfer.max_packet.into());
+        let whole = bytes.is_multiple_of(channel.pipe.max_packet());
         let aligned = (channel.done + bytes).is_multiple_of(4);
         if channel.failures >= TRIES || stopped || !whole || !aligned {
             return self.ended(number, Err(TransferError::Transaction), bytes, next);
         }
         channel.done += bytes;
-        let pid = match channel.transfer.pid {
+        let pid = match channel.run.pid {
             Pid::Setup => Pid::Setup,
             _ => next,
         };
@@ -431,13 +459,15 @@ impl<B: Bus> Dwc2<B> {
         Progress::Running
     }
 
-    fn acknowledge(&mut self, number: usize) {
+    #[inline]
+    pub(super) fn acknowledge(&mut self, number: usize) {
         ChannelRegisters::of(number)
             .events()
             .on(&self.bus)
             .set(u32::MAX);
     }
 
+    #[inline(always)]
     fn ended(
         &mut self,
         number: usize,
@@ -471,8 +501,12 @@ impl<B: Bus> Dwc2<B> {
     /// stopped may speak again, and would interrupt for ever.
     ///
     /// [`Pending`]: super::Pending
+    #[inline]
     pub fn hush(&mut self, channels: u32) {
-        for number in (0..CHANNELS).filter(|number| channels >> number & 1 != 0) {
+        let mut left = channels & ((1 << CHANNELS) - 1);
+        while left != 0 {
+            let number = left.trailing_zeros() as usize;
+            left &= left - 1;
             let state = self.channels.get(number).map(|own| own.state);
             if matches!(state, Some(State::Idle | State::Stuck)) {
                 self.acknowledge(number);
@@ -491,6 +525,15 @@ impl<B: Bus> Dwc2<B> {
             quiet &= matches!(state, Some(State::Idle | State::Stuck) | None);
         }
         quiet
+    }
+}
+
+/// The mark that a channel was left with.
+#[inline(always)]
+fn next_mark(left: LocalRegisterCopy<u32, HCTSIZ::Register>) -> Pid {
+    match left.matches_all(HCTSIZ::PID::Data1) {
+        true => Pid::Data1,
+        false => Pid::Data0,
     }
 }
 

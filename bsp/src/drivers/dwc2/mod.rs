@@ -17,7 +17,9 @@
 pub mod channel;
 #[cfg(test)]
 pub(crate) mod model;
+pub mod pipe;
 mod registers;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -217,6 +219,7 @@ impl<B: Bus> Dwc2<B> {
 
     /// What waits to be served. It goes on interrupting until [`Dwc2::poll`] has seen the channel's end,
     /// or [`Dwc2::forget_port_changes`] was called.
+    #[inline]
     pub fn pending(&self) -> Pending {
         let state = GINTSTS.on(&self.bus).extract();
         Pending {

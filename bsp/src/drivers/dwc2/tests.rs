@@ -8,6 +8,8 @@ use super::model::adapter::{Adapter, Cable};
 use super::model::memory::{Memory, Shared};
 use super::model::unit::Unit;
 use super::model::{Character, Fault, Model};
+use super::pipe::Pipe;
+use super::stream::{Inlet, Outlet, Received, Sent};
 use super::{CHANNELS, Dwc2};
 use crate::dma::DmaMemory;
 use crate::drivers::usb::Speed;
@@ -331,5 +333,98 @@ fn interrupts_can_be_held_back() {
         assert_eq!(bench.controller.pending().channels, 1 << 3);
         bench.wait();
         assert!(!bench.model.interrupts());
+    }
+}
+
+/// Frames' way, with room for so much each time.
+fn ways() -> (Inlet, Outlet) {
+    let input = Pipe::bulk(0, 2, Direction::In, 64).unwrap();
+    let output = Pipe::bulk(0, 2, Direction::Out, 64).unwrap();
+    assert!(Inlet::new(output, 2048).is_none() && Outlet::new(input, 2048).is_none());
+    assert!(Inlet::new(input, 63).is_none() && Inlet::new(input, 1 << 17).is_none());
+    assert!(Outlet::new(output, 1 << 17).is_none());
+    (
+        Inlet::new(input, 2048 + 63).unwrap(),
+        Outlet::new(output, 2048).unwrap(),
+    )
+}
+
+#[test]
+fn what_is_sent_at_once_tells_the_next_mark() {
+    for (length, odd) in [(0, true), (10, true), (65, false), (1600, true), (64, true)] {
+        for pid in [Pid::Data0, Pid::Data1] {
+            let mut bench = Bench::new(Character::Emulator);
+            let memory = bench.out(&vec![7; length]).memory;
+            let data = (pid, memory, length as u32);
+            let sent = bench.controller.send(3, &ways().1, data, (0, 1_000));
+            let Ok(Sent::Well(next)) = sent else {
+                panic!("{length}: {sent:?}");
+            };
+            assert_eq!(next != pid, odd, "{length}");
+            assert_eq!(bench.controller.poll(3, 0), Progress::Idle);
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_by_packet_ends_with_one_that_is_not_full() {
+    for (length, last) in [(10, 10), (64, 0), (65, 1), (1514, 42), (1536, 0)] {
+        for character in BOTH {
+            let mut bench = Bench::new(character);
+            let bytes: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            let data = (Pid::Data0, bench.out(&bytes).memory, length as u32);
+            let sent = bench
+                .controller
+                .send_by_packet(3, &ways().1, data, (0, 1_000));
+            let expected = match character {
+                Character::Emulator => {
+                    let next = match (length / 64) % 2 {
+                        0 => Pid::Data1,
+                        _ => Pid::Data0,
+                    };
+                    (length as u32 / 64 * 64, last, Sent::Well(next))
+                }
+                // A packet takes its time.
+                Character::Board => (0, (length as u32).min(64), Sent::Begun),
+            };
+            assert_eq!(sent, Ok(expected), "{length}");
+            let arrived = bench.cable.borrow().outward == [bytes];
+            assert_eq!(arrived, character == Character::Emulator);
+        }
+    }
+}
+
+/// After a stop, another transfer must have ended before what it left is forgotten; nothing is sent at once until then.
+#[test]
+fn a_stopped_channel_is_settled_by_a_transfer_in() {
+    for character in BOTH {
+        let mut bench = Bench::new(character);
+        let (inlet, outlet) = ways();
+        let memory = bench.input(2048).memory;
+        bench.controller.arm(3, &inlet, Pid::Data0, memory).unwrap();
+        assert_eq!(bench.controller.received(3), Received::Goes);
+        bench.model.run(1_000);
+        bench.controller.stop(3, bench.model.now());
+        assert_eq!(bench.controller.received(3), Received::Other);
+        assert_eq!(bench.wait().result, Err(TransferError::Stopped));
+        let refused = bench
+            .controller
+            .send(3, &outlet, (Pid::Data0, memory, 20), (0, 1_000));
+        assert_eq!(refused, Err(Refused));
+        bench.controller.arm(3, &inlet, Pid::Data0, memory).unwrap();
+        let again = bench.controller.arm(3, &inlet, Pid::Data0, memory);
+        assert_eq!(again, Err(Refused));
+        bench.cable.borrow_mut().inward.push_back(vec![8; 90]);
+        bench.model.run(2_000);
+        let next = match character {
+            // The emulator's is one packet.
+            Character::Emulator => Pid::Data1,
+            Character::Board => Pid::Data0,
+        };
+        let received = bench.controller.received(3);
+        assert_eq!(received, Received::Well(90, next));
+        assert!(!bench.controller.is_unsettled(3));
+        let odd = bench.controller.arm(3, &inlet, Pid::Data0, memory + 2);
+        assert_eq!(odd, Err(Refused));
     }
 }

@@ -4,10 +4,10 @@
 //! The device's address is a string of twelve digits. Devices also tell of the link on an interrupt
 //! endpoint, which is not listened to: the link counts as up when the device is.
 
-use super::nic::{Frame, Framing, Offer};
+use super::nic::Offer;
 use crate::drivers::usb::descriptors::{ascii, kind};
 use crate::drivers::usb::request::{Answer, Request, Step, Target};
-use crate::traits::{LEAST_FRAME, Link, MOST_FRAME, MacAddress};
+use crate::traits::{Link, MacAddress};
 
 /// The functional descriptor with the address's string (ECM 1.2, table 3).
 pub(super) const FUNCTIONAL: u8 = 0x0f;
@@ -76,23 +76,6 @@ impl Cdc {
 
     pub(super) fn link(&self) -> Link {
         Link::Up
-    }
-
-    pub(super) fn framing(&self, length: usize) -> Framing {
-        Framing {
-            header: [0; _],
-            header_bytes: 0,
-            bytes: length,
-            ends_short: true,
-        }
-    }
-
-    pub(super) fn next_frame(&self, bytes: &[u8]) -> Option<Frame> {
-        let sane = (LEAST_FRAME..=MOST_FRAME).contains(&bytes.len());
-        sane.then_some(Frame {
-            range: Some(0..bytes.len()),
-            used: bytes.len(),
-        })
     }
 }
 

@@ -5,20 +5,15 @@
 //!
 //! Registers are read and written by requests, the register's offset in `wIndex`. What is done with them
 //! here is a list of operations, run one request at a time. Nothing is offloaded and no power is saved:
-//! frames go out and come in whole, one in a transfer:
-//!
-//! ```text
-//!   LAN9514  out: length | first | last, length       in: status (length, error), frame, check sequence
-//!   LAN7800  out: length | add check sequence, 0      in: status (length, error), 6 more bytes, frame,
-//!                                                         check sequence
-//! ```
+//! frames go out and come in whole, one in a transfer, as `format.rs` has it.
 
 mod tables;
 
-use super::nic::{Frame, Framing, MOST_HEADER, Offer};
+use super::format::Format;
+use super::nic::Offer;
 use crate::drivers::usb::descriptors::double_word;
 use crate::drivers::usb::request::{Answer, Request, Step, Target};
-use crate::traits::{LEAST_FRAME, Link, MOST_FRAME, MacAddress};
+use crate::traits::{Link, MacAddress};
 use tables::{Op, SET_UP_7800, SET_UP_9514, WATCH_7800, WATCH_9514, lan7800, lan9514, phy};
 
 /// Vendor requests: `bmRequestType` to the device, and the two numbers.
@@ -28,8 +23,6 @@ const READ_REGISTER: u8 = 0xa1;
 /// Microseconds from one look at a bit to the next, and how many looks.
 const LOOK: u64 = 1_000;
 const LOOKS: u8 = 200;
-/// Bytes of the frame check sequence at a received frame's end.
-const CHECK: usize = 4;
 
 /// Access to the PHY's registers: the number's place, busy and write.
 const MII_BUSY: u32 = 1;
@@ -103,6 +96,13 @@ impl Lan {
 
     pub(super) fn link(&self) -> Link {
         self.link
+    }
+
+    pub(super) fn format(&self) -> Format {
+        match self.chip {
+            Chip::Lan9514 => Format::Lan9514,
+            Chip::Lan7800 => Format::Lan7800,
+        }
     }
 
     /// Where the PHY is reached: its number's register, and its data's.
@@ -299,47 +299,5 @@ impl Lan {
             }
             _ => Some(Next::Operation),
         }
-    }
-
-    /// What goes around a frame of this length.
-    pub(super) fn framing(&self, length: usize) -> Framing {
-        const FIRST_AND_LAST: u32 = 1 << 13 | 1 << 12;
-        const ADD_CHECK: u32 = 1 << 22;
-        let length_word = length as u32;
-        let [a, b] = match self.chip {
-            Chip::Lan9514 => [length_word | FIRST_AND_LAST, length_word],
-            Chip::Lan7800 => [length_word | ADD_CHECK, 0],
-        };
-        let mut header = [0; MOST_HEADER];
-        for (to, word) in header.chunks_exact_mut(4).zip([a, b]) {
-            to.copy_from_slice(&word.to_le_bytes());
-        }
-        Framing {
-            header,
-            header_bytes: 8,
-            bytes: 8 + length,
-            ends_short: true,
-        }
-    }
-
-    /// The first frame in `bytes`.
-    pub(super) fn next_frame(&self, bytes: &[u8]) -> Option<Frame> {
-        let status = double_word(bytes, 0)?;
-        let (head, length, damaged) = match self.chip {
-            Chip::Lan9514 => (4, status >> 16 & 0x3fff, status & 1 << 15 != 0),
-            Chip::Lan7800 => (10, status & 0x3fff, status & 1 << 22 != 0),
-        };
-        let length = length as usize;
-        let end = head + length;
-        if end > bytes.len() {
-            return None;
-        }
-        let frame = length.checked_sub(CHECK)?;
-        let sane = !damaged && (LEAST_FRAME..=MOST_FRAME).contains(&frame);
-        Some(Frame {
-            range: sane.then_some(head..head + frame),
-            // Frames begin at multiples of four.
-            used: end.next_multiple_of(4).min(bytes.len()),
-        })
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn total(pieces: &[&[u8]]) -> Option<usize> {
 }
 
 /// Copies pieces one behind the other to the beginning of `to`, as far as there is room.
-pub(super) fn gather(mut to: &mut [u8], pieces: &[&[u8]]) {
+fn gather(mut to: &mut [u8], pieces: &[&[u8]]) {
     for piece in pieces {
         let length = piece.len().min(to.len());
         let (here, rest) = core::mem::take(&mut to).split_at_mut(length);
@@ -98,7 +98,7 @@ impl<const N: usize> Ethernet for Loopback<N> {
         Ok(())
     }
 
-    fn try_receive(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn try_receive(&mut self, take: impl FnOnce(&[u8])) -> bool {
         let place = self.places.get(self.first);
         let frame = place.and_then(|place| place.bytes.get(..place.length));
         let Some(frame) = frame.filter(|_| self.count > 0 && self.receiving) else {

@@ -17,11 +17,13 @@
 //! has, receive transfers name a packet size that no message reaches, and each ends where its message does.
 //! On a board that would be wrong, and it is never done there.
 
-use core::ops::Range;
-
 use super::cdc::{self, Cdc};
+use super::format::{Format, MOST_SENT};
 use super::lan::{Chip, Lan};
+use super::rings::ROOM;
 use super::rndis::Rndis;
+use crate::drivers::dwc2::pipe::Pipe;
+use crate::drivers::dwc2::stream::{Inlet, Outlet};
 use crate::drivers::usb::Class;
 use crate::drivers::usb::descriptors::{
     Configuration, DeviceDescriptor, Direction, Endpoint, EndpointKind, Interface,
@@ -29,35 +31,11 @@ use crate::drivers::usb::descriptors::{
 use crate::drivers::usb::request::{Answer, Request, Step, Target};
 use crate::traits::{Link, MacAddress};
 
-/// Most bytes in front of a frame that is sent.
-pub(super) const MOST_HEADER: usize = 44;
 /// Microseconds from one question for the link to the next: while it is up, and while it is not.
 const WATCH_UP: u64 = 4_000_000;
 const WATCH_DOWN: u64 = 500_000;
 /// The packet size that the emulator is told.
 const LONG_PACKET: u16 = 2047;
-
-/// What goes around a frame on its way out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Framing {
-    /// What is in front of it.
-    pub header: [u8; MOST_HEADER],
-    /// How much of that.
-    pub header_bytes: usize,
-    /// Bytes of the transfer; those behind the frame do not matter.
-    pub bytes: usize,
-    /// The device knows the end by a packet that is not full.
-    pub ends_short: bool,
-}
-
-/// The first piece of what was received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
-    /// Where the frame is; none if the piece is damaged.
-    pub range: Option<Range<usize>>,
-    /// Bytes of the piece, not 0.
-    pub used: usize,
-}
 
 /// Which kind of adapter, best last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,15 +167,10 @@ struct Device {
     halted_output: bool,
 }
 
-/// How a bulk endpoint is used.
+/// How frames go to a device.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pipe {
-    pub device: u8,
-    pub endpoint: u8,
-    /// The packet size to name.
-    pub max_packet: u16,
-    /// How far into its place a transfer begins, so that the frame in it is aligned: a multiple of 4.
-    pub lead: usize,
+pub(super) struct Way {
+    pub outlet: Outlet,
     /// One transfer for each packet, since the emulator lets time pass between the packets of one.
     pub by_packet: bool,
 }
@@ -255,55 +228,39 @@ impl Nic {
     }
 
     /// How to receive, if the device can be asked now.
-    pub(super) fn input(&self) -> Option<Pipe> {
+    pub(super) fn input(&self) -> Option<Inlet> {
         let device = self.working().filter(|device| !device.halted_input)?;
         let long =
             self.emulated && matches!(device.protocol, Protocol::Cdc(_) | Protocol::Rndis(_));
-        Some(Pipe {
-            device: device.target.address,
-            endpoint: device.offer.input.number,
-            max_packet: match long {
-                true => LONG_PACKET,
-                false => device.offer.input.max_packet,
-            },
-            lead: match device.offer.kind {
-                // Of 44 bytes and of 4, in front of a frame.
-                Kind::Rndis | Kind::Lan9514 => 4,
-                Kind::Cdc | Kind::Lan7800 => 0,
-            },
-            by_packet: false,
-        })
+        let Endpoint {
+            number, max_packet, ..
+        } = device.offer.input;
+        let max_packet = if long { LONG_PACKET } else { max_packet };
+        let pipe = Pipe::bulk(device.target.address, number, Direction::In, max_packet)?;
+        Inlet::new(pipe, ROOM as u32)
     }
 
     /// How to send, if the device can be given something now.
-    pub(super) fn output(&self) -> Option<Pipe> {
+    pub(super) fn output(&self) -> Option<Way> {
         let device = self.working().filter(|device| !device.halted_output)?;
-        Some(Pipe {
-            device: device.target.address,
-            endpoint: device.offer.output.number,
-            max_packet: device.offer.output.max_packet,
-            lead: 0,
+        let Endpoint {
+            number, max_packet, ..
+        } = device.offer.output;
+        let pipe = Pipe::bulk(device.target.address, number, Direction::Out, max_packet)?;
+        Some(Way {
+            outlet: Outlet::new(pipe, MOST_SENT as u32)?,
             by_packet: self.emulated && matches!(device.protocol, Protocol::Cdc(_)),
         })
     }
 
-    pub(super) fn framing(&self, length: usize) -> Option<Framing> {
+    /// What is around frames of the device that works.
+    pub(super) fn format(&self) -> Option<Format> {
         let device = self.working()?;
-        let max_packet = device.offer.output.max_packet.into();
         Some(match &device.protocol {
-            Protocol::Cdc(it) => it.framing(length),
-            Protocol::Rndis(it) => it.framing(length, max_packet),
-            Protocol::Lan(it) => it.framing(length),
+            Protocol::Cdc(_) => Format::Cdc,
+            Protocol::Rndis(it) => it.format(device.offer.output.max_packet.into()),
+            Protocol::Lan(it) => it.format(),
         })
-    }
-
-    /// The first piece of what was received; none if it is not one.
-    pub(super) fn next_frame(&self, bytes: &[u8]) -> Option<Frame> {
-        match &self.working()?.protocol {
-            Protocol::Cdc(it) => it.next_frame(bytes),
-            Protocol::Rndis(it) => it.next_frame(bytes),
-            Protocol::Lan(it) => it.next_frame(bytes),
-        }
     }
 
     /// An endpoint refuses: it is not used until that was mended, with the first request that can be made.

@@ -21,12 +21,8 @@ use crate::dma::LINE;
 /// Bytes for a transfer. More than the longest frame with whatever is around it, and than the emulator's 1,536
 /// (see [`rndis`](super::rndis)).
 pub(super) const ROOM: usize = 2048;
-/// Bytes of a place: a transfer may begin a few bytes into it, so that its frame begins at a multiple of
-/// [`ALIGNED`].
+/// Bytes of a place: a transfer may begin a few bytes into it, so that its frame is aligned.
 pub(super) const PLACE: usize = ROOM + LINE;
-/// Copies between addresses that are equal modulo this are done by words; others, on a target whose compiler
-/// makes no unaligned accesses, by bytes.
-pub(super) const ALIGNED: usize = 8;
 /// Places for receiving and for sending.
 pub(super) const RECEIVING: usize = 16;
 pub(super) const SENDING: usize = 8;
@@ -58,16 +54,19 @@ impl Receiving {
     }
 
     /// Transfers that hold frames.
+    #[inline]
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
     /// The place to arm, if it is free.
+    #[inline]
     pub(super) fn head(&self) -> Option<usize> {
         (self.held < RECEIVING).then_some(self.head)
     }
 
     /// The place at the head has received so many bytes. None is no reason to move on.
+    #[inline]
     pub(super) fn filled(&mut self, bytes: usize) {
         if bytes == 0 || self.held >= RECEIVING {
             return;
@@ -80,6 +79,7 @@ impl Receiving {
     }
 
     /// What is left of the oldest transfer: its place and the bytes there, and whether it is all of it.
+    #[inline]
     pub(super) fn oldest(&self) -> Option<(usize, Range<usize>, bool)> {
         if self.held == 0 {
             return None;
@@ -90,6 +90,7 @@ impl Receiving {
     }
 
     /// Takes bytes off the oldest transfer, and the transfer with the last of them.
+    #[inline]
     pub(super) fn take(&mut self, bytes: usize) {
         let Some((_, left, _)) = self.oldest() else {
             return;
@@ -112,12 +113,10 @@ impl Receiving {
 /// A frame that waits to be sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outgoing {
-    /// Where in the place the transfer begins: a multiple of 4.
-    pub lead: usize,
+    /// Where in the memory the transfer begins: a multiple of 4.
+    pub at: usize,
     /// Bytes of the transfer.
     pub bytes: usize,
-    /// Its end must be a packet that is not full.
-    pub ends_short: bool,
 }
 
 /// Frames to be sent, oldest first.
@@ -131,11 +130,7 @@ pub(super) struct Sending {
 
 impl Sending {
     pub(super) const fn new() -> Self {
-        const NONE: Outgoing = Outgoing {
-            lead: 0,
-            bytes: 0,
-            ends_short: false,
-        };
+        const NONE: Outgoing = Outgoing { at: 0, bytes: 0 };
         Self {
             frames: [NONE; SENDING],
             oldest: 0,
@@ -145,17 +140,26 @@ impl Sending {
     }
 
     /// Frames that wait or are under way.
+    #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
 
+    /// Whether no frame waits or is under way, and no place is in doubt.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting == 0 && self.doubtful == 0
+    }
+
     /// The place for another frame.
+    #[inline]
     pub(super) fn free(&self) -> Option<usize> {
         let used = self.doubtful + self.waiting;
         (used < SENDING).then_some((self.oldest + used) % SENDING)
     }
 
     /// The place that [`Sending::free`] gave has a frame now.
+    #[inline]
     pub(super) fn add(&mut self, frame: Outgoing) {
         if let Some(place) = self.free()
             && let Some(entry) = self.frames.get_mut(place)
@@ -166,15 +170,17 @@ impl Sending {
     }
 
     /// The frame to be sent next.
-    pub(super) fn first(&self) -> Option<(usize, Outgoing)> {
+    #[inline]
+    pub(super) fn first(&self) -> Option<Outgoing> {
         if self.waiting == 0 {
             return None;
         }
         let place = (self.oldest + self.doubtful) % SENDING;
-        Some((place, *self.frames.get(place)?))
+        self.frames.get(place).copied()
     }
 
     /// The first frame is done with, and nothing is in doubt any more.
+    #[inline]
     pub(super) fn done(&mut self) {
         if self.waiting > 0 {
             self.oldest = (self.oldest + self.doubtful + 1) % SENDING;

@@ -1,16 +1,7 @@
 //! RNDIS: frames in messages with a header, and requests as messages inside control transfers.
 //!
 //! Source: the published "Remote NDIS" protocol ([MS-RNDIS]) and its USB mapping. All words are
-//! little-endian, four bytes:
-//!
-//! ```text
-//!   packet message      0: type = 1      4: length of it all, padding included
-//!                       8: where the frame is, counted from here    12: its length
-//!                      16..44: nothing that is used here (other data, its place)
-//! ```
-//!
-//! A device may put several messages in one transfer. A transfer ends with a packet that is not full; where
-//! a message would fill its last packet, padding makes it longer.
+//! little-endian, four bytes. Messages with frames are in `format.rs`, the others here.
 //!
 //! # The emulator's 250 µs
 //!
@@ -23,14 +14,14 @@
 //! The emulated device lacks the short packet after a message that fills its last packet, so that a transfer
 //! would wait for the next frame. [`nic`](super::nic) tells how that is met.
 
-use super::nic::{Frame, Framing, Offer};
+use super::format::{Format, RNDIS_HEADER};
+use super::nic::Offer;
 use crate::drivers::usb::descriptors::double_word;
 use crate::drivers::usb::request::{Answer, Request, Step, Target};
-use crate::traits::{LEAST_FRAME, Link, MOST_FRAME, MacAddress};
+use crate::traits::{Link, MOST_FRAME, MacAddress};
 
 /// Message types ([MS-RNDIS] 2.2).
 mod message {
-    pub const PACKET: u32 = 1;
     pub const INITIALIZE: u32 = 2;
     pub const QUERY: u32 = 4;
     pub const SET: u32 = 5;
@@ -47,8 +38,6 @@ mod object {
 
 /// Frames to the device's own address, to all groups, to all.
 const FILTER: u32 = 1 << 0 | 1 << 2 | 1 << 3;
-/// Bytes of a packet message before its frame.
-const HEADER: usize = 44;
 /// Where the frame's place is counted from.
 const PLACE_FROM: usize = 8;
 /// Length of a padded message: beyond the emulator's limit, and its last packet is not full.
@@ -210,7 +199,7 @@ impl Rndis {
         match self.phase {
             Phase::Configuration | Phase::Initialize => {
                 self.longest = double_word(bytes, 36)? as usize;
-                let enough = self.longest >= HEADER + MOST_FRAME;
+                let enough = self.longest >= RNDIS_HEADER + MOST_FRAME;
                 enough.then_some(Some(Phase::Address))
             }
             Phase::Address => {
@@ -230,52 +219,15 @@ impl Rndis {
         }
     }
 
-    /// What goes around a frame of this length, for packets of this size.
-    pub(super) fn framing(&self, length: usize, max_packet: usize) -> Framing {
-        let plain = HEADER + length;
-        let bytes = if self.padded && plain < PADDED && PADDED <= self.longest {
-            PADDED
-        } else if plain.is_multiple_of(max_packet.max(1)) {
-            plain + 4
-        } else {
-            plain
-        };
-        let mut header = [0; super::nic::MOST_HEADER];
-        let words = [
-            message::PACKET,
-            bytes as u32,
-            (HEADER - PLACE_FROM) as u32,
-            length as u32,
-        ];
-        for (to, word) in header.chunks_exact_mut(4).zip(words) {
-            to.copy_from_slice(&word.to_le_bytes());
+    /// What goes around frames, for packets of this size.
+    pub(super) fn format(&self, max_packet: u32) -> Format {
+        Format::Rndis {
+            padded: match self.padded && PADDED <= self.longest {
+                true => PADDED as u32,
+                false => 0,
+            },
+            max_packet,
         }
-        Framing {
-            header,
-            header_bytes: HEADER,
-            bytes,
-            ends_short: true,
-        }
-    }
-
-    /// The first message in `bytes`.
-    pub(super) fn next_frame(&self, bytes: &[u8]) -> Option<Frame> {
-        let kind = double_word(bytes, 0)?;
-        let used = double_word(bytes, 4)? as usize;
-        if used < HEADER || used > bytes.len() {
-            return None;
-        }
-        let start = PLACE_FROM.checked_add(double_word(bytes, 8)? as usize)?;
-        let length = double_word(bytes, 12)? as usize;
-        let end = start.checked_add(length)?;
-        let sane = kind == message::PACKET
-            && start >= HEADER
-            && end <= used
-            && (LEAST_FRAME..=MOST_FRAME).contains(&length);
-        Some(Frame {
-            range: sane.then_some(start..end),
-            used,
-        })
     }
 }
 

@@ -104,7 +104,7 @@ impl World {
         while found.is_none() && self.now() < end {
             let some = self
                 .interface
-                .try_receive(&mut |frame| found = Some(frame.to_vec()));
+                .try_receive(|frame| found = Some(frame.to_vec()));
             if !some {
                 self.run(100);
             }

@@ -9,6 +9,9 @@
 //! After a transfer was begun the channel is looked at once: the emulator has done it by then, and no
 //! interrupt comes. On a board the interrupt tells.
 //!
+//! What each frame needs to know of the device (link, pipes, what is around a frame) is asked for when it may have
+//! changed, which is after the bus was looked after and after a failure, and not for each frame.
+//!
 //! # Recovery
 //!
 //! An endpoint that refuses (STALL) gets its halt cleared by the driver of the adapter. After other failures in
@@ -17,14 +20,19 @@
 //! dropped. A transfer out that failed, but for a refusal of its first packet, may have left a piece of a frame
 //! in the device, to which the next would be glued: the bus is reset at once. Lost frames are counted.
 
-use super::loopback::{gather, total};
-use super::nic::{Kind, Nic, Pipe};
-use super::rings::{ALIGNED, Outgoing, PLACE, RECEIVING, ROOM, Receiving, SENDING, Sending};
+mod lanes;
+
+use core::ops::Range;
+
+use super::format::{Format, Frame, Header, MOST_SENT};
+use super::loopback::total;
+use super::nic::{Kind, Nic, Way};
+use super::rings::{Outgoing, PLACE, RECEIVING, ROOM, Receiving, SENDING, Sending};
 use crate::bus::Bus;
 use crate::dma::{DmaMemory, LINE};
 use crate::drivers::dwc2::Dwc2;
-use crate::drivers::dwc2::channel::{Ending, Pid, Progress, Transfer, TransferError};
-use crate::drivers::usb::descriptors::{Direction, EndpointKind};
+use crate::drivers::dwc2::channel::Pid;
+use crate::drivers::dwc2::stream::Inlet;
 use crate::drivers::usb::host::{self, Host};
 use crate::traits::{
     Clock, DeviceError, Ethernet, FrameCounters, InFlight, Link, MacAddress, SendError,
@@ -39,22 +47,17 @@ const SENDING_AT: usize = RECEIVING_AT + RECEIVING * PLACE;
 /// Bytes of memory that the interface needs.
 pub const MEMORY_BYTES: usize = SENDING_AT + SENDING * PLACE;
 
-/// How long a frame may take to be sent, in microseconds: a partner may stop us for a while.
-const SEND_PATIENCE: u64 = 2_000_000;
-/// How soon a channel is looked at again that was stopped.
-const LOOK: u64 = 1_000;
-/// How long a transfer waits after the first failure in a row.
+/// How long a transfer waits after the first failure in a row, in microseconds.
 const PAUSE: u64 = 1_000;
-/// Failures in a row after which the device is set up anew.
-const MOST_FAILURES: u32 = 8;
-/// Most transfers that are ended and begun in one go, each way; a device that is always ready must not keep
-/// the processor.
-const MOST_AT_ONCE: usize = 64;
+
+const _: () = assert!(MOST_SENT <= ROOM);
 
 /// One direction.
 #[derive(Debug)]
-struct Lane {
+struct Lane<W> {
     busy: bool,
+    /// How to go; none while the device cannot.
+    way: Option<W>,
     next: Pid,
     /// Failures in a row.
     failures: u32,
@@ -62,17 +65,21 @@ struct Lane {
     not_before: u64,
 }
 
-impl Lane {
+impl<W> Lane<W> {
     const IDLE: Self = Self {
         busy: false,
+        way: None,
         next: Pid::Data0,
         failures: 0,
         not_before: 0,
     };
 
-    fn failed(&mut self, now: u64) {
-        self.failures = self.failures.saturating_add(1);
-        self.not_before = now.saturating_add(PAUSE << self.failures.min(MOST_FAILURES));
+    /// As it is with a device that was just set up; the channel does what it does.
+    fn renew(&mut self) {
+        *self = Self {
+            busy: self.busy,
+            ..Self::IDLE
+        };
     }
 }
 
@@ -82,8 +89,16 @@ pub struct UsbEthernet<B, D> {
     host: Host<B, D, Nic>,
     receiving: Receiving,
     sending: Sending,
-    input: Lane,
-    output: Lane,
+    input: Lane<Inlet>,
+    output: Lane<Way>,
+    /// Where the device sees the memory.
+    bus_address: u32,
+    /// The link is up.
+    up: bool,
+    /// What is around frames, while a device works.
+    format: Option<Format>,
+    /// Places for sending that have what is the same in front of all frames, bit n for place n.
+    prepared: u32,
     /// How far into their places transfers in begin.
     lead: usize,
     /// Bytes of the first frame that are sent.
@@ -116,11 +131,15 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
         // receiving, so that this need not be done again for them.
         memory.invalidate(0..MEMORY_BYTES);
         Self {
+            bus_address: memory.bus_address(),
             host: Host::new(controller, memory, nic),
             receiving: Receiving::new(),
             sending: Sending::new(),
             input: Lane::IDLE,
             output: Lane::IDLE,
+            up: false,
+            format: None,
+            prepared: 0,
             lead: 0,
             sent: 0,
             under_way: 0,
@@ -178,230 +197,76 @@ impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
             self.host.controller.stop(SEND, now);
         }
         self.cut = false;
+        self.prepared = 0;
         // A device just set up begins with even packets (USB 2.0, 9.1.1.5).
-        self.input = Lane {
-            busy: self.input.busy,
-            ..Lane::IDLE
-        };
-        self.output = Lane {
-            busy: self.output.busy,
-            ..Lane::IDLE
-        };
+        self.input.renew();
+        self.output.renew();
     }
 
-    fn transfer(&self, pipe: &Pipe, direction: Direction, at: usize, length: usize) -> Transfer {
-        let lane = match direction {
-            Direction::In => &self.input,
-            Direction::Out => &self.output,
-        };
-        Transfer {
-            device: pipe.device,
-            endpoint: pipe.endpoint,
-            kind: EndpointKind::Bulk,
-            direction,
-            low_speed: false,
-            max_packet: pipe.max_packet,
-            pid: lane.next,
-            memory: self.host.memory.bus_address().wrapping_add(at as u32),
-            length: length as u32,
-            deadline: None,
+    /// Asks anew what frames need to know of the device.
+    fn follow_ways(&mut self) {
+        let nic = &self.host.class;
+        self.up = nic.link() == Link::Up;
+        self.format = nic.format();
+        self.output.way = nic.output();
+        self.input.way = nic.input();
+        if let Some(format) = self.format {
+            self.lead = format.lead_in();
         }
     }
 
-    /// Takes what was received and arms the next transfer, for as long as there is more.
-    #[inline]
-    fn receive(&mut self, now: u64) {
-        for _ in 0..MOST_AT_ONCE {
-            if !self.input.busy && !self.arm(now) {
-                return;
-            }
-            match self.host.controller.poll(RECEIVE, now) {
-                Progress::Running => {
-                    if !self.attached {
-                        self.look_at(now + LOOK);
-                    }
-                    return;
-                }
-                // The controller was reset.
-                Progress::Idle => self.input.busy = false,
-                Progress::Ended(ending) => self.received(&ending, now),
-            }
-        }
-        // There may be more: look again at once.
-        self.lane_due = Some(now);
+    /// Sets everything up anew, from the controller on.
+    fn restart(&mut self, now: u64) {
+        self.host.restart();
+        self.host_due = now;
+        self.follow_ways();
     }
 
-    /// Arms a transfer in; whether there is one now.
-    fn arm(&mut self, now: u64) -> bool {
-        let place = self.receiving.head().filter(|_| self.wants_frames);
-        let (Some(place), Some(pipe)) = (place, self.host.class.input()) else {
-            return false;
-        };
-        if now < self.input.not_before {
-            self.look_at(self.input.not_before);
-            return false;
-        }
-        self.lead = pipe.lead;
-        let at = RECEIVING_AT + place * PLACE + self.lead;
-        // Whole packets, as many as there is room for.
-        let packet = usize::from(pipe.max_packet.max(1));
-        let length = ROOM / packet * packet;
-        let transfer = self.transfer(&pipe, Direction::In, at, length);
-        self.input.busy = self.host.controller.start(RECEIVE, transfer).is_ok();
-        self.input.busy
-    }
-
-    fn received(&mut self, ending: &Ending, now: u64) {
-        self.input.busy = false;
-        self.input.next = ending.next;
-        match ending.result {
-            Ok(()) => {
-                self.input.failures = 0;
-                if core::mem::take(&mut self.cut) {
-                    self.counters.malformed = self.counters.malformed.wrapping_add(1);
-                    return;
-                }
-                if let Some(place) = self.receiving.head()
-                    && self.attached
-                {
-                    let at = RECEIVING_AT + place * PLACE;
-                    let bytes = (ending.bytes as usize).min(ROOM);
-                    let lines = (self.lead + bytes).next_multiple_of(LINE);
-                    self.host.memory.invalidate(at..at + lines);
-                    self.receiving.filled(bytes);
-                }
-            }
-            Err(error) => {
-                self.cut |= ending.bytes > 0;
-                self.failed(error, Direction::In, now);
-            }
-        }
-    }
-
-    /// Sends what waits, for as long as the device takes it.
-    #[inline]
-    fn send(&mut self, now: u64) {
-        for _ in 0..MOST_AT_ONCE {
-            if !self.output.busy && !self.send_next(now) {
-                return;
-            }
-            match self.host.controller.poll(SEND, now) {
-                Progress::Running => {
-                    let late = now >= self.send_until || !self.attached;
-                    self.look_at(if late { now + LOOK } else { self.send_until });
-                    return;
-                }
-                // The controller was reset; it forgot the frame.
-                Progress::Idle => self.not_sent(TransferError::Stopped),
-                Progress::Ended(ending) => self.sent(&ending, now),
-            }
-        }
-        self.lane_due = Some(now);
-    }
-
-    /// Begins the first frame's next transfer; whether there is one now.
-    fn send_next(&mut self, now: u64) -> bool {
-        let (Some((place, frame)), Some(pipe)) = (self.sending.first(), self.host.class.output())
-        else {
-            return false;
-        };
-        if now < self.output.not_before {
-            self.look_at(self.output.not_before);
-            return false;
-        }
-        let left = frame.bytes.saturating_sub(self.sent);
-        let length = match pipe.by_packet {
-            true => left.min(pipe.max_packet.into()),
-            false => left,
-        };
-        let at = SENDING_AT + place * PLACE + frame.lead + self.sent;
-        let mut transfer = self.transfer(&pipe, Direction::Out, at, length);
-        self.send_until = now.saturating_add(SEND_PATIENCE);
-        transfer.deadline = Some(self.send_until);
-        self.under_way = length;
-        self.output.busy = self.host.controller.start(SEND, transfer).is_ok();
-        self.output.busy
-    }
-
-    fn sent(&mut self, ending: &Ending, now: u64) {
-        self.output.next = ending.next;
-        if let Err(error) = ending.result {
-            // A packet may have arrived of which we were not told.
-            let nothing = self.sent == 0 && ending.bytes == 0;
-            let cut = self.attached && !(nothing && error == TransferError::Stall);
-            self.not_sent(error);
-            self.failed(error, Direction::Out, now);
-            if cut {
-                // What the device has of it would be glued to the next frame.
-                self.host.restart();
-                self.host_due = now;
-            }
-            return;
-        }
-        self.output.busy = false;
-        self.output.failures = 0;
-        self.sent += self.under_way;
-        let Some((_, frame)) = self.sending.first() else {
-            return;
-        };
-        let packet = self.host.class.output().map_or(1, |pipe| pipe.max_packet);
-        let full = self.under_way.is_multiple_of(packet.max(1).into()) && self.under_way != 0;
-        if self.sent < frame.bytes || full && frame.ends_short {
-            // More of it, or the empty packet that tells its end.
-            return;
-        }
-        self.sent = 0;
-        self.sending.done();
-        self.counters.sent = self.counters.sent.wrapping_add(1);
-    }
-
-    /// The first frame is lost. Its place may still be read if its transfer was stopped.
-    fn not_sent(&mut self, error: TransferError) {
-        self.output.busy = false;
-        self.sent = 0;
-        if self.sending.waiting() == 0 {
-            return;
-        }
-        self.counters.lost = self.counters.lost.wrapping_add(1);
-        match error {
-            TransferError::Stopped | TransferError::TimedOut | TransferError::Stuck => {
-                self.sending.doubt();
-            }
-            _ => self.sending.done(),
-        }
-    }
-
-    fn failed(&mut self, error: TransferError, direction: Direction, now: u64) {
-        if !self.attached {
-            return;
-        }
-        self.counters.failed_transfers = self.counters.failed_transfers.wrapping_add(1);
-        let lane = match direction {
-            Direction::In => &mut self.input,
-            Direction::Out => &mut self.output,
-        };
-        lane.failed(now);
-        if error == TransferError::Stall {
-            // Clearing the halt makes the next packet an even one (USB 2.0, 9.4.5).
-            lane.next = Pid::Data0;
-            self.host.class.halted(direction);
-            self.host_due = now;
-        }
-        if error == TransferError::Stuck || lane.failures >= MOST_FAILURES {
-            self.host.restart();
-            self.host_due = now;
-        }
-    }
-
-    fn look_at(&mut self, time: u64) {
-        self.lane_due = Some(self.lane_due.map_or(time, |due| due.min(time)));
-    }
-
-    /// Goes on with the bus.
+    /// Goes on with the bus, and with frames: what was set up or mended may be used at once.
+    #[cold]
+    #[inline(never)]
     fn advance(&mut self, port: bool, now: u64) {
         self.host.advance(port, now);
         self.follow_device(now);
+        self.follow_ways();
         self.host_due = self.host.next_look(now);
+        self.receive(now);
+        self.send(now);
+    }
+}
+
+impl<B: Bus, D: DmaMemory> UsbEthernet<B, D> {
+    /// Takes the oldest received frame off; where it is in the memory.
+    #[inline(always)]
+    fn next_frame(&mut self) -> Option<Range<usize>> {
+        while let Some((place, range, whole)) = self.receiving.oldest() {
+            let at = RECEIVING_AT + place * PLACE + self.lead + range.start;
+            let memory = &self.host.memory;
+            let piece = self
+                .format
+                .as_ref()?
+                .next_frame(range.len(), || memory.words(at));
+            if !self.input.busy {
+                // There may be a free place again.
+                self.lane_due = Some(0);
+            }
+            if let Some(Frame {
+                range: Some(frame),
+                used,
+            }) = piece
+            {
+                // Never nothing, so that this ends.
+                self.receiving.take(used.max(1));
+                self.counters.received = self.counters.received.wrapping_add(1);
+                return Some(at + frame.start..at + frame.end);
+            }
+            // Padding behind the last frame; or no frame, and the rest is dropped with it: a device that sends many pieces
+            // that are none must not keep the processor.
+            self.receiving.take(usize::MAX);
+            let malformed = u64::from(whole || piece.is_some());
+            self.counters.malformed = self.counters.malformed.wrapping_add(malformed);
+        }
+        None
     }
 }
 
@@ -414,68 +279,48 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
         self.host.class.link()
     }
 
+    #[inline]
     fn try_send(&mut self, pieces: &[&[u8]], now: u64) -> Result<(), SendError> {
         let length = total(pieces).ok_or(SendError::Length)?;
-        if self.link() != Link::Up {
-            return Err(SendError::Down);
-        }
-        let framing = self.host.class.framing(length).ok_or(SendError::Down)?;
+        let format = self.format.as_ref().filter(|_| self.up);
+        let format = format.ok_or(SendError::Down)?;
         let place = self.sending.free().ok_or(SendError::Full)?;
-        let at = SENDING_AT + place * PLACE;
-        let end = framing.header_bytes + length;
-        if end > ROOM || framing.bytes > ROOM {
-            return Err(SendError::Length);
+        let start = SENDING_AT + place * PLACE;
+        let memory = &mut self.host.memory;
+        if self.prepared >> place & 1 == 0 {
+            self.prepared |= 1 << place;
+            format.prepare(memory, start);
         }
-        let lead = framing.header_bytes.next_multiple_of(ALIGNED) - framing.header_bytes;
-        let to = self.host.memory.bytes_mut(at + lead..at + lead + end);
-        let (header, frame) = to.split_at_mut(framing.header_bytes.min(to.len()));
-        gather(header, &[&framing.header]);
-        gather(frame, pieces);
+        let Header {
+            at,
+            frame: mut end,
+            bytes,
+        } = format.write_header(memory, start, length);
+        for piece in pieces {
+            memory.copy_in(end, piece);
+            end += piece.len();
+        }
         // What is behind the frame is padding: what it holds, the device has had before.
-        let lines = (lead + framing.bytes).next_multiple_of(LINE);
-        self.host.memory.clean(at..at + lines);
-        self.sending.add(Outgoing {
-            lead,
-            bytes: framing.bytes,
-            ends_short: framing.ends_short,
-        });
-        self.send(now);
+        memory.clean(start..end.next_multiple_of(LINE));
+        let frame = Outgoing { at, bytes };
+        if !self.send_alone(frame, now) {
+            self.sending.add(frame);
+            self.send(now);
+        }
         Ok(())
     }
 
-    fn try_receive(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
-        while let Some((place, range, whole)) = self.receiving.oldest() {
-            let at = RECEIVING_AT + place * PLACE + self.lead;
-            let bytes = self.host.memory.bytes(at + range.start..at + range.end);
-            let Some(frame) = self.host.class.next_frame(bytes) else {
-                // Padding behind the last frame; or no frame at all.
-                self.receiving.take(usize::MAX);
-                let malformed = u64::from(whole);
-                self.counters.malformed = self.counters.malformed.wrapping_add(malformed);
-                continue;
-            };
-            let lent = frame.range.and_then(|range| bytes.get(range));
-            let taken = lent.is_some();
-            match lent {
-                Some(frame) => {
-                    take(frame);
-                    self.counters.received = self.counters.received.wrapping_add(1);
-                }
-                None => self.counters.malformed = self.counters.malformed.wrapping_add(1),
-            }
-            // Never nothing, so that this ends.
-            self.receiving.take(frame.used.max(1));
-            if !self.input.busy {
-                // There may be a free place again.
-                self.lane_due = Some(0);
-            }
-            if taken {
-                return true;
-            }
-        }
-        false
+    #[inline(always)]
+    fn try_receive(&mut self, take: impl FnOnce(&[u8])) -> bool {
+        let Some(range) = self.next_frame() else {
+            return false;
+        };
+        // Its place is free from now on, but not armed before the next look.
+        take(self.host.memory.bytes(range));
+        true
     }
 
+    #[inline]
     fn serve(&mut self, now: u64) {
         let pending = self.host.controller.pending();
         let says = |channel: usize| pending.channels >> channel & 1 != 0;
@@ -484,19 +329,19 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
         if says(RECEIVE) || !self.input.busy || !self.attached {
             self.receive(now);
         }
-        if says(SEND) || !self.output.busy || !self.attached || now >= self.send_until {
-            self.send(now);
-        } else {
+        if self.output.busy && self.attached && !says(SEND) && now < self.send_until {
             self.look_at(self.send_until);
+        } else if self.output.busy || self.sending.waiting() > 0 {
+            self.send(now);
         }
         let own = (1 << host::OWN_CHANNELS) - 1;
         if pending.port || pending.channels & own != 0 || now >= self.host_due {
             self.advance(pending.port, now);
-            // What was set up or mended may be used at once.
-            self.receive(now);
-            self.send(now);
         }
-        self.host.controller.hush(pending.channels);
+        let busy = u32::from(self.input.busy) << RECEIVE | u32::from(self.output.busy) << SEND;
+        if pending.channels & !busy != 0 {
+            self.host.controller.hush(pending.channels);
+        }
     }
 
     fn next_look(&self) -> Option<u64> {
@@ -527,7 +372,6 @@ impl<B: Bus, D: DmaMemory> Ethernet for UsbEthernet<B, D> {
     }
 
     fn reset(&mut self, now: u64) {
-        self.host.restart();
-        self.host_due = now;
+        self.restart(now);
     }
 }

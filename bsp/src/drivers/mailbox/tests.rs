@@ -138,7 +138,15 @@ fn honest(line: &'static [u8]) -> impl Fn(&mut [u32]) {
             }
             0x1_0005 => vec![0, 0x3c00_0000],
             0x2_8001 => vec![message[5], if message[5] == 3 { message[6] & 1 } else { 2 }],
-            0x3_0002 => vec![message[5], if message[5] == 2 { 48_000_000 } else { 0 }],
+            0x3_0002 => vec![
+                message[5],
+                match message[5] {
+                    1 => 200_000_000,
+                    2 => 48_000_000,
+                    _ => 0,
+                },
+            ],
+            0x6_0001 => vec![0x7f35],
             0x5_0001 => {
                 message[1] = 0x8000_0000;
                 message[4] = 0x8000_0000 | line.len() as u32;
@@ -168,10 +176,12 @@ fn questions_are_answered() {
     assert_eq!(mailbox.arm_memory(), Ok(memory));
     assert_eq!(mailbox.board_revision(), Ok(0x00a0_2082));
     assert_eq!(mailbox.serial_clock(), Ok(48_000_000));
+    assert_eq!(mailbox.card_clock(), Ok(200_000_000));
+    assert_eq!(mailbox.dma_channels(), Ok(0x7f35));
     assert_eq!(mailbox.power_usb(), Ok(()));
     let address = MacAddress([0xb8, 0x27, 0xeb, 0x12, 0x34, 0x56]);
     assert_eq!(mailbox.mac_address(), Ok(address));
-    assert_eq!(model.0.borrow().sent, [WORD; 5]);
+    assert_eq!(model.0.borrow().sent, [WORD; 7]);
 }
 
 #[test]

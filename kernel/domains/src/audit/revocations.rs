@@ -48,11 +48,29 @@ impl Domains<'_> {
                         && used <= most
                 }
             };
-            if !told || account.guaranteed as usize > MAX_GUARANTEED {
+            let frozen = account.frozen == 0 || self.is_in_family(index, account.frozen);
+            if !told || !frozen || account.guaranteed as usize > MAX_GUARANTEED {
                 return Err(Violation::Revocation(index));
             }
         }
         Ok(())
+    }
+
+    /// Whether an account is below the one for whose request accounts are frozen.
+    fn is_in_family(&self, index: u16, frozen: u8) -> bool {
+        let family = self
+            .revocations
+            .records
+            .get(usize::from(self.revocations.family));
+        let Some(asked) = family.filter(|record| record.state() == RevocationState::Taking) else {
+            return false;
+        };
+        let parent = |index: u16| self.accounts.get(usize::from(index)).map(|it| it.parent);
+        let above = core::iter::successors(parent(index), |at| parent(*at));
+        let below = above
+            .take(self.accounts.len())
+            .any(|at| at == asked.owner().index());
+        below && index != asked.owner().index() && frozen == asked.resource + 1
     }
 
     /// What can be told of one record.

@@ -59,9 +59,12 @@ impl Domains<'_> {
             self.set_vector_word(hw, &record, vector::WRITTEN, written.into());
             self.update_revocation(index, |record| record.written = written);
         } else {
-            let missed = record.missed + count;
-            self.set_vector_word(hw, &record, vector::MISSED, missed.into());
-            self.update_revocation(index, |record| record.missed = missed);
+            // The record counts those of this request, and the vector all since it was set up: what the holder makes of
+            // that word is its own affair.
+            let all = self.vector_word(hw, &record, vector::MISSED);
+            let all = all.wrapping_add(count.into());
+            self.set_vector_word(hw, &record, vector::MISSED, all);
+            self.update_revocation(index, |record| record.missed += count);
         }
         self.update_revocation(index, |record| record.pending = [0; 2]);
     }

@@ -49,6 +49,7 @@ fn a_child_is_carved_out_and_flows_back() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn nobody_carves_more_than_there_is() {
     let mut storage = Storage::new(32, 5, 4, 6);
     let mut world = World::new(&mut storage, 2);
@@ -99,6 +100,7 @@ fn what_is_drawn_is_charged_to_the_bound_account() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn an_account_is_bound_by_right_alone() {
     let mut storage = Storage::new(64, 5, 4, 6);
     let mut world = World::new(&mut storage, 2);
@@ -150,6 +152,7 @@ fn an_account_is_bound_by_right_alone() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn a_bound_account_that_is_gone_gives_stale_and_home_can_be_bound_again() {
     let mut storage = Storage::new(64, 6, 4, 6);
     let mut world = World::new(&mut storage, 2);

@@ -78,9 +78,12 @@ fn apply(naive: &mut Naive, alarms: &mut Alarms<'_>, step: Step) -> Result<(), T
     Ok(())
 }
 
+/// So many steps, and no more than a few under Miri, where each takes long.
+const MOST: usize = if cfg!(miri) { 8 } else { 200 };
+
 proptest! {
     #[test]
-    fn alarms_are_those_of_the_map(steps in prop::collection::vec(step(), 1..200)) {
+    fn alarms_are_those_of_the_map(steps in prop::collection::vec(step(), 1..MOST)) {
         let mut storage = vec![Alarm::NONE; usize::from(ENVIRONMENTS)];
         let mut order = vec![0; Alarms::order_length(storage.len())];
         let mut alarms = Alarms::new(&mut storage, &mut order);

@@ -218,6 +218,7 @@ fn stopping_oneself_gives_the_core_away() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn what_is_named_and_what_rights_it_takes() {
     let mut storage = Storage::new(64, 3, 4, 6);
     let mut world = World::new(&mut storage, 2);

@@ -125,6 +125,7 @@ const CHANGES: [(&str, Change, Expected); 13] = [
 ];
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn each_change_makes_of_each_word_what_it_must() {
     for before in all_words() {
         for (what, change, expected) in CHANGES {
@@ -356,6 +357,7 @@ fn explore(first: State, script: Script) -> Vec<State> {
 
 /// Core 0 enters and leaves environment 1 without the lock while another core, under it, stops and destroys either.
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn a_claim_without_the_lock_meets_an_end_under_it() {
     for (number, script) in SCRIPTS.into_iter().enumerate() {
         let first = State {

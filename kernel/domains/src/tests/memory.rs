@@ -27,6 +27,7 @@ fn pages_are_charged_and_credited() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn who_frees_anothers_pages_credits_that_one() {
     let mut storage = Storage::new(64, 3, 4, 4);
     let mut world = World::new(&mut storage, 2);
@@ -87,6 +88,7 @@ fn who_frees_anothers_pages_credits_that_one() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn limits_are_the_owners() {
     let mut storage = Storage::new(64, 3, 4, 4);
     let mut world = World::new(&mut storage, 2);

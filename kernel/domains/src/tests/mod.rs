@@ -5,21 +5,25 @@ mod alarms;
 mod calls;
 mod capabilities;
 mod cores;
-mod ends;
 mod environments;
 mod holdings;
 mod life;
 // Under Miri they would take hours, and there is nothing unsafe to look at.
 #[cfg(not(miri))]
+mod ends;
+#[cfg(not(miri))]
 mod exhaustive;
 mod memory;
 mod naive;
+#[cfg(not(miri))]
 mod oracle;
+#[cfg(not(miri))]
 mod random;
 mod revocation;
 #[cfg(not(miri))]
 mod snapshot;
 mod spaces;
+#[cfg(not(miri))]
 mod sweeps;
 mod transfers;
 mod world;

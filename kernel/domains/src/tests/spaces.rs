@@ -75,6 +75,7 @@ fn a_refused_space_changes_nothing_not_even_the_counter_of_epochs() {
 }
 
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn a_space_with_much_in_it_is_destroyed_in_steps() {
     let mut storage = Storage::new(64, 3, 4, 4);
     let mut world = World::new(&mut storage, 1);

@@ -2,6 +2,7 @@
 //! leave, and all of it together at random, with every step that a core makes without the lock as one of its own.
 
 mod board;
+#[cfg(not(miri))] // It would take hours there.
 mod interleaved;
 
 use exopi_abi::capability::{EnvironmentRights, Kind};

@@ -6,7 +6,9 @@ use std::vec::Vec;
 use std::{format, vec};
 
 use exopi_abi::capability::{Epoch, Kind};
-use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, ObjectName, SpaceRecord};
+use exopi_abi::domain::{
+    AccountRecord, EnvironmentRecord, Life, ObjectName, Resource, SpaceRecord,
+};
 use exopi_abi::page::{FrameType, Owner, PageRecord};
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::{PageNumber, PageSelect, Reply, TableLevel};
@@ -17,6 +19,9 @@ use exopi_pages::model::Machine;
 use super::{Call, EXPOSED, FIRST_AT, Named, at, page};
 use crate::links::Table;
 use crate::{Alarm, Alarms, Domains, Revocations, Subject, Target};
+
+/// A resource that tests pretend can be asked back.
+pub(super) const PRETENDED: Resource = Resource::Environments;
 
 /// Memory of the tables.
 #[derive(Clone)]
@@ -85,10 +90,13 @@ impl<'m> World<'m> {
             &storage.lives,
             cores,
         )
-        .with_revocations(Revocations::new(
-            &mut storage.revocations,
-            Alarms::new(&mut storage.deadlines, &mut storage.order),
-        ));
+        .with_revocations(
+            Revocations::new(
+                &mut storage.revocations,
+                Alarms::new(&mut storage.deadlines, &mut storage.order),
+            )
+            .and(PRETENDED),
+        );
         if let Some((places, alarms)) = links {
             domains = domains.with_links(places, alarms);
         }
@@ -360,7 +368,7 @@ impl<'m> World<'m> {
     }
 
     /// What each account has used, by index, and how many frames are free.
-    pub(super) fn counters(&self) -> (Vec<(u16, [u32; exopi_abi::domain::Resource::COUNT])>, u64) {
+    pub(super) fn counters(&self) -> (Vec<(u16, [u32; Resource::COUNT])>, u64) {
         let used = |index| Some((index, self.domains.account(index)?.used));
         (
             (0..1024).filter_map(used).collect(),

@@ -170,7 +170,7 @@ fn world() -> World {
         1,
         WRITE,
     ));
-    assert_eq!(world.check(), Ok(()));
+    assert_eq!(world.recount(), Ok(()));
     world
 }
 
@@ -311,7 +311,7 @@ fn a_table_that_could_be_written_is_seen() {
         .set_entry(page(10), index, crate::pte::page(page(8), WRITE));
     world.hw.publish();
     assert_eq!(world.hw.settled(), Ok(()));
-    assert!(world.check().is_err());
+    assert!(world.recount().is_err());
     let reached = world.hw.translate(1, at(PLACE + 0x1000));
     assert!(reached.iter().all(|to| to.frame == page(8) && to.write));
 }

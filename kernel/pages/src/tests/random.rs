@@ -363,6 +363,10 @@ fn compare(world: &World, naive: &Naive) -> Result<(), TestCaseError> {
             prop_assert_eq!(contents, &frame.contents, "frame {}", number);
         }
     }
+    if cfg!(miri) {
+        // The model of the machine remembers nothing there.
+        return Ok(());
+    }
     for (place, model) in naive.spaces.iter().enumerate() {
         let asid = place as u16 + 1;
         let reached = world.hw.translations().filter(|(of, ..)| *of == asid);

@@ -59,9 +59,40 @@ fn by_line(start: usize, length: usize, mut each: impl FnMut(usize)) {
 }
 
 /// Writes back and drops what the caches hold of memory that a device is about to use, or has used.
+#[inline]
 pub fn clean_and_invalidate(start: usize, length: usize) {
-    by_line(start, length, |line| {
-        // SAFETY: writing a line back and dropping it changes no content that this core can see.
+    const AT_ONCE: usize = 8 * LINE;
+    let end = start + length;
+    let mut line = start & !(LINE - 1);
+    // A frame is two dozen lines: eight at a time saves half of the instructions.
+    while line + AT_ONCE <= end {
+        // SAFETY: writing lines back and dropping them changes no content that this core can see.
+        unsafe {
+            asm!(
+                "dc civac, {line}",
+                "add {next}, {line}, #64",
+                "dc civac, {next}",
+                "add {next}, {line}, #128",
+                "dc civac, {next}",
+                "add {next}, {line}, #192",
+                "dc civac, {next}",
+                "add {next}, {line}, #256",
+                "dc civac, {next}",
+                "add {next}, {line}, #320",
+                "dc civac, {next}",
+                "add {next}, {line}, #384",
+                "dc civac, {next}",
+                "add {next}, {line}, #448",
+                "dc civac, {next}",
+                line = in(reg) line,
+                next = out(reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+        line += AT_ONCE;
+    }
+    by_line(line, end.saturating_sub(line), |line| {
+        // SAFETY: as above.
         unsafe { asm!("dc civac, {}", in(reg) line, options(nostack, preserves_flags)) }
     });
     barrier::complete_system();

@@ -211,13 +211,18 @@ impl Context {
     /// The environment as one that runs on `core`, for the core that has claimed it.
     #[inline(always)]
     pub fn subject(&self, core: u8) -> Option<Subject> {
-        // SAFETY: `fill` was done before the word could be claimed, and is not done again before it is free.
-        let space = unsafe { *self.space.0.get() };
         Some(Subject {
             name: self.name(),
             owner: self.owner(),
-            space: space?,
+            space: self.space()?,
             core,
         })
+    }
+
+    /// The space that it is in, for the core that has claimed it.
+    #[inline(always)]
+    pub fn space(&self) -> Option<Space> {
+        // SAFETY: `fill` was done before the word could be claimed, and is not done again before it is free.
+        unsafe { *self.space.0.get() }
     }
 }

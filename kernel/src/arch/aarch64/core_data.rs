@@ -15,11 +15,12 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use aarch64_cpu::registers::{MPIDR_EL1, Readable, TPIDR_EL1, Writeable};
 use exopi_abi::calls::Entry;
 use exopi_abi::capability::Epoch;
-use exopi_abi::domain::{EnvironmentState, LifeWord};
+use exopi_abi::domain::{EnvironmentState, LifeWord, ObjectName};
 use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::page::Owner;
 use exopi_abi::uarea::UArea;
 use exopi_domains::Subject;
+use exopi_pages::Space;
 
 use super::context::{self, Context};
 use super::switch::guard;
@@ -227,6 +228,21 @@ impl Core {
     #[inline(always)]
     pub fn owner() -> Owner {
         Self::context().owner()
+    }
+
+    /// The name of who runs here.
+    #[inline(always)]
+    pub fn name() -> ObjectName {
+        Self::context().name()
+    }
+
+    /// The space of who runs here and has made a call.
+    #[inline(always)]
+    pub fn space() -> Space {
+        match Self::context().space() {
+            Some(space) => space,
+            None => unreachable!("a call from EL0 without an environment"),
+        }
     }
 
     /// Who runs here, if anybody does.

@@ -7,7 +7,7 @@
 //! * [`core_data`]: what each core has of its own.
 //! * [`mmu`]: the kernel's own mappings; [`tables`]: those of spaces, behind one trait; [`arena`]: generated code.
 //! * [`upcall`]: notices, and the way back from an upcall; [`uarea`]: the page that both use.
-//! * [`user`]: the one way to user memory.
+//! * [`user`]: the one way to user memory; `copy`: frames, from anywhere.
 //! * [`timer`], [`smp`], [`pmu`], [`cache`], [`barrier`], [`memory`], [`semihosting`].
 
 pub mod arena;
@@ -15,6 +15,8 @@ pub mod barrier;
 pub mod boot;
 pub mod cache;
 pub mod context;
+#[cfg(feature = "selftest")]
+pub mod copy;
 pub mod core_data;
 pub mod exception;
 mod macros;

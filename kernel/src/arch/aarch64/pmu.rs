@@ -28,3 +28,15 @@ pub fn init() {
         );
     }
 }
+
+/// Instructions that this core has executed, modulo 2^32: event counter 0. In the emulator it stands still unless
+/// that counts instructions itself (`-icount`).
+#[cfg(feature = "selftest")]
+#[inline(always)]
+pub fn instructions() -> u32 {
+    let count: u64;
+    // SAFETY: reading a counter has no other effect. Nothing moves across, so that what is between two readings is
+    // what is measured.
+    unsafe { asm!("isb", "mrs {count}, pmevcntr0_el0", count = out(reg) count, options(nostack)) };
+    count as u32
+}

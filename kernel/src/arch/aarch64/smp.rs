@@ -142,7 +142,7 @@ extern "C" fn secondary_main() -> ! {
     init_this_core();
     mmu::leave_lower_half();
     let core = CoreNumber::current();
-    interrupts::enable_ipi(core);
+    interrupts::enable_here(core);
     MAILBOXES[core.index()]
         .online
         .store(true, Ordering::Release);

@@ -17,8 +17,14 @@ pub fn frequency() -> u64 {
 }
 
 /// `ticks` in microseconds.
+#[inline]
 pub fn microseconds(ticks: u64) -> u64 {
-    (u128::from(ticks) * 1_000_000 / u128::from(frequency().max(1))) as u64
+    // Whole seconds apart, so that nothing is longer than a word: a division of two words is a loop.
+    let frequency = frequency().max(1);
+    let rest = ticks % frequency;
+    (ticks / frequency)
+        .wrapping_mul(1_000_000)
+        .wrapping_add(rest.wrapping_mul(1_000_000) / frequency)
 }
 
 /// Lets EL0 read the virtual counter and touch nothing else of the timer, on this core.

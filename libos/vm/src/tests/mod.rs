@@ -4,6 +4,7 @@ mod examples;
 mod model;
 mod naive;
 mod resources;
+mod revoke;
 mod sharing;
 mod table;
 

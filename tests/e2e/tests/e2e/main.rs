@@ -1,6 +1,7 @@
 //! The system, booted and seen from outside.
 
 mod boot;
+mod card;
 mod checks;
 mod device_tree;
 mod failures;

@@ -55,6 +55,46 @@ fn shows_what_the_kernel_shows() {
 }
 
 #[test]
+fn requests_are_told_after_their_holders_have_gone() {
+    let mut session = started();
+    assert_eq!(typed(&mut session, "revocations").lines().count(), 2);
+    let said = typed(
+        &mut session,
+        "run exopi-target-suite case=revocation:takes_from_the_dead",
+    );
+    assert!(said.contains("\nE "), "{said}");
+    let said = typed(&mut session, "revocations");
+    let row = said.lines().find(|line| line.contains(".gone"));
+    let row = row.unwrap_or_else(|| panic!("no row: {said}"));
+    let words: Vec<&str> = row.split_whitespace().collect();
+    let [
+        _,
+        manager,
+        resource,
+        state,
+        asked,
+        given,
+        taken,
+        missed,
+        left,
+    ] = words[..]
+    else {
+        panic!("{row}");
+    };
+    assert_eq!((resource, state, asked, left), ("pages", "died", "4", "-"));
+    let [given, taken, missed] = [given, taken, missed].map(|word| word.parse::<u32>().unwrap());
+    // Nobody reads the vector of one that is dead.
+    assert_eq!((given + taken, missed), (4, taken));
+    assert!(
+        manager
+            .split_once('.')
+            .is_some_and(|(index, _)| index != "0"),
+        "{row}"
+    );
+    off(session);
+}
+
+#[test]
 fn capabilities_are_data_that_the_kernel_knows() {
     let mut session = started();
     assert!(typed(&mut session, "caps").contains("none"));
@@ -103,5 +143,42 @@ fn programs_of_the_image_run_and_leave_nothing_behind() {
     let said = typed(&mut session, "run exopi-target-suite suite=memory");
     assert!(said.contains("\nE "), "{said}");
     assert_eq!(free_pages(&mut session), before);
+    off(session);
+}
+
+#[test]
+fn file_tools_work_on_files_in_memory() {
+    let mut session = started();
+    assert!(typed(&mut session, "programs").contains("files"));
+    let commands = [
+        "mkdir -p /a/b",
+        "cp /arguments /a/b/copy",
+        "ls -l /a/b",
+        "mv /a/b/copy /moved",
+        "hexdump /moved",
+        "rm -r /a",
+        "ls",
+        "df",
+        "cat /nobody",
+        "frobnicate",
+    ];
+    let said = typed(&mut session, &format!("run files {}", commands.join(" ; ")));
+    let expected = [
+        "1980-01-01 00:00:00 copy",
+        "00000000  6d 6b 64 69 72 20 2d 70  20 2f 61 2f 62 20 3b 20  |mkdir -p /a/b ; |",
+        "\narguments\nmoved\n",
+        "        4096           20         4076  /\n",
+        "cat: /nobody: not found",
+        "frobnicate: no such tool",
+    ];
+    for text in expected {
+        assert!(said.contains(text), "{text:?} is not in:\n{said}");
+    }
+    // The next run has files of its own, and what is typed is a file.
+    session.send(b"run files ls ; cat\r");
+    session.wait_for("arguments\n");
+    session.send(b"typed\r\x04");
+    let said = session.wait_for(PROMPT);
+    assert!(said.contains("typed\n"), "{said}");
     off(session);
 }

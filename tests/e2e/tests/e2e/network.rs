@@ -2,16 +2,21 @@
 
 use std::env;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use exo::check::qmp::Qmp;
 use exopi_e2e::session::Session;
 use exopi_e2e::{Run, selftest_kernel};
+use tempfile::TempDir;
 
 /// Addresses and type of the frames, and what the guest takes for the end.
 const TO: [u8; 6] = [0xff; 6];
 const FROM: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
 const TYPE: [u8; 2] = [0x88, 0xb5];
 const END: &[u8] = b"end";
+/// What makes it arm no more transfers until the adapter was set up anew.
+const REST: &[u8] = b"rest";
 /// Bytes of the shortest frame and of the longest.
 const LEAST: usize = 64;
 const MOST: usize = 1514;
@@ -70,62 +75,178 @@ fn swapped(frame: &[u8]) -> Vec<u8> {
     [&frame[6..12], &frame[..6], &frame[12..]].concat()
 }
 
-/// Boots with this self-test, sends frames of all lengths alone and many at a time, and has all of them back.
-fn echoes(test: &str, adapter: &str) {
-    let (cable, net) = Cable::new();
-    let extra = env::var("QEMU_EXTRA").unwrap_or_default();
-    let mut session = Session::start(
-        Run::command()
-            .arg(selftest_kernel())
-            .args(["--program", "minimal", "--append", test])
-            .env("QEMU_EXTRA", format!("{extra} {net}")),
-    );
-    session.wait_for(&format!("echo: {adapter} "));
-    session.wait_for("up after ");
-    for length in LEAST..=MOST {
-        let sent = frame(length, length);
-        cable.send(&sent);
-        assert!(
-            cable.receive() == swapped(&sent),
-            "a frame of {length} bytes"
+/// A guest that sends frames back, and its cable.
+struct Echo {
+    cable: Cable,
+    session: Session,
+    /// Where the emulator listens for what is plugged in and out, and the directory that it is in.
+    control: PathBuf,
+    _dir: TempDir,
+    returned: usize,
+}
+
+impl Echo {
+    /// Boots with this self-test.
+    fn start(test: &str, adapter: &str) -> Self {
+        let (cable, net) = Cable::new();
+        let dir = TempDir::with_prefix("exopi-").unwrap();
+        let control = dir.path().join("control");
+        let extra = env::var("QEMU_EXTRA").unwrap_or_default();
+        let monitor = format!("-qmp unix:{},server=on,wait=off", control.display());
+        let mut session = Session::start(
+            Run::command()
+                .arg(selftest_kernel())
+                .args(["--program", "minimal", "--append", test])
+                .env("QEMU_EXTRA", format!("{extra} {net},id=adapter {monitor}")),
         );
-    }
-    let all: Vec<_> = (0..2_000)
-        .map(|number| frame(LEAST + number * 617 % (MOST - LEAST + 1), number))
-        .collect();
-    let (mut sent, mut returned) = (0, 0);
-    while returned < all.len() {
-        while sent < all.len() && sent - returned < WINDOW {
-            cable.send(&all[sent]);
-            sent += 1;
+        session.wait_for(&format!("network: {adapter} "));
+        session.wait_for("up after ");
+        Self {
+            cable,
+            session,
+            control,
+            _dir: dir,
+            returned: 0,
         }
-        assert!(
-            cable.receive() == swapped(&all[returned]),
-            "frame {returned}"
-        );
-        returned += 1;
     }
-    let end = [&TO[..], &FROM, &TYPE, END, &[0; LEAST]].concat();
-    cable.send(&end);
-    let count = MOST - LEAST + 1 + all.len();
-    session.wait_for(&format!("echo: {count} frames back, "));
-    let rest = session.wait_for("minimal: done");
+
+    /// One frame of each length, alone.
+    fn each_length(&mut self) {
+        for length in LEAST..=MOST {
+            let sent = frame(length, length);
+            self.cable.send(&sent);
+            assert!(
+                self.cable.receive() == swapped(&sent),
+                "a frame of {length} bytes"
+            );
+            self.returned += 1;
+        }
+    }
+
+    /// So many frames of all lengths, some on their way at a time, all back and in order.
+    fn in_a_row(&mut self, count: usize) {
+        let numbered = |number: usize| frame(LEAST + number * 617 % (MOST - LEAST + 1), number);
+        let (mut sent, mut returned) = (0, 0);
+        while returned < count {
+            while sent < count && sent - returned < WINDOW {
+                self.cable.send(&numbered(sent));
+                sent += 1;
+            }
+            assert!(
+                self.cable.receive() == swapped(&numbered(returned)),
+                "frame {returned}"
+            );
+            returned += 1;
+        }
+        self.returned += count;
+    }
+
+    /// Ends it; what it says of itself.
+    fn end(mut self) -> String {
+        let end = [&TO[..], &FROM, &TYPE, END, &[0; LEAST]].concat();
+        self.cable.send(&end);
+        self.session.wait_for("echo: ");
+        self.session.wait_for("minimal: done")
+    }
+}
+
+/// The number before this word.
+#[track_caller]
+fn number_before(text: &str, word: &str) -> u64 {
+    let before = text.split(word).next().unwrap_or_default();
+    let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next();
+    let number = digits.and_then(|digits| digits.parse().ok());
+    number.unwrap_or_else(|| panic!("no number before {word:?} in {text}"))
+}
+
+/// Sends frames of all lengths alone and many at a time, and has all of them back.
+fn echoes(test: &str, adapter: &str, count: usize) {
+    let mut echo = Echo::start(test, adapter);
+    echo.each_length();
+    echo.in_a_row(count);
+    let returned = echo.returned as u64;
+    let said = echo.end();
+    assert_eq!(number_before(&said, " frames back"), returned);
     for none in ["lost: 0,", "malformed: 0,", "failed_transfers: 0,"] {
-        assert!(rest.contains(none), "{rest}");
+        assert!(said.contains(none), "{said}");
     }
-    // It did not look for frames all the time: it was told.
-    let interrupts = rest.split(' ').next().and_then(|count| count.parse().ok());
-    assert!(interrupts.is_some_and(|count: u64| count > 1_000), "{rest}");
+    // It did not look for frames all the time: it was told, and slept until then.
+    assert!(number_before(&said, " interrupts") > 1_000, "{said}");
+    let idle = number_before(&said, " % idle");
+    assert!((1..=100).contains(&idle), "{said}");
+    println!("{adapter}: {returned} frames came back, {idle} % of the time the processor slept");
 }
 
 #[test]
-fn frames_come_back_by_rndis() {
-    echoes("selftest=echo", "Rndis");
+fn a_hundred_thousand_frames_come_back_by_rndis() {
+    echoes("selftest=echo", "Rndis", 100_000);
 }
 
 #[test]
 fn frames_come_back_by_cdc_ethernet() {
-    echoes("selftest=echo-cdc", "Cdc");
+    echoes("selftest=echo-cdc", "Cdc", 2_000);
+}
+
+/// The adapter is pulled out of its hub and put in again while frames come. No transfer is armed then: the emulator would
+/// end itself.
+#[test]
+fn an_adapter_that_was_pulled_out_comes_back() {
+    const ROUNDS: usize = 2;
+    let mut echo = Echo::start("selftest=echo", "Rndis");
+    let mut monitor = Qmp::connect(&echo.control).unwrap();
+    let say = |monitor: &mut Qmp, line: &str| {
+        let said = monitor.monitor(line).unwrap();
+        assert!(!said.contains("Error"), "{line}: {said}");
+    };
+    let special = |word: &[u8]| [&TO[..], &FROM, &TYPE, word, &[0; LEAST]].concat();
+    for _ in 0..ROUNDS {
+        echo.in_a_row(500);
+        echo.cable.send(&special(REST));
+        echo.cable.send(&special(REST));
+        echo.session.wait_for("echo: rests");
+        // One that the device takes along, and some that wait for the next.
+        for number in 0..WINDOW {
+            echo.cable.send(&frame(MOST, number));
+        }
+        say(&mut monitor, "device_del adapter");
+        for number in 0..WINDOW {
+            echo.cable.send(&frame(LEAST, number));
+        }
+        say(&mut monitor, "device_add usb-net,netdev=cable,id=adapter");
+        echo.session.wait_for("echo: goes on");
+        let mark = swapped(&frame(1_000, 1_000_000));
+        echo.cable.send(&swapped(&mark));
+        while echo.cable.receive() != mark {}
+    }
+    echo.in_a_row(500);
+    let said = echo.end();
+    let restarts = format!("restarts: {}", 1 + ROUNDS);
+    assert!(said.contains(&restarts), "{said}");
+}
+
+/// What the benchmark counts, as somebody would time it: with a cable that leads back nothing is lost.
+#[test]
+fn frames_are_counted_and_timed() {
+    let cable = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = cable.local_addr().unwrap().port();
+    drop(cable);
+    let end = |name| format!("{name}.type=inet,{name}.host=127.0.0.1,{name}.port={port}");
+    let ends = [end("local"), end("remote")].join(",");
+    let extra = env::var("QEMU_EXTRA").unwrap_or_default();
+    let net = format!("{extra} -netdev dgram,id=cable,{ends} -device usb-net,netdev=cable");
+    let run = Run::from(
+        Run::command()
+            .arg(selftest_kernel())
+            .args(["--program", "minimal", "--append", "selftest=frames"])
+            .env("QEMU_EXTRA", net),
+    );
+    run.ends_with(0)
+        .prints("lost: 0, malformed: 0, failed_transfers: 0,");
+    for length in [64, 1514] {
+        for done in ["sent", "received in bursts", "sent and received"] {
+            run.prints(&format!(" of {length} bytes {done} in "));
+        }
+    }
 }
 
 #[test]
@@ -136,6 +257,6 @@ fn without_an_adapter_the_kernel_goes_on() {
         .args(["--program", "minimal", "--append", "selftest=echo"]);
     Run::from(&mut command)
         .ends_with(0)
-        .prints("echo: no interface")
+        .prints("network: no interface")
         .prints("minimal: done");
 }

@@ -41,7 +41,7 @@ impl Scenario {
         pages: &[1, 4],
         handed: 0,
         row: 0,
-        steps: 250_000,
+        steps: 1_000_000,
         life: 400,
     };
     pub(crate) const SHARING: Self = Self {
@@ -113,8 +113,9 @@ pub(crate) fn search(scenario: Scenario) {
             scenario.name
         );
     }
+    println!("{}: {done} steps from seed {seed} on", scenario.name);
     if std::env::var_os("EXOPI_TALLY").is_some() {
-        println!("{done} steps; carried out and refused, by call:");
+        println!("carried out and refused, by call:");
         for (call, [good, bad]) in tally {
             println!("{call:>20} {good:8} {bad:8}");
         }

@@ -8,6 +8,7 @@ mod capabilities;
 mod caveats;
 mod console;
 mod exposed;
+mod files;
 mod giving;
 mod hammer;
 mod hostile;
@@ -18,6 +19,7 @@ mod mapping;
 mod memory;
 mod notices;
 mod pages;
+mod pressure;
 mod replay;
 mod revocation;
 mod rights;
@@ -66,8 +68,10 @@ pub(crate) const SUITES: &[Suite] = &[
     transfers::SUITE,
     spaces::SUITE,
     revocation::SUITE,
+    pressure::SUITE,
     thousand::SUITE,
     ipc::SUITE,
+    files::SUITE,
     vm::SUITE,
     hammer::SUITE,
     sched::SUITE,
@@ -79,6 +83,7 @@ pub(crate) const SUITES: &[Suite] = &[
 pub(crate) fn prepare() {
     vm::prepare();
     memory::grow_heap();
+    files::prepare();
     vm::settle();
     if let Err(error) = machine::prepare() {
         println!("no page of code: {error}");

@@ -1,16 +1,14 @@
 //! What is asked back, from holders that cooperate, are slow, lie, die, do nothing or turn in circles.
 
 use alloc::vec::Vec;
-use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use exopi_rt::account::Allowance;
-use exopi_rt::domain::{EnvironmentState, ObjectName, Resource};
-use exopi_rt::page::{FrameType, PageRecord};
+use exopi_rt::domain::{ObjectName, Resource};
+use exopi_rt::page::FrameType;
 use exopi_rt::revocation::{
     Answer, Loss, NOTICE_BIT, RevocationRecord, RevocationState, Wanted, order, vector,
 };
-use exopi_rt::uarea::{Entry, UArea, UpcallClass};
+use exopi_rt::uarea::{Entry, UpcallClass};
 use exopi_rt::{
     Account, Call, Environment, Error, Object, PageNumber, PageSelect, exposed, stubs, time, upcall,
 };
@@ -19,8 +17,10 @@ use crate::area::{Area, RW, free_run, insert, place, record, remove};
 use crate::catch;
 use crate::domain::own_name;
 use crate::harness::{Failure, Outcome, Suite};
-use crate::other::{code, wait};
+use crate::other::wait;
 use crate::second::Second;
+
+mod turning;
 
 pub(crate) const SUITE: Suite = Suite {
     name: "revocation",
@@ -34,11 +34,17 @@ pub(crate) const SUITE: Suite = Suite {
         ("losses_are_told_exactly", losses_are_told_exactly),
         ("what_has_no_room_is_counted", what_has_no_room_is_counted),
         ("takes_from_one_that_turns", || {
-            deaf(takes_from_one_that_turns)
+            deaf(turning::takes_from_one_that_turns)
+        }),
+        ("takes_when_every_core_is_held", || {
+            deaf(turning::takes_when_every_core_is_held)
         }),
         ("takes_from_the_dead", || deaf(takes_from_the_dead)),
-        ("leaves_the_guaranteed", leaves_the_guaranteed),
-        ("an_innocent_keeps_its_own", an_innocent_keeps_its_own),
+        ("leaves_the_guaranteed", turning::leaves_the_guaranteed),
+        (
+            "an_innocent_keeps_its_own",
+            turning::an_innocent_keeps_its_own,
+        ),
         ("set_up_pages_stay", set_up_pages_stay),
     ],
 };
@@ -48,8 +54,6 @@ const PAGES: Wanted = Wanted::Any(Resource::Pages);
 const FIRST_BIT: u64 = 8;
 /// Requests so far.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
-/// The notice of a keeper of one that is masked; the next one is that of another's.
-const KEEPER_BIT: u64 = 4;
 /// Pages that a holder has for what is asked.
 const HELD: u64 = 12;
 
@@ -376,108 +380,6 @@ fn what_has_no_room_is_counted() -> Outcome {
     area.close()
 }
 
-/// One that turns in one place, with upcalls masked or in its handler of notices, on another core.
-struct Turning {
-    account: Account<'static>,
-    name: ObjectName,
-    first: PageNumber,
-    gone: bool,
-}
-
-/// For cases that end early: they have failed, and the next one is to find the place empty.
-impl Drop for Turning {
-    fn drop(&mut self) {
-        if !self.gone {
-            let _ = self.account.destroy();
-        }
-    }
-}
-
-impl Turning {
-    fn new(index: u64, guaranteed: u32, masked: bool, core: u64) -> Result<Self, Failure> {
-        let account = Account::create_guaranteed(
-            Allowance {
-                pages: HELD as u32 + 1,
-                environments: 1,
-                ..Allowance::default()
-            },
-            guaranteed,
-        )?;
-        let at = Area::address(index);
-        let (name, first) = bound(account, || {
-            let first = take(HELD)?;
-            let uarea = stubs::page_alloc(PageSelect::Any, 1);
-            uarea.progress.unless_stopped()?;
-            let name = stubs::env_create(Object::Own, uarea.first, place(at)?)?;
-            let put = |offset: usize, word: u64| {
-                let place = (at as *mut u64).wrapping_byte_add(offset);
-                // SAFETY: the u-area is mapped there, and the environment does not run.
-                unsafe { place.write_volatile(word) };
-            };
-            let turn = code::spin as *const () as u64;
-            put(offset_of!(UArea, saved) + 32 * 8, turn);
-            put(offset_of!(UArea, masked), masked.into());
-            put(
-                offset_of!(UArea, entries) + 16 * UpcallClass::Notice as usize,
-                turn,
-            );
-            stubs::env_keep(Object::Owned(name), KEEPER_BIT + u64::from(!masked))?;
-            stubs::env_run(Object::Owned(name), core)?;
-            Ok((name, first))
-        })?;
-        Ok(Self {
-            account,
-            name,
-            first,
-            gone: false,
-        })
-    }
-
-    fn ask(&self, count: u32) -> Outcome {
-        bound(self.account, || {
-            ask(Object::Owned(self.name), PAGES, count, ticks(100_000), 0)?;
-            Ok(())
-        })
-    }
-
-    fn end(mut self) -> Outcome {
-        self.gone = true;
-        Ok(self.account.destroy()?)
-    }
-
-    /// How many of its pages are still its own.
-    fn left(&self) -> Result<u64, Failure> {
-        let mut left = 0;
-        for n in 0..HELD {
-            left += u64::from(record(nth(self.first, n))?.kind == FrameType::Plain);
-        }
-        Ok(left)
-    }
-}
-
-fn takes_from_one_that_turns() -> Outcome {
-    let area = Area::new()?;
-    for masked in [true, false] {
-        let turning = Turning::new(0, 0, masked, 1)?;
-        wait(
-            || Ok(exposed::life(turning.name).state() == EnvironmentState::Running),
-            || "it does not run".into(),
-        )?;
-        turning.ask(5)?;
-        let taken = outcome(turning.name)?;
-        check_eq!(taken.state(), RevocationState::Taken);
-        check_eq!((taken.taken, taken.missed), (5, 5));
-        check_eq!(turning.left()?, HELD - 5);
-        check_eq!(
-            exposed::life(turning.name).state(),
-            EnvironmentState::Running
-        );
-        check!(told(KEEPER_BIT + u64::from(!masked))? && told(last_bit())?);
-        turning.end()?;
-    }
-    area.close()
-}
-
 fn takes_from_the_dead() -> Outcome {
     for step in 0..2 {
         let mut holder = Holder::new(0)?;
@@ -498,42 +400,6 @@ fn takes_from_the_dead() -> Outcome {
         holder.second.close()?;
     }
     Ok(())
-}
-
-fn leaves_the_guaranteed() -> Outcome {
-    let area = Area::new()?;
-    for guaranteed in [1, 8] {
-        let turning = Turning::new(0, guaranteed, true, 2)?;
-        turning.ask(u32::MAX)?;
-        let taken = outcome(turning.name)?;
-        check_eq!(turning.left()?, u64::from(guaranteed));
-        check_eq!(u64::from(taken.taken), HELD - u64::from(guaranteed));
-        turning.end()?;
-    }
-    let refused = Account::create_guaranteed(Allowance::default(), 9).map(drop);
-    check_eq!(refused, Err(Error::OutOfRange));
-    area.close()
-}
-
-/// What can be told of pages.
-fn records(first: PageNumber) -> Result<Vec<PageRecord>, Failure> {
-    (0..HELD).map(|n| record(nth(first, n))).collect()
-}
-
-fn an_innocent_keeps_its_own() -> Outcome {
-    let area = Area::new()?;
-    let innocent = Turning::new(0, 0, false, 1)?;
-    let guilty = Turning::new(1, 0, true, 2)?;
-    let before = (records(innocent.first)?, allowed(innocent.account)?);
-    guilty.ask(u32::MAX)?;
-    check_eq!(u64::from(outcome(guilty.name)?.taken), HELD);
-    check_eq!(
-        (records(innocent.first)?, allowed(innocent.account)?),
-        before
-    );
-    guilty.end()?;
-    innocent.end()?;
-    area.close()
 }
 
 fn set_up_pages_stay() -> Outcome {

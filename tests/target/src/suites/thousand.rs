@@ -3,6 +3,7 @@
 
 mod bomb;
 mod states;
+mod waiting;
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -27,6 +28,8 @@ pub(crate) const SUITE: Suite = Suite {
         ("running", || conserving(states::running)),
         ("suspended", || conserving(states::suspended)),
         ("dying", || conserving(states::dying)),
+        ("asleep", || conserving(waiting::asleep)),
+        ("calling", || conserving(waiting::calling)),
         ("with_vectors", || conserving(states::with_vectors)),
         ("with_keepers", || conserving(states::with_keepers)),
         ("in_shared_spaces", || conserving(states::in_shared_spaces)),

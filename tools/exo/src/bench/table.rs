@@ -22,6 +22,8 @@ pub struct Bar {
     pub beyond: u64,
     /// Figures of others, `-` for none.
     pub peers: String,
+    /// Where these come from: system by system, apart by `; `.
+    pub source: String,
 }
 
 /// Names of the columns of the bars' table.
@@ -86,6 +88,7 @@ fn bar(cells: &[&str]) -> anyhow::Result<Bar> {
         bar,
         beyond,
         peers: peers.to_owned(),
+        source: source.to_owned(),
     })
 }
 
@@ -249,7 +252,24 @@ impl Table<'_> {
             let _ = writeln!(text, "stored values: {emulator}; {toolchain}");
         }
         text.push_str(&aligned(&lines));
+        for source in self.sources() {
+            let _ = writeln!(text, "peers: {source}");
+        }
         text
+    }
+
+    /// Where peers' figures come from, each system and version once.
+    fn sources(&self) -> Vec<&str> {
+        let measured = self.measured.rows.iter().filter_map(|row| self.bar(row));
+        let mut sources = Vec::new();
+        for bar in measured.filter(|bar| bar.source != "-") {
+            for source in bar.source.split("; ") {
+                if !sources.contains(&source) {
+                    sources.push(source);
+                }
+            }
+        }
+        sources
     }
 
     fn line(&self, row: &Row) -> [String; 10] {

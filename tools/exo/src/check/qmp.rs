@@ -1,4 +1,4 @@
-//! The emulator's control socket: QMP, of which four commands are used.
+//! The emulator's control socket: QMP, of which few commands are used.
 //!
 //! Commands and answers are one JSON object to a line, and events come between them. What is read of answers
 //! is whether they are one (`return`), a refusal (`error`) or an event, and one string.
@@ -89,11 +89,20 @@ impl Qmp {
     /// # Errors
     /// The emulator has ended.
     pub fn cores(&mut self) -> anyhow::Result<Vec<Core>> {
-        const MONITOR: &str = r#","arguments":{"command-line":"info registers -a"}"#;
-        let answer = self.command("human-monitor-command", MONITOR)?;
+        let answer = self.monitor("info registers -a")?;
         let cores = cores(&answer);
         ensure!(!cores.is_empty(), "no registers in: {answer}");
         Ok(cores)
+    }
+
+    /// Gives the monitor a line, as a person would, and returns what it says.
+    ///
+    /// # Errors
+    /// The emulator has ended.
+    pub fn monitor(&mut self, line: &str) -> anyhow::Result<String> {
+        let quoted = line.replace('\\', "\\\\").replace('"', "\\\"");
+        let arguments = format!(",\"arguments\":{{\"command-line\":\"{quoted}\"}}");
+        self.command("human-monitor-command", &arguments)
     }
 
     /// Gives a command, and waits for its answer.

@@ -83,6 +83,8 @@ laws! {
     Pins = "pins",
     /// An account is asked for what one open request to an environment of its says, and counts add up.
     Revocation = "revocation",
+    /// Filters are trees of as many as interfaces say, and rings and send capabilities what the others say of them.
+    Network = "network",
     /// Every entry that names a frame is on the frame's list, and nothing else is.
     List = "list",
     /// EL0 reads, writes and executes no frame whose type or whose space forbids it, by any way through the

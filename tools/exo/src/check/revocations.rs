@@ -23,8 +23,8 @@ pub(super) fn check(state: &State, report: &mut Report) {
             open.entry(record.account.index()).or_default().push(record);
         }
     }
-    for page in &state.network.pinned {
-        *pins.entry(*page).or_default() += 1;
+    for page in state.network.live_rings().flat_map(|(_, _, pages)| pages) {
+        *pins.entry(page).or_default() += 1;
     }
     for (number, frame) in state.numbered() {
         let told = u64::from(frame.marks & PageRecord::MAX_PINS);
@@ -57,11 +57,38 @@ pub(super) fn check(state: &State, report: &mut Report) {
                 account.asked, account.ceiling
             )
         });
+        report.require(is_frozen_for_one(state, index), Law::Revocation, || {
+            format!("account {index} is frozen, and nothing is taken from one above it")
+        });
         let guaranteed = account.guaranteed as usize;
         report.require(guaranteed <= MAX_GUARANTEED, Law::Revocation, || {
             format!("account {index} is guaranteed {guaranteed} pages")
         });
     }
+}
+
+/// Whether an account is frozen, if it is, because something is taken from one above it.
+fn is_frozen_for_one(state: &State, index: u16) -> bool {
+    let account = |index: u16| state.accounts.get(usize::from(index));
+    let Some(frozen) = account(index).map(|it| it.frozen).filter(|it| *it != 0) else {
+        return true;
+    };
+    let mut at = index;
+    for _ in 0..state.accounts.len() {
+        let Some(parent) = account(at).map(|it| it.parent) else {
+            return false;
+        };
+        let taken = state.revocations.iter().any(|record| {
+            record.state() == Some(RevocationState::Taking)
+                && record.account.index() == parent
+                && record.resource.checked_add(1) == Some(frozen)
+        });
+        if taken {
+            return true;
+        }
+        at = parent;
+    }
+    false
 }
 
 /// What can be told of one record.

@@ -9,15 +9,11 @@ use core::mem::{offset_of, size_of};
 use exopi_abi::VERSION;
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{
-    AccountRecord, EnvironmentRecord, KEY_WEIGHT, Life, LifeWord, MAX_ACCOUNTS, MAX_ENVIRONMENTS,
-    MAX_SPACES, RING_WEIGHT, Resource, SpaceRecord,
+    AccountRecord, EnvironmentRecord, Life, LifeWord, MAX_ACCOUNTS, MAX_ENVIRONMENTS, MAX_SPACES,
+    Resource, SpaceRecord,
 };
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
-use exopi_abi::net::{
-    FilterRecord, InterfaceRecord, MAX_FILTERS, MAX_INTERFACES, MAX_RING_PAGES, RingRecord,
-    SendRecord,
-};
 use exopi_abi::page::{FrameType, MAX_COLOURS, Owner, PageRecord, Stamp};
 use exopi_abi::revocation::{RevocationRecord, RevocationState};
 
@@ -25,6 +21,10 @@ use super::descriptor::{self, Shape};
 use super::kernel::{Kernel, Located};
 use super::memory::{ENTRIES, Fields, Memory};
 use super::report::{Law, Report};
+
+mod network;
+
+pub use network::Network;
 
 /// Bytes that the region can have: one entry of a root.
 const REGION: u64 = 1 << 30;
@@ -109,7 +109,9 @@ pub struct Account {
     pub used: [u32; Resource::COUNT],
     /// Of which resource some is asked for, as its number plus one.
     pub asked: u8,
-    /// How much of that it may use meanwhile.
+    /// Of which resource it gets no more meanwhile, likewise.
+    pub frozen: u8,
+    /// How much of what is asked for it may use meanwhile.
     pub ceiling: u32,
     /// How many plain pages revocation leaves it.
     pub guaranteed: u32,
@@ -121,7 +123,7 @@ impl Account {
     fn read(from: Fields<'_>) -> Self {
         let four = |at: usize| core::array::from_fn(|which| from.u32(at + 4 * which));
         let reserved = offset_of!(AccountRecord, reserved);
-        let padding = (reserved..reserved + 4).all(|at| from.u8(at) == 0);
+        let padding = (reserved..reserved + 3).all(|at| from.u8(at) == 0);
         let epoch = from.u64(offset_of!(AccountRecord, epoch));
         Self {
             epoch,
@@ -130,6 +132,7 @@ impl Account {
             allowance: four(offset_of!(AccountRecord, allowance)),
             used: four(offset_of!(AccountRecord, used)),
             asked: from.u8(offset_of!(AccountRecord, asked)),
+            frozen: from.u8(offset_of!(AccountRecord, frozen)),
             ceiling: from.u32(offset_of!(AccountRecord, ceiling)),
             guaranteed: from.u32(offset_of!(AccountRecord, guaranteed)),
             tidy: padding && (epoch != 0 || is_zero(from)),
@@ -305,78 +308,6 @@ impl Revocation {
         let order = Some(u64::from(self.order)).filter(|order| *order != 0);
         (vector..vector + u64::from(self.vector_pages)).chain(order)
     }
-}
-
-/// What a record of a network's object is charged as.
-#[derive(Clone, Copy, Debug)]
-pub struct Held {
-    /// The account.
-    pub account: Owner,
-    /// Of which resource.
-    pub resource: Resource,
-    /// How much.
-    pub count: u64,
-    /// Pages of a ring; otherwise 0.
-    pub pages: u8,
-}
-
-impl Held {
-    /// Nothing, if the record is free.
-    fn new(epoch: u64, account: u64, resource: Resource, count: u64) -> Self {
-        Self {
-            account: Owner::from_word(account),
-            resource,
-            count: if epoch == 0 { 0 } else { count },
-            pages: 0,
-        }
-    }
-
-    fn filter(from: Fields<'_>) -> Self {
-        let keys = u64::from(from.u8(offset_of!(FilterRecord, keys)));
-        Self::new(
-            from.u64(offset_of!(FilterRecord, epoch)),
-            from.u64(offset_of!(FilterRecord, account)),
-            Resource::Filters,
-            1 + keys * u64::from(KEY_WEIGHT),
-        )
-    }
-
-    fn ring(from: Fields<'_>) -> Self {
-        let references = u64::from(from.u16(offset_of!(RingRecord, references)));
-        let held = Self::new(
-            from.u64(offset_of!(RingRecord, epoch)),
-            from.u64(offset_of!(RingRecord, account)),
-            Resource::Frames,
-            references + u64::from(RING_WEIGHT),
-        );
-        let pages = from.u8(offset_of!(RingRecord, pages));
-        Self { pages, ..held }
-    }
-
-    fn send(from: Fields<'_>) -> Self {
-        Self::new(
-            from.u64(offset_of!(SendRecord, epoch)),
-            from.u64(offset_of!(SendRecord, account)),
-            Resource::Filters,
-            1,
-        )
-    }
-}
-
-/// Numbers of the pages of a ring.
-type PagesOfRing = [u32; MAX_RING_PAGES];
-
-fn pages_of_ring(from: Fields<'_>) -> PagesOfRing {
-    core::array::from_fn(|page| from.u32(4 * page))
-}
-
-/// What there is of a network.
-#[derive(Debug, Default)]
-pub struct Network {
-    /// What is charged for. No frame waits at a quiet point.
-    pub held: Vec<Held>,
-    /// Frames that rings have pinned, each as often.
-    pub pinned: Vec<u64>,
 }
 
 fn is_zero(from: Fields<'_>) -> bool {
@@ -574,51 +505,6 @@ impl Region {
             .collect(),
             exposed: self.table,
             image: self.image,
-        })
-    }
-
-    /// What there is of a network, and where its sections are.
-    fn network(&self, memory: &Memory) -> Result<(Network, Vec<Place>), String> {
-        let most = (MAX_INTERFACES * MAX_FILTERS) as u64;
-        let interfaces = self.optional::<InterfaceRecord>(
-            "interfaces",
-            offset_of!(Header, interfaces),
-            MAX_INTERFACES as u64,
-        )?;
-        let filters =
-            self.optional::<FilterRecord>("filters", offset_of!(Header, filters), most)?;
-        let most = u16::MAX.into();
-        let rings = self.optional::<RingRecord>("rings", offset_of!(Header, rings), most)?;
-        let pages =
-            self.optional::<PagesOfRing>("ring pages", offset_of!(Header, ring_pages), most)?;
-        let sends = self.optional::<SendRecord>("sends", offset_of!(Header, sends), most)?;
-        let of_rings = self.records(memory, rings, Held::ring)?;
-        let pages_of_rings = self.records(memory, pages, pages_of_ring)?;
-        let pinned = of_rings
-            .iter()
-            .zip(&pages_of_rings)
-            .flat_map(|(ring, pages)| {
-                let count = if ring.count == 0 { 0 } else { ring.pages };
-                pages.iter().take(count.into()).copied().map(u64::from)
-            });
-        let pinned = pinned.collect();
-        let mut held = self.records(memory, filters, Held::filter)?;
-        held.extend(of_rings);
-        held.extend(self.records(memory, sends, Held::send)?);
-        let mut places = vec![interfaces, filters, rings, pages, sends];
-        places.retain(|place| place.bytes > 0);
-        Ok((Network { held, pinned }, places))
-    }
-
-    /// The same of a section that may have no records at all, of whatever form.
-    fn optional<T>(&self, name: &str, at: usize, most: u64) -> Result<Place, String> {
-        if Fields(&self.header).u64(at + offset_of!(Section, count)) > 0 {
-            return self.section::<T>(name, at, most);
-        }
-        Ok(Place {
-            offset: PAGE_SIZE,
-            bytes: 0,
-            stride: 1,
         })
     }
 

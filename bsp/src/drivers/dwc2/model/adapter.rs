@@ -148,6 +148,8 @@ impl Adapter {
             true => {
                 assert_eq!(word(&frame, 0), 1);
                 assert_eq!(word(&frame, 4) as usize, frame.len());
+                let unused = &frame[16..44];
+                assert!(unused.iter().all(|byte| *byte == 0), "{unused:x?}");
                 let start = 8 + word(&frame, 8) as usize;
                 frame[start..start + word(&frame, 12) as usize].to_vec()
             }

@@ -49,6 +49,8 @@ pub(crate) enum Fault {
     Garbage(u8),
     /// What it sends is shorter than it should be.
     Short,
+    /// What it sends is longer than it should be, as far as a packet is.
+    Long,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -333,6 +335,10 @@ impl State {
             }
             (Reply::Data(mut bytes), Some(Fault::Short)) => {
                 bytes.truncate(bytes.len() / 2);
+                Reply::Data(bytes)
+            }
+            (Reply::Data(mut bytes), Some(Fault::Long)) => {
+                bytes.resize((bytes.len() + 40).min(packet.min(left)), 0xee);
                 Reply::Data(bytes)
             }
             (reply, _) => reply,

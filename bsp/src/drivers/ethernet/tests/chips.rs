@@ -2,7 +2,7 @@
 
 use super::{BOARD, World, frame};
 use crate::drivers::dwc2::model::Character;
-use crate::drivers::dwc2::model::adapter::Cable;
+use crate::drivers::dwc2::model::adapter::{Adapter, Cable};
 use crate::drivers::dwc2::model::chips::{Chip, Lan};
 use crate::drivers::dwc2::model::hub::Hub;
 use crate::drivers::dwc2::model::unit::Unit;
@@ -103,4 +103,43 @@ fn lying_headers_cost_frames_and_nothing_else() {
             assert!(next == Some(good), "{chip:?} {bit}");
         }
     }
+}
+
+/// Places that had one adapter's frames are made ready for the next one's.
+#[test]
+fn another_kind_of_adapter_may_follow() {
+    let (unit, _) = Lan::unit(Chip::Lan9514);
+    let mut world = World::new(Character::Board, unit, Kind::Rndis);
+    let (next, cable) = Adapter::unit(Speed::High, false);
+    assert!(world.up());
+    for number in 0..20 {
+        assert!(world.send(&frame(1514, number)));
+    }
+    world.run(50_000);
+    world.model.0.borrow_mut().unplug();
+    world.run(200_000);
+    world.model.0.borrow_mut().plug(next);
+    assert!(world.up());
+    assert_eq!(world.interface.kind(), Some(Kind::Rndis));
+    let frames: Vec<_> = (0..20).map(|number| frame(900, number)).collect();
+    for frame in &frames {
+        assert!(world.send(frame));
+    }
+    world.run(50_000);
+    assert!(cable.borrow().outward == frames);
+}
+
+/// A transfer full of pieces that are no frames costs one look: what is behind the first is dropped with it.
+#[test]
+fn a_transfer_of_many_damaged_pieces_is_dropped_whole() {
+    let (mut world, cable) = up(Chip::Lan9514);
+    // The first status says four bytes instead of 1,518, which is the check sequence and no frame; so do all words of
+    // the frame.
+    const EMPTY: u32 = 4 << 16;
+    let frame = EMPTY.to_le_bytes().repeat(378);
+    let change = ((frame.len() as u32 + 4) << 16) ^ EMPTY;
+    cable.borrow_mut().lie = Some((0, change));
+    cable.borrow_mut().inward.push_back(frame);
+    assert_eq!(world.receive(10_000), None);
+    assert_eq!(world.interface.counters().malformed, 1);
 }

@@ -26,8 +26,23 @@ fn faults() -> impl Strategy<Value = Fault> {
         Just(Fault::Unplug),
         any::<u8>().prop_map(Fault::Garbage),
         Just(Fault::Short),
+        Just(Fault::Long),
     ]
 }
+
+const ALL: [Fault; 11] = [
+    Fault::Stall,
+    Fault::Halt,
+    Fault::Error,
+    Fault::Babble,
+    Fault::BusError,
+    Fault::Mute,
+    Fault::NeverReady,
+    Fault::Unplug,
+    Fault::Garbage(7),
+    Fault::Short,
+    Fault::Long,
+];
 
 /// Which hardware.
 fn hardware(which: u8) -> (Character, Unit, Cable) {
@@ -49,7 +64,7 @@ fn traffic(world: &mut World, cable: &Cable, count: u32) {
         let now = world.now();
         let _ = world.interface.try_send(&[&sent], now);
         world.run(700);
-        while world.interface.try_receive(&mut |_| ()) {}
+        while world.interface.try_receive(|_| ()) {}
     }
 }
 
@@ -71,7 +86,7 @@ fn recovers(mut world: World, cable: &Cable) {
     cable.borrow_mut().inward.clear();
     // What was on its way before.
     world.run(1_500_000);
-    while world.interface.try_receive(&mut |_| ()) {}
+    while world.interface.try_receive(|_| ()) {}
     cable.borrow_mut().outward.clear();
     let last = frame(777, 4_242);
     assert!(world.send(&last), "does not send");
@@ -79,6 +94,83 @@ fn recovers(mut world: World, cable: &Cable) {
     assert!(cable.borrow().outward.contains(&last), "did not send");
     cable.borrow_mut().inward.push_back(last.clone());
     assert_eq!(world.receive(100_000), Some(last), "does not receive");
+    keeps_all_places(&mut world, cable);
+}
+
+/// As many frames can be on their way as ever, both ways: no place was lost.
+fn keeps_all_places(world: &mut World, cable: &Cable) {
+    let most = world.interface.in_flight();
+    cable.borrow_mut().outward.clear();
+    cable.borrow_mut().blocked = true;
+    let out: Vec<_> = (0..most.sending_most as u32)
+        .map(|number| frame(200, number))
+        .collect();
+    let now = world.now();
+    let taken = out
+        .iter()
+        .take_while(|frame| world.interface.try_send(&[frame], now).is_ok());
+    assert_eq!(taken.count(), out.len(), "a place for sending is lost");
+    cable.borrow_mut().blocked = false;
+    cable.borrow_mut().inward.extend(out.clone());
+    let more = most.received_most as u32 - out.len() as u32 + 3;
+    cable
+        .borrow_mut()
+        .inward
+        .extend((0..more).map(|n| frame(300, n)));
+    world.run(100_000);
+    assert!(cable.borrow().outward == out, "does not send all");
+    let flight = world.interface.in_flight();
+    assert_eq!(flight.received, most.received_most, "a place is lost");
+    for expected in out {
+        assert_eq!(world.receive(100_000), Some(expected));
+    }
+}
+
+/// One fault at each step of set-up and traffic, in turn: of each kind, on each hardware.
+#[test]
+fn each_fault_at_each_step() {
+    const STEPS: u64 = 160;
+    const STRIDE: u64 = 11;
+    for which in 0..5 {
+        for (kind, fault) in ALL.into_iter().enumerate() {
+            // The kinds take turns, so that together they are at every step.
+            for step in (1 + kind as u64..STEPS).step_by(STRIDE as usize) {
+                let (character, unit, cable) = hardware(which);
+                let best = if step % 3 == 0 {
+                    Kind::Cdc
+                } else {
+                    Kind::Rndis
+                };
+                let mut world = World::new(character, unit, best);
+                world.model.0.borrow_mut().faults.insert(step, fault);
+                world.run(700_000);
+                traffic(&mut world, &cable, 8);
+                assert!(world.model.0.borrow().faults.is_empty(), "no step {step}");
+                recovers(world, &cable);
+            }
+        }
+    }
+}
+
+/// A transfer that is late on a channel that never halts: the controller is reset, and no place is lost nor used before.
+#[test]
+fn halts_that_never_come_cost_a_reset() {
+    for which in 2..5 {
+        let (character, unit, cable) = hardware(which);
+        let mut world = World::new(character, unit, Kind::Rndis);
+        assert!(world.up());
+        world.run(1_500_000);
+        let state = world.model.0.clone();
+        state.borrow_mut().never_halts = true;
+        cable.borrow_mut().blocked = true;
+        assert!(world.send(&frame(600, 1)));
+        let absent = |world: &mut World| world.interface.link() == Link::Absent;
+        assert!(world.until(9_000_000, absent), "{which}");
+        state.borrow_mut().never_halts = false;
+        cable.borrow_mut().blocked = false;
+        assert_eq!(world.interface.counters().lost, 1);
+        recovers(world, &cable);
+    }
 }
 
 proptest! {
@@ -182,7 +274,7 @@ fn a_port_of_a_hub_is_unplugged() {
                 .function
                 .plug(0, unit);
             assert!(world.up(), "{character:?}");
-            while world.interface.try_receive(&mut |_| ()) {}
+            while world.interface.try_receive(|_| ()) {}
             let last = frame(700, number);
             assert!(world.send(&last));
             world.run(10_000);

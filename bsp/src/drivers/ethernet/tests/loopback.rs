@@ -6,7 +6,7 @@ use crate::traits::{Ethernet, SendError};
 
 fn received(interface: &mut Loopback<4>) -> Option<Vec<u8>> {
     let mut found = None;
-    interface.try_receive(&mut |frame| found = Some(frame.to_vec()));
+    interface.try_receive(|frame| found = Some(frame.to_vec()));
     found
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::vec;
 use std::vec::Vec;
 
-use exopi_abi::PageSelect;
+use exopi_abi::domain::ObjectName;
 use exopi_abi::revocation::{Answer, RevocationState};
+use exopi_abi::{PageNumber, PageSelect, TableLevel};
 use proptest::prelude::*;
 
 use super::{BIT, PAGES, Scene, storage};
@@ -19,6 +20,9 @@ enum Act {
     Free(u8),
     Alloc,
     Map(u8, u8),
+    Child(u8),
+    Draw(u8),
+    Table(u8, u8),
     Done,
     More,
     SetUp(u8, u8, u8),
@@ -37,6 +41,9 @@ fn acts() -> impl Strategy<Value = Act> {
         6 => any::<u8>().prop_map(Act::Free),
         3 => Just(Act::Alloc),
         3 => (any::<u8>(), any::<u8>()).prop_map(|(p, a)| Act::Map(p, a)),
+        1 => any::<u8>().prop_map(Act::Child),
+        2 => any::<u8>().prop_map(Act::Draw),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(p, a)| Act::Table(p, a)),
         3 => Just(Act::Done),
         2 => Just(Act::More),
         3 => (any::<u8>(), 0..3u8, any::<u8>()).prop_map(|(f, n, o)| Act::SetUp(f, n, o)),
@@ -100,6 +107,26 @@ fn carry_out(scene: &mut Scene<'_>, act: Act) {
                 Call::Insert(Named::Own, place, Run::Owned(page), 1, WRITE),
             );
         }
+        Act::Child(n) => {
+            let allowance = [n.into(), 0, 0, u32::from(n) / 4].map(|count: u32| count % 8);
+            let _ = scene.world.call(1, Call::AccountCreate(allowance));
+        }
+        Act::Draw(n) => {
+            let below = below(scene);
+            let to = match below.get(usize::from(n) % (below.len() + 1)) {
+                Some(index) => Named::Index(*index),
+                None => Named::Own,
+            };
+            let _ = scene.world.call(1, Call::AccountBind(to));
+        }
+        Act::Table(n, place) => {
+            let [table, links] = [n, n.wrapping_add(1)].map(|n| pick(scene, n));
+            let address = at(0x4000_0000 * (1 + u64::from(place % 3)));
+            for level in [TableLevel::Two, TableLevel::Three] {
+                let insert = Call::TableInsert(Named::Own, address, level, table, links);
+                let _ = scene.world.call(1, insert);
+            }
+        }
         Act::Done => {
             let _ = scene.answer(serial, Answer::Done);
         }
@@ -145,8 +172,38 @@ fn carry_out(scene: &mut Scene<'_>, act: Act) {
     }
 }
 
+/// The accounts below the holder's.
+fn below(scene: &Scene<'_>) -> Vec<u16> {
+    let parent = |index: u16| {
+        scene
+            .world
+            .domains
+            .account(index)
+            .map(|record| record.parent)
+    };
+    let asked = scene.account.index;
+    (1..6)
+        .filter(|index| {
+            let above = core::iter::successors(parent(*index), |at| parent(*at));
+            *index != asked && above.take(6).any(|at| at == asked)
+        })
+        .collect()
+}
+
+/// Frames that are charged to the holder's account, whatever they are.
+fn charged(scene: &Scene<'_>) -> BTreeSet<PageNumber> {
+    let owner = scene.world.owner(scene.account.index);
+    let frames = (0..scene.world.frames).map(page);
+    frames
+        .filter(|page| {
+            let record = scene.world.domains.pages.record(*page);
+            record.is_some_and(|record| record.charged_to() == owner)
+        })
+        .collect()
+}
+
 /// What must hold of a request when it has come to its end.
-fn check_end(scene: &Scene<'_>, model: &Model, before: &BTreeSet<exopi_abi::PageNumber>) {
+fn check_end(scene: &Scene<'_>, model: &Model, before: &BTreeSet<PageNumber>) {
     let record = scene.record();
     let (allowed, used) = scene.allowance(scene.account);
     let fallen = model.used - used;
@@ -178,10 +235,17 @@ fn check_end(scene: &Scene<'_>, model: &Model, before: &BTreeSet<exopi_abi::Page
             .expect("there")
             .guaranteed;
         assert!(scene.holders().len() <= guaranteed as usize, "{record:?}");
+        for index in below(scene) {
+            let epoch = scene.world.owner(index).epoch();
+            let (allowed, used) = scene.allowance(ObjectName { index, epoch });
+            assert_eq!(
+                (allowed, used),
+                (0, 0),
+                "account {index} has something still"
+            );
+        }
     }
-    // The u-area of one that has died is a plain page then.
-    let died = record.state() == RevocationState::Died;
-    assert!(died || record.taken == 0 || scene.holders().is_subset(before));
+    assert!(record.taken == 0 || charged(scene).is_subset(before));
 }
 
 fn run(guaranteed: u32, acts: &[Act]) -> [u32; 3] {
@@ -197,13 +261,13 @@ fn run(guaranteed: u32, acts: &[Act]) -> [u32; 3] {
         .iter()
         .copied()
         .chain(end)
-        .chain((0..60).map(|_| Act::Step))
+        .chain((0..80).map(|_| Act::Step))
     {
         let old = scene.record();
         let (allowed, used) = scene.allowance(scene.account);
         let parents = scene.world.domains.account(0).expect("it is there").used[0];
         if !old.state().is_open() || old.state() != RevocationState::Taking {
-            before = scene.holders();
+            before = charged(&scene);
         }
         let plain = scene.holders().len();
         carry_out(&mut scene, act);
@@ -263,7 +327,7 @@ fn there_are_outcomes_of_all_kinds() {
     let mut runner = TestRunner::deterministic();
     let strategy = prop::collection::vec(acts(), 80);
     let mut seen = [0; 3];
-    for _ in 0..100 {
+    for _ in 0..250 {
         let tree = strategy.new_tree(&mut runner).expect("there is one");
         for (sum, count) in seen.iter_mut().zip(run(2, &tree.current())) {
             *sum += count;

@@ -19,7 +19,7 @@ fn one_of_everything() -> (World, u32) {
     ] {
         assert_eq!(world.apply(0, 0, op).error(), None);
     }
-    assert_eq!(world.check(), Ok(()));
+    assert_eq!(world.recount(), Ok(()));
     (world, first)
 }
 

@@ -322,6 +322,10 @@ impl Machine for Model {
         self.alone
     }
 
+    fn is_zero(&self, at: VirtAddr) -> bool {
+        (at.get()..at.get() + PAGE).all(|address| self.byte(address) == 0)
+    }
+
     fn byte(&self, address: u64) -> u8 {
         let page = self.translate(address, Access::READ);
         let page = page.unwrap_or_else(|_| panic!("the library faults at {address:#x}"));

@@ -18,7 +18,7 @@ use crate::harness::{Failure, Outcome};
 use crate::other::{Other, code, mark, marked_vectors, wait};
 
 /// How many a case makes at a time: no multiple of 7, by which they are shuffled.
-const BATCH: u64 = 30;
+pub(super) const BATCH: u64 = 30;
 
 /// Waiting for a core that does not come: in order, against it, and out of the middle of the queue.
 pub(super) fn ready() -> Outcome {

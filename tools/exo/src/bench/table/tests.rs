@@ -28,7 +28,7 @@ fn measured(rows: &[(&str, u64)]) -> Measured {
     }
 }
 
-const NULL_CALL: &str = "null_call|instructions|45|30|seL4 91|svc|sel4bench";
+const NULL_CALL: &str = "null_call|instructions|45|30|seL4 91|svc|sel4bench; QEMU 8";
 
 #[test]
 fn the_table_in_the_repository_is_well_formed() {
@@ -52,8 +52,14 @@ fn bars_that_cannot_be_meant_are_refused() {
 
 #[test]
 fn run_is_judged_told_and_stored() {
-    let bars = bars(&[NULL_CALL, "lost|instructions|9|8|-|svc|-"]).unwrap();
-    let measured = measured(&[("null_call", 46), ("other", 7)]);
+    let bars = bars(&[
+        NULL_CALL,
+        "lost|instructions|9|8|-|svc|-",
+        "gone|instructions|9|8|Minix 12|svc|a book",
+        "other|instructions|7|7|Linux 12|svc|lmbench; QEMU 8",
+    ])
+    .unwrap();
+    let measured = measured(&[("null_call", 46), ("other", 7), ("bare", 3)]);
     let versions = Versions {
         emulator: "QEMU 10".to_owned(),
         toolchain: "rustc 1".to_owned(),
@@ -68,13 +74,14 @@ fn run_is_judged_told_and_stored() {
     };
     assert_eq!(
         table.latest(),
-        "null_call\t46\tinstructions\t45\tfail\nother\t7\tinstructions\t-\tnone\n"
+        "null_call\t46\tinstructions\t45\tfail\nother\t7\tinstructions\t7\tpass\nbare\t3\tinstructions\t-\tnone\n"
     );
     assert_eq!(
         table.failures(""),
         [
             "null_call is 46, its bar 45",
-            "lost has a bar but was not measured"
+            "lost has a bar but was not measured",
+            "gone has a bar but was not measured"
         ]
     );
     assert_eq!(table.failures("null"), ["null_call is 46, its bar 45"]);
@@ -90,6 +97,10 @@ fn run_is_judged_told_and_stored() {
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
+    // What peers' figures come from, once each, of rows that were measured.
+    let sources = text.lines().filter(|line| line.starts_with("peers: "));
+    let expected = ["peers: sel4bench", "peers: QEMU 8", "peers: lmbench"];
+    assert_eq!(sources.collect::<Vec<_>>(), expected);
     let again = Stored::parse(&table.to_store()).unwrap();
     assert_eq!(again.versions, versions);
     assert_eq!(again.value("null_call"), Some(46));

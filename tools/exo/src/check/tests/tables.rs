@@ -239,7 +239,7 @@ pub(super) const KERNEL: &[Damage] = &[
         w.entry(EXPOSED_3, 1, (HEADER + 1) << 12 | 0x0020_0000_0000_07c3)
     }),
     (Law::Exposed, |w| {
-        w.entry(EXPOSED_3, 7, 0x9_1000 | 0x0060_0000_0000_07c3)
+        w.entry(EXPOSED_3, 8, 0x9_1000 | 0x0060_0000_0000_07c3)
     }),
     (Law::Exposed, |w| {
         w.entry(EXPOSED_3, 1, SPARE << 12 | 0x0060_0000_0000_07c3)
