@@ -15,9 +15,9 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use exopi_abi::PageNumber;
-use exopi_abi::domain::Resource;
+use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::layout::PAGE_SIZE;
-use exopi_abi::net::InterfaceState;
+use exopi_abi::net::{InterfaceState, MAX_REFERENCES, MAX_TAPS};
 use exopi_domains::{Domains, Subject};
 use exopi_filter::{Arguments, FilterId, KeyId, MAX_CODE_WORDS, Secrets, Trie};
 use exopi_frames::{Books, By, Code, Frames, Memory};
@@ -102,7 +102,10 @@ pub fn with<R>(
 pub fn arrive(frames: &mut Frames<'static>, books: &mut Books<'_, 'static>) {
     for _ in 0..ARRIVALS {
         let classify = |_: &Trie<'_>, frame: &[u8]| classify(LOOPBACK, frame);
-        if !frames.loop_back(LOOPBACK, timer::now(), classify, &mut Linear, books) {
+        let mut memory = Linear::new();
+        let came = frames.loop_back(LOOPBACK, timer::now(), classify, &mut memory, books);
+        memory.tell_all(books.0);
+        if !came {
             return;
         }
     }
@@ -170,9 +173,33 @@ impl Code for Arena {
     }
 }
 
-/// Pages in the linear window.
+/// Most rings that one frame is put into.
+const MOST_TOLD: usize = MAX_REFERENCES + MAX_TAPS;
+
+/// Pages in the linear window, and who is to be told of what one frame has brought there.
 #[derive(Debug)]
-pub struct Linear;
+pub struct Linear {
+    told: [(ObjectName, u8); MOST_TOLD],
+    count: usize,
+}
+
+impl Linear {
+    /// Nobody is told.
+    pub const fn new() -> Self {
+        Self {
+            told: [(ObjectName::from_word(0), 0); MOST_TOLD],
+            count: 0,
+        }
+    }
+
+    /// Leaves the notices. Whoever has ended since hears of nothing.
+    fn tell_all(&mut self, domains: &mut Domains<'static>) {
+        for (name, notice) in self.told.iter().take(self.count) {
+            domains.post(*name, 1 << notice);
+        }
+        self.count = 0;
+    }
+}
 
 /// Where octets of a page lie, if they lie in it.
 fn address(page: PageNumber, offset: usize, length: usize) -> Option<usize> {
@@ -220,6 +247,13 @@ impl Memory for Linear {
             let word = unsafe { &*(at as *const AtomicU64) };
             let counted = word.load(Ordering::Relaxed).wrapping_add(1);
             word.store(counted, Ordering::Release);
+        }
+    }
+
+    fn tell(&mut self, environment: ObjectName, notice: u8) {
+        if let Some(place) = self.told.get_mut(self.count) {
+            *place = (environment, notice % 32);
+            self.count += 1;
         }
     }
 }

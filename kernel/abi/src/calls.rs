@@ -487,12 +487,17 @@ calls! {
 
     /// Makes a packet ring of entries of 2 to the power of `entry` bytes (6 to 12) in pages of the account that the
     /// caller draws on: 64 at most, their numbers as 64-bit words. They are pinned until the ring's end, and
-    /// left as they are: an entry whose state word is not 0 is full.
+    /// left as they are: an entry whose state word is not 0 is full. A frame that is put there leaves notice number
+    /// `notice` (0 to 31; 32 for none) for the caller.
     #[errors(
         BadCount, Malformed, Stale, OverAllowance, Exhausted, OutOfRange, NotYours, WrongType,
         Leaving, LimitReached
     )]
-    56 => fn pktring_setring(entry: u64, pages: UserBytes<'_>) -> Result<ObjectName, Error>;
+    56 => fn pktring_setring(
+        entry: u64,
+        pages: UserBytes<'_>,
+        notice: u64
+    ) -> Result<ObjectName, Error>;
 
     /// Puts `page` in place of page number `at` of a ring of the caller's, or behind its last one.
     #[errors(NotYours, Stale, OutOfRange, LimitReached, WrongType, Leaving)]

@@ -34,6 +34,8 @@ pub const MAX_KEYS: usize = 4;
 pub const MAX_REFERENCES: usize = 8;
 /// Most taps of an interface.
 pub const MAX_TAPS: usize = 4;
+/// In place of a notice's number: a ring's owner is told of nothing.
+pub const NO_NOTICE: u64 = 32;
 /// Octets of the shortest frame: two addresses and a type.
 pub const LEAST_FRAME: usize = 14;
 /// Octets of the longest frame, without its check sequence (IEEE 802.3, 3.2.7).

@@ -1,6 +1,7 @@
 //! Delivery: from a frame to entries of rings.
 
 use exopi_abi::PageNumber;
+use exopi_abi::domain::ObjectName;
 use exopi_abi::net::{
     CHECKED, EntryFlags, EntryHeader, KERNEL, LEAST_FRAME, MAX_TAPS, MOST_FRAME, PROGRAM, Piece,
     filter_index,
@@ -199,6 +200,9 @@ impl Frames<'_> {
             memory.write(page, offset + size_of::<u32>(), &header.behind_state());
             content.copy(page, offset + EntryHeader::OCTETS, stored, memory);
             memory.store(page, offset, PROGRAM);
+            if let Some(notice) = record.notice.checked_sub(1) {
+                memory.tell(ObjectName::from_word(record.environment), notice);
+            }
         }
         let next = (record.next as usize + 1) % shape.entries();
         if let Some(record) = self.rings.get_mut(usize::from(ring)) {

@@ -1,6 +1,7 @@
 //! What is asked of whoever has the pages, the accounts and the arena of generated code.
 
 use exopi_abi::capability::Epoch;
+use exopi_abi::domain::ObjectName;
 use exopi_abi::page::Owner;
 use exopi_abi::{Error, PageNumber};
 use exopi_filter::KeyId;
@@ -62,7 +63,7 @@ pub trait Ledger {
     fn unpin(&mut self, page: PageNumber);
 }
 
-/// The octets of pinned pages. Offset and length lie within a page, always.
+/// The octets of pinned pages, and who is told of them. Offset and length lie within a page, always.
 ///
 /// Programs write there at any time. Each octet is read once for what is decided by it.
 pub trait Memory {
@@ -81,6 +82,10 @@ pub trait Memory {
     /// Adds 1 to the 64-bit word at an offset that is a multiple of 8, behind all that was written before, and has it
     /// looked at by whoever waits for it.
     fn count(&mut self, page: PageNumber, offset: usize);
+
+    /// A frame has come for an environment, which may have ended, and wants to be told by notice number `notice`, 0
+    /// to 31.
+    fn tell(&mut self, environment: ObjectName, notice: u8);
 }
 
 /// The arena in which generated code lies.

@@ -1,7 +1,7 @@
 //! Packet rings: pages that are pinned once, and a cursor of the kernel's.
 
 use exopi_abi::domain::ObjectName;
-use exopi_abi::net::{EntrySize, MAX_RING_PAGES, RingRecord, RingShape};
+use exopi_abi::net::{EntrySize, MAX_RING_PAGES, NO_NOTICE, RingRecord, RingShape};
 use exopi_abi::{Error, PageNumber};
 
 use crate::bindings::NONE;
@@ -58,18 +58,22 @@ impl Frames<'_> {
     }
 
     /// Makes a ring in pages of the caller's account, as the row `pktring_setring` of the call table says. Their contents
-    /// are left as they are: entries whose state word is not zero are full.
+    /// are left as they are: entries whose state word is not zero are full. Of frames tells `notice`, 0 to 31, or nothing.
     ///
     /// # Errors
-    /// In the order in which they are looked for: [`Error::Malformed`], [`Error::BadCount`] of the geometry;
+    /// In the order in which they are looked for: [`Error::Malformed`] of the notice; that and [`Error::BadCount`] of the geometry;
     /// [`Error::Stale`], [`Error::OverAllowance`]; [`Error::Exhausted`]; of the pages those of [`Ledger::pin`].
     pub fn pktring_setring(
         &mut self,
         by: &By,
         entry: u64,
         pages: &[PageNumber],
+        notice: u64,
         ledger: &mut impl Ledger,
     ) -> Result<ObjectName, Error> {
+        if notice > NO_NOTICE {
+            return Err(Error::Malformed);
+        }
         let shape = RingShape::new(EntrySize::new(entry)?, pages.len() as u64)?;
         ledger.room(by.owner, Holding::Ring)?;
         let index = self.free_ring.ok_or(Error::Exhausted)?;
@@ -97,6 +101,7 @@ impl Frames<'_> {
                 entry: shape.entry().logarithm(),
                 pages: shape.pages() as u8,
                 first: NONE,
+                notice: ((notice + 1) % (NO_NOTICE + 1)) as u8,
                 ..RingRecord::FREE
             };
         }

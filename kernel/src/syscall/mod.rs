@@ -487,8 +487,13 @@ impl Calls for Caller {
         })
     }
 
-    fn pktring_setring(&mut self, entry: u64, pages: UserBytes<'_>) -> Result<ObjectName, Error> {
-        net::set_ring(&Core::caller(), entry, &pages)
+    fn pktring_setring(
+        &mut self,
+        entry: u64,
+        pages: UserBytes<'_>,
+        notice: u64,
+    ) -> Result<ObjectName, Error> {
+        net::set_ring(&Core::caller(), entry, &pages, notice)
     }
 
     fn pktring_modring(

@@ -168,6 +168,7 @@ pub(super) fn set_ring(
     by: &Subject,
     entry: u64,
     pages: &UserBytes<'_>,
+    notice: u64,
 ) -> Result<ObjectName, Error> {
     let mut place = [0; MAX_RING_PAGES];
     let words = words(pages, &mut place)?;
@@ -178,7 +179,7 @@ pub(super) fn set_ring(
     }
     let numbers = numbers.get(..words.len()).unwrap_or_default();
     let by = network::by(by);
-    enter(|frames, books| frames.pktring_setring(&by, entry, numbers, books))
+    enter(|frames, books| frames.pktring_setring(&by, entry, numbers, notice, books))
 }
 
 pub(super) fn mod_ring(
@@ -241,7 +242,7 @@ pub(super) fn transmit(
             if left.is_empty() && all > 0 {
                 break;
             }
-            match frames.net_xmit(&by, send, left, completion, &Linear, books) {
+            match frames.net_xmit(&by, send, left, completion, &Linear::new(), books) {
                 Ok(count) => left = left.get(count..).unwrap_or_default(),
                 Err(error) => {
                     stopped = Some(error);

@@ -516,8 +516,13 @@ impl Calls for Kernel<'_> {
         self.route(filter, ring)
     }
 
-    fn pktring_setring(&mut self, entry: u64, pages: UserBytes<'_>) -> Result<ObjectName, Error> {
-        self.set_ring(entry, &pages)
+    fn pktring_setring(
+        &mut self,
+        entry: u64,
+        pages: UserBytes<'_>,
+        notice: u64,
+    ) -> Result<ObjectName, Error> {
+        self.set_ring(entry, &pages, notice)
     }
 
     fn pktring_modring(

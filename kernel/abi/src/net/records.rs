@@ -155,8 +155,10 @@ pub struct RingRecord {
     pub references: u16,
     /// For the kernel's use.
     pub first: u16,
+    /// The notice that tells the environment of frames, 0 to 31, plus one; 0 for none.
+    pub notice: u8,
     /// Zero.
-    pub reserved: [u16; 6],
+    pub reserved: [u8; 11],
 }
 
 impl RingRecord {
@@ -174,7 +176,8 @@ impl RingRecord {
         tap: 0,
         references: 0,
         first: 0,
-        reserved: [0; 6],
+        notice: 0,
+        reserved: [0; 11],
     };
 }
 

@@ -4,7 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use exopi_abi::Error;
-use exopi_abi::net::{EntryFlags, KERNEL, MAX_RING_PAGES, PROGRAM};
+use exopi_abi::net::{EntryFlags, KERNEL, MAX_RING_PAGES, NO_NOTICE, PROGRAM};
 use proptest::prelude::*;
 
 use super::world::{Room, WIRE, by, no_flags};
@@ -79,7 +79,7 @@ fn small_entries_hold_the_begin_of_a_frame() {
     let pages = [world.page(root.owner)];
     let ring = world
         .frames
-        .pktring_setring(&root, 7, &pages, &mut world.book)
+        .pktring_setring(&root, 7, &pages, NO_NOTICE, &mut world.book)
         .unwrap();
     let filter = Claim::Owned(world.attached[WIRE].filter);
     world.frames.nettap(&root, filter, ring).unwrap();
@@ -93,6 +93,37 @@ fn small_entries_hold_the_begin_of_a_frame() {
 }
 
 #[test]
+fn owners_are_told_of_frames_that_have_room_as_they_asked() {
+    let mut room = Room::new(8);
+    let mut world = room.world();
+    let root = by(0, 0);
+    let filter = world.attached[WIRE].filter;
+    let mut ring = |notice| {
+        let pages = [world.page(root.owner)];
+        let made = world
+            .frames
+            .pktring_setring(&root, 11, &pages, notice, &mut world.book)?;
+        world
+            .frames
+            .dpf_ref(&root, Claim::Owned(filter), made, &mut world.book)?;
+        Ok(made)
+    };
+    ring(NO_NOTICE).unwrap();
+    for notice in [0, 31] {
+        ring(notice).unwrap();
+    }
+    assert_eq!(ring(NO_NOTICE + 1), Err(Error::Malformed));
+    assert_eq!(ring(u64::MAX), Err(Error::Malformed));
+    // Two entries each, and then there is nothing to be told of.
+    for told in [2, 4, 4] {
+        world.receive(&frame(64, 1));
+        assert_eq!(world.ram.1.len(), told);
+    }
+    assert_eq!(world.ram.1[..2], [(root.name, 0), (root.name, 31)]);
+    world.audit();
+}
+
+#[test]
 fn rings_are_their_owners_and_change_as_these_say() {
     let mut room = Room::new(8);
     let mut world = room.world();
@@ -102,26 +133,28 @@ fn rings_are_their_owners_and_change_as_these_say() {
     let frames = &mut world.frames;
     let book = &mut world.book;
     assert_eq!(
-        frames.pktring_setring(&mine, 11, &[page, other], book),
+        frames.pktring_setring(&mine, 11, &[page, other], NO_NOTICE, book),
         Err(Error::NotYours)
     );
     assert_eq!(
-        frames.pktring_setring(&mine, 5, &[page], book),
+        frames.pktring_setring(&mine, 5, &[page], NO_NOTICE, book),
         Err(Error::Malformed)
     );
     assert_eq!(
-        frames.pktring_setring(&mine, 13, &[page], book),
+        frames.pktring_setring(&mine, 13, &[page], NO_NOTICE, book),
         Err(Error::Malformed)
     );
     assert_eq!(
-        frames.pktring_setring(&mine, 11, &[], book),
+        frames.pktring_setring(&mine, 11, &[], NO_NOTICE, book),
         Err(Error::BadCount)
     );
     assert_eq!(
-        frames.pktring_setring(&mine, 11, &[page; 65], book),
+        frames.pktring_setring(&mine, 11, &[page; 65], NO_NOTICE, book),
         Err(Error::BadCount)
     );
-    let ring = frames.pktring_setring(&mine, 11, &[page], book).unwrap();
+    let ring = frames
+        .pktring_setring(&mine, 11, &[page], NO_NOTICE, book)
+        .unwrap();
     assert_eq!(
         frames.pktring_modring(&theirs, ring, 0, other, book),
         Err(Error::NotYours)
@@ -189,7 +222,7 @@ proptest! {
         let claim = Claim::Owned(filter);
         prop_assert_eq!(world.frames.dpf_pktring(&root, claim, honest, &mut world.book), Ok(()));
         let mut pages = vec![world.page(hostile.owner), world.page(hostile.owner)];
-        let ring = world.frames.pktring_setring(&hostile, logarithm, &pages, &mut world.book).unwrap();
+        let ring = world.frames.pktring_setring(&hostile, logarithm, &pages, NO_NOTICE, &mut world.book).unwrap();
         let rights = exopi_abi::capability::FilterRights::SHARE.into();
         let share = world.verified(&root, exopi_abi::capability::Kind::Filter, filter.index.into(), rights).unwrap();
         prop_assert_eq!(world.frames.dpf_ref(&hostile, Claim::Verified(&share), ring, &mut world.book), Ok(()));

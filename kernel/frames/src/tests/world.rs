@@ -8,7 +8,7 @@ use exopi_abi::capability::{Capability, Epoch, Kind, Rights};
 use exopi_abi::domain::ObjectName;
 use exopi_abi::net::{
     Atom, EntryFlags, EntryHeader, FilterRecord, InterfaceRecord, InterfaceState, KERNEL,
-    MAX_INTERFACES, Operation, PROGRAM, Program, RingRecord, SendRecord, Width,
+    MAX_INTERFACES, NO_NOTICE, Operation, PROGRAM, Program, RingRecord, SendRecord, Width,
 };
 use exopi_abi::page::Owner;
 use exopi_abi::{Error, PageNumber};
@@ -167,7 +167,7 @@ impl World<'_> {
     pub fn ring(&mut self, by: &By, pages: usize) -> ObjectName {
         let pages: Vec<PageNumber> = (0..pages).map(|_| self.page(by.owner)).collect();
         self.frames
-            .pktring_setring(by, 11, &pages, &mut self.book)
+            .pktring_setring(by, 11, &pages, NO_NOTICE, &mut self.book)
             .unwrap()
     }
 
@@ -401,9 +401,9 @@ impl Ledger for Book {
     }
 }
 
-/// Pages, made when they are first written.
+/// Pages, made when they are first written, and whom notices told.
 #[derive(Default)]
-pub struct Ram(BTreeMap<PageNumber, Vec<u8>>);
+pub struct Ram(BTreeMap<PageNumber, Vec<u8>>, pub Vec<(ObjectName, u8)>);
 
 impl Ram {
     fn page(&mut self, page: PageNumber) -> &mut Vec<u8> {
@@ -448,6 +448,10 @@ impl Memory for Ram {
         assert!(offset.is_multiple_of(8));
         let word = self.word(page, (offset / 8) as u16).wrapping_add(1);
         self.write(page, offset, &word.to_le_bytes());
+    }
+
+    fn tell(&mut self, environment: ObjectName, notice: u8) {
+        self.1.push((environment, notice));
     }
 }
 

@@ -42,6 +42,10 @@ impl Memory for Nothing {
     fn count(&mut self, _: PageNumber, _: usize) {
         unreachable!("there is no interface")
     }
+
+    fn tell(&mut self, _: ObjectName, _: u8) {
+        unreachable!("there is no interface")
+    }
 }
 
 fn claim(target: Target<'_>) -> Result<Claim<'_>, Error> {
@@ -193,12 +197,15 @@ impl<'m> Kernel<'m> {
         &mut self,
         entry: u64,
         pages: &UserBytes<'_>,
+        notice: u64,
     ) -> Result<ObjectName, Error> {
         let words = self.words(pages, MAX_RING_PAGES)?;
         let numbers: Result<Vec<_>, _> = words.iter().map(|word| u32::try_from(*word)).collect();
         let numbers = numbers.map_err(|_| Error::OutOfRange)?;
         let numbers: Vec<_> = numbers.into_iter().map(PageNumber::new).collect();
-        self.on_frames(|frames, books, by| frames.pktring_setring(by, entry, &numbers, books))
+        self.on_frames(|frames, books, by| {
+            frames.pktring_setring(by, entry, &numbers, notice, books)
+        })
     }
 
     pub(super) fn mod_ring(

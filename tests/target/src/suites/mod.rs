@@ -9,6 +9,7 @@ mod caveats;
 mod console;
 mod exposed;
 mod files;
+mod frames;
 mod giving;
 mod hammer;
 mod hostile;
@@ -72,6 +73,10 @@ pub(crate) const SUITES: &[Suite] = &[
     thousand::SUITE,
     ipc::SUITE,
     files::SUITE,
+    frames::filters::SUITE,
+    frames::rings::SUITE,
+    frames::sending::SUITE,
+    frames::ending::SUITE,
     vm::SUITE,
     hammer::SUITE,
     sched::SUITE,
@@ -82,6 +87,7 @@ pub(crate) const SUITES: &[Suite] = &[
 /// to grow.
 pub(crate) fn prepare() {
     vm::prepare();
+    frames::prepare();
     memory::grow_heap();
     files::prepare();
     vm::settle();

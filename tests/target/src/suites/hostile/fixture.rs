@@ -13,6 +13,7 @@ use exopi_rt::{
     environment, exposed, memory, stubs,
 };
 
+use super::network::Network;
 use crate::area::{
     AREA, Area, RW, free_run, give_run, give_stamped, insert, insert_table, owner, place, record,
     remove, remove_table, take_run,
@@ -25,7 +26,7 @@ const OWNED: u64 = 8;
 /// Pages whose records are watched: the owned ones, some free ones after them, and the tables.
 const WATCHED: usize = OWNED as usize + 4 + 6;
 /// Nasty values.
-pub(super) const NASTY: usize = 49;
+pub(super) const NASTY: usize = 51;
 /// Bytes that a level-3 table covers.
 const LEVEL3: u64 = TableLevel::Three.span();
 
@@ -44,6 +45,7 @@ pub(super) struct Fixture {
     links: PageNumber,
     me: ObjectName,
     owner: Owner,
+    network: Option<Network>,
     pub(super) nasty: [u64; NASTY],
 }
 
@@ -98,7 +100,7 @@ fn level(word: u64) -> TableLevel {
 }
 
 /// A handle's word, as registers hold it.
-fn word(object: exopi_rt::Object<'_>) -> u64 {
+pub(super) fn word(object: exopi_rt::Object<'_>) -> u64 {
     let mut words = Arguments::new([0; 6]);
     object.encode(&mut words);
     words.words()[0]
@@ -155,9 +157,12 @@ impl Fixture {
             links,
             me,
             owner: owner()?,
+            network: None,
             nasty: [0; NASTY],
         };
-        fixture.nasty = fixture.nasty_values();
+        let network = Network::new(row)?;
+        fixture.nasty = fixture.nasty_values(&network);
+        fixture.network = Some(network);
         Ok(fixture)
     }
 
@@ -169,6 +174,9 @@ impl Fixture {
         let Some(area) = self.area.take() else {
             return Ok(());
         };
+        if let Some(network) = self.network.take() {
+            network.close()?;
+        }
         remove(place(AREA)?, 2).unless_stopped()?;
         give_run(self.row, OWNED)?;
         remove_table(place(AREA + LEVEL3)?, TableLevel::Three)?;
@@ -183,7 +191,8 @@ impl Fixture {
     }
 
     /// Borders of every type that an argument can have, and names of things that there are.
-    fn nasty_values(&self) -> [u64; NASTY] {
+    fn nasty_values(&self, network: &Network) -> [u64; NASTY] {
+        let [filter, ring] = network.words();
         let page = |offset| u64::from(self.row.get()) + offset;
         let end = exposed::page_count();
         [
@@ -229,6 +238,8 @@ impl Fixture {
             u64::from(self.table.get()),
             u64::from(self.tables[2].get()),
             word(Environment::Owned(self.me).object()),
+            filter,
+            ring,
             end - 1,
             end,
             u32::MAX.into(),
@@ -286,7 +297,10 @@ impl Fixture {
             Call::revoke_setup => [page(2), 1, page(3), 0, 0, 0],
             // No environment: of its own it would not come back.
             Call::env_stop | Call::env_destroy => [1 << 56, 0, 0, 0, 0, 0],
-            _ => [0; 6],
+            _ => match &self.network {
+                Some(network) => network.good(call, page(0)),
+                None => [0; 6],
+            },
         }
     }
 
@@ -338,7 +352,10 @@ impl Fixture {
                 // SAFETY: nothing is written to.
                 Ok(unsafe { stubs::revoke_setup(none, 0, none) }?)
             }
-            _ => Ok(()),
+            _ => match &self.network {
+                Some(network) => network.undo(call, value),
+                None => Ok(()),
+            },
         }
     }
 
@@ -387,7 +404,10 @@ impl Fixture {
             // The kernel writes to what may be a page of the program's.
             Call::revoke_setup => self.writes_own(words),
             Call::page_break => self.breaks_own(words),
-            _ => false,
+            _ => match &self.network {
+                Some(network) => network.harmful(call, words, self.row.get().into()),
+                None => false,
+            },
         }
     }
 
