@@ -25,6 +25,8 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use exopi_abi::domain::{EnvironmentRecord, ObjectName};
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{exit, layout};
@@ -128,7 +130,7 @@ pub fn idle() -> ! {
         }
         let swept = sweep_under(&mut kernel);
         // One that has work looks again by itself.
-        let deadline = kernel.next_deadline().filter(|_| !swept);
+        let deadline = next_deadline(&kernel).filter(|_| !swept);
         if let Some(deadline) = deadline {
             timer::set_deadline(deadline);
         }
@@ -144,10 +146,16 @@ pub fn idle() -> ! {
     }
 }
 
+/// When this core is to look again at the latest.
+fn next_deadline(kernel: &Guard) -> Option<u64> {
+    let network = network::due(here());
+    kernel.next_deadline().into_iter().chain(network).min()
+}
+
 /// Lets the timer interrupt this core when a request's time is over, but not so soon that whoever runs here gets
 /// nowhere.
 pub fn set_timer(kernel: &Guard) {
-    if let Some(deadline) = kernel.next_deadline() {
+    if let Some(deadline) = next_deadline(kernel) {
         let pause = timer::frequency() / STEPS_PER_SECOND;
         timer::set_deadline(deadline.max(timer::now().saturating_add(pause)));
     }
@@ -160,27 +168,40 @@ fn do_what_is_due(kernel: &mut Guard) {
     if kernel.is_due(now) {
         let _ = kernel.due(&mut Processor, now);
         kernel.show_free_pages();
+    } else {
+        network::work(kernel, now, true);
     }
     set_timer(kernel);
 }
 
-/// One bounded step of what is due, or else of what is being taken apart. Whether there was one to make.
+/// Whether interfaces come first in the next step: neither a flood of frames nor one of ends keeps the other waiting.
+static FRAMES_FIRST: AtomicBool = AtomicBool::new(false);
+
+/// One bounded step of what is due, or else of what is being taken apart, or of what interfaces have to do. Whether there
+/// was one to make.
 fn sweep_under(kernel: &mut Guard) -> bool {
     let now = timer::now();
-    let untidy = network::is_untidy(kernel);
-    if untidy {
-        network::tidy(kernel);
-    }
-    let swept = if kernel.is_due(now) {
-        let _ = kernel.due(&mut Processor, now);
-        true
-    } else {
-        kernel.is_ending() && kernel.sweep(&mut Processor)
-    } || untidy;
+    let frames_first = FRAMES_FIRST.fetch_xor(true, Ordering::Relaxed);
+    let swept = frames_first && network::work(kernel, now, false)
+        || step_of_ends(kernel, now)
+        || !frames_first && network::work(kernel, now, false);
     if swept {
         kernel.show_free_pages();
     }
     swept
+}
+
+/// One bounded step of what is due, of what ends have left behind, or of what is being taken apart.
+fn step_of_ends(kernel: &mut Guard, now: u64) -> bool {
+    if kernel.is_due(now) {
+        let _ = kernel.due(&mut Processor, now);
+        return true;
+    }
+    if network::is_untidy(kernel) {
+        network::tidy(kernel);
+        return true;
+    }
+    kernel.is_ending() && kernel.sweep(&mut Processor)
 }
 
 /// The record of `subject`'s environment, unless that is gone.
@@ -260,7 +281,9 @@ fn untangle(kernel: &mut Guard, subject: &Subject) {
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
-    if kernel.is_ending() || network::is_untidy(&kernel) || kernel.is_due(timer::now()) {
+    let now = timer::now();
+    let network = network::due(here()).is_some_and(|due| due <= now);
+    if kernel.is_ending() || network::is_untidy(&kernel) || network || kernel.is_due(now) {
         // The space that this core was in may be what is swept.
         mmu::empty_lower_half();
         sweep_under(&mut kernel);

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Its state is behind a lock of its own, which only a core takes that has the kernel lock: so nobody ever waits
-//! for it. There is one interface at present, whose cable leads back to it.
+//! for it. There are two interfaces: one whose cable leads back to it, and one with a cable ([`wire`]).
 #![expect(
     unsafe_code,
     reason = "frames lie in pages of programs, and code is run"
@@ -18,23 +18,31 @@ use exopi_abi::PageNumber;
 use exopi_abi::domain::{ObjectName, Resource};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::net::{InterfaceState, MAX_REFERENCES, MAX_TAPS};
+use exopi_bsp::boards::USB_INTERRUPT;
+use exopi_bsp::traits::Source;
 use exopi_domains::{Domains, Subject};
 use exopi_filter::{Arguments, FilterId, KeyId, MAX_CODE_WORDS, Secrets, Trie};
 use exopi_frames::{Books, By, Code, Frames, Memory};
 use spin::mutex::TicketMutex;
 
-use crate::arch::{arena, barrier, mmu, timer};
+use crate::arch::{arena, barrier, copy, mmu, timer};
 
+pub mod memory;
 mod room;
+mod wire;
 
 pub use room::{BYTES, FILTERS, INTERFACES, RINGS, Room, SENDS};
+pub use wire::{begin, serve};
 
+/// The interrupt that [`serve`] is for.
+pub const INTERRUPT: Source = USB_INTERRUPT;
 /// The interface whose cable leads back to it.
 const LOOPBACK: usize = 0;
 /// Its address: of the kind that anybody may choose (IEEE 802, 8.4), and no group's.
 const LOOPBACK_ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
-/// Most frames that come in after one call: as many as a call can have sent.
-const ARRIVALS: usize = MOST_FRAMES;
+/// Copies after which no more frames come in on that interface in one hold of the lock: what is left comes in the
+/// next.
+const MOST_COPIES: u64 = 12;
 /// Most frames that one call sends.
 pub const MOST_FRAMES: usize = 8;
 
@@ -48,6 +56,8 @@ const _: () = assert!(ENTRY + room::KEYS * PIECE <= CODE_OF_INTERFACE && PIECE.i
 static FRAMES: TicketMutex<Frames<'static>> = TicketMutex::new(Frames::none());
 /// Whether there is something for [`tidy`] to do.
 static UNTIDY: AtomicBool = AtomicBool::new(false);
+/// Whether frames wait on the interface whose cable leads back to it.
+static WAITS: AtomicBool = AtomicBool::new(false);
 /// What code is called with, besides the frame, by interface.
 static CALLED_WITH: [CalledWith; INTERFACES] = [const { CalledWith::new() }; INTERFACES];
 
@@ -98,17 +108,51 @@ pub fn with<R>(
     outcome
 }
 
-/// Lets frames come in that wait on the interface whose cable leads back to it: all, if this follows each call that sends.
-pub fn arrive(frames: &mut Frames<'static>, books: &mut Books<'_, 'static>) {
-    for _ in 0..ARRIVALS {
+/// Copies that were made of frames of the interface whose cable leads back to it.
+fn copies(frames: &Frames<'static>) -> u64 {
+    let record = frames.interfaces().get(LOOPBACK);
+    record.map_or(0, |record| record.copies)
+}
+
+/// Lets frames come in that wait on the interface whose cable leads back to it, as many as a call can have sent, or until
+/// enough copies were made of them.
+fn arrive(frames: &mut Frames<'static>, books: &mut Books<'_, 'static>) {
+    let before = copies(frames);
+    for _ in 0..MOST_FRAMES {
+        if copies(frames).wrapping_sub(before) >= MOST_COPIES {
+            break;
+        }
         let classify = |_: &Trie<'_>, frame: &[u8]| classify(LOOPBACK, frame);
         let mut memory = Linear::new();
         let came = frames.loop_back(LOOPBACK, timer::now(), classify, &mut memory, books);
         memory.tell_all(books.0);
         if !came {
-            return;
+            break;
         }
     }
+    let waits = frames.next(LOOPBACK).is_some();
+    WAITS.store(waits, Ordering::Relaxed);
+}
+
+/// Has frames go on their way that a call has left waiting.
+pub fn depart(frames: &mut Frames<'static>, books: &mut Books<'_, 'static>) {
+    arrive(frames, books);
+    wire::depart(frames, books);
+}
+
+/// When to look after interfaces at the latest, in ticks, on the core that is interrupted for them.
+pub fn due(core: u8) -> Option<u64> {
+    if core == 0 { wire::due() } else { None }
+}
+
+/// One bounded step of what interfaces have to do at `now`, if anything; `wanted`: somebody could run on this core
+/// meanwhile. Whether there was something.
+pub fn work(domains: &mut Domains<'static>, now: u64, wanted: bool) -> bool {
+    if WAITS.load(Ordering::Relaxed) {
+        with(domains, arrive);
+        return true;
+    }
+    wire::work(domains, now, wanted)
 }
 
 /// Whether there may be something for [`tidy`] to do.
@@ -227,17 +271,20 @@ impl Memory for Linear {
 
     fn write(&mut self, page: PageNumber, offset: usize, octets: &[u8]) {
         if let Some(at) = address(page, offset, octets.len()) {
-            // SAFETY: within a pinned page, which is RAM in the linear window; no reference leads there.
-            unsafe { core::ptr::copy_nonoverlapping(octets.as_ptr(), at as *mut u8, octets.len()) };
+            // SAFETY: within a pinned page, which is RAM in the linear window; nobody decides anything by what is there.
+            copy::copy(
+                unsafe { core::slice::from_raw_parts_mut(at as *mut u8, octets.len()) },
+                octets,
+            );
         }
     }
 
     fn read(&self, page: PageNumber, offset: usize, into: &mut [u8]) {
         if let Some(at) = address(page, offset, into.len()) {
             // SAFETY: as above.
-            unsafe {
-                core::ptr::copy_nonoverlapping(at as *const u8, into.as_mut_ptr(), into.len())
-            };
+            copy::copy(into, unsafe {
+                core::slice::from_raw_parts(at as *const u8, into.len())
+            });
         }
     }
 

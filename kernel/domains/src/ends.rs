@@ -27,6 +27,7 @@ use exopi_abi::domain::{EnvironmentRecord, LifeWord, Resource};
 use exopi_abi::{Error, PageNumber, Progress};
 use exopi_pages::{Hardware, Step};
 
+use crate::holdings::ELSEWHERE;
 use crate::spaces::progress;
 use crate::{Domains, Subject, Target};
 use phases::{Cursor, Next, Phase};
@@ -195,7 +196,12 @@ impl Domains<'_> {
                 record.cursor = Cursor::start(Phase::Children).word();
             });
             self.ending_accounts.insert(index);
-            self.closing = true;
+            // Who keeps nothing that is charged to it has nothing to do.
+            let uses = |resource| {
+                let record = self.account(index);
+                record.is_some_and(|record| record.used[resource as usize] > 0)
+            };
+            self.closing |= ELSEWHERE.into_iter().any(uses);
             self.interrupt_idle();
         }
     }

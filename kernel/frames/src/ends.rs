@@ -16,7 +16,7 @@ use crate::removal::Step;
 use crate::{Frames, Holding, Ledger};
 
 /// Most places that one step looks at.
-const LOOKS: u32 = 256;
+const LOOKS: u32 = 64;
 
 /// What is at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,13 @@ impl Frames<'_> {
     /// ([`Frames::sweep`]).
     pub fn environment_ended(&mut self, index: u16, ledger: &mut impl Ledger) {
         self.cancel_all(index, ledger);
-        self.tidy_up();
+        if self
+            .makers
+            .get(usize::from(index))
+            .is_none_or(|count| *count > 0)
+        {
+            self.tidy_up();
+        }
     }
 
     /// Whether the background has something to do.
@@ -193,9 +199,9 @@ impl Frames<'_> {
     /// A filter's maker is dead.
     fn orphan(&mut self, interface: usize, id: FilterId) {
         let found = self.interface_mut(interface);
-        if let Some(record) = found.and_then(|found| found.filters.get_mut(id.0 as usize)) {
-            record.environment = 0;
-        }
+        let record = found.and_then(|found| found.filters.get_mut(id.0 as usize));
+        let maker = record.map(|record| core::mem::take(&mut record.environment));
+        self.note_gone(maker.unwrap_or_default());
     }
 
     /// A bounded part of the end of all that is charged to an account, from `place` on, which is 0 at first and then what

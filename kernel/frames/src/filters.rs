@@ -146,6 +146,7 @@ impl Frames<'_> {
         if let Some(made) = found.filters.get_mut(id.0 as usize) {
             *made = record;
         }
+        self.note_made(by.name);
         ledger.charge(by.owner, Holding::Filter);
         self.count(place.interface, |record| record.filters += 1);
         let made = Place { id, ..place };

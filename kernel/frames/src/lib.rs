@@ -58,6 +58,7 @@ mod taps;
 mod tests;
 mod transmit;
 
+use exopi_abi::domain::ObjectName;
 use exopi_abi::net::{
     FilterRecord, InterfaceRecord, MAX_INTERFACES, MAX_TAPS, RingRecord, SendRecord,
 };
@@ -97,6 +98,8 @@ pub struct Pools<'m> {
     pub slots: &'m mut [Slot],
     /// One for each interface and environment: [`MAX_INTERFACES`] times as many as environments.
     pub lanes: &'m mut [Lane],
+    /// One for each environment.
+    pub makers: &'m mut [u32],
     /// Where code is made: [`exopi_filter::MAX_CODE_WORDS`].
     pub scratch: &'m mut [u32],
 }
@@ -123,6 +126,8 @@ pub struct Frames<'m> {
     rules: &'m mut [Rule],
     slots: &'m mut [Slot],
     lanes: &'m mut [Lane],
+    /// How many filters, rings and send capabilities there are that were made by who lives at each place, or did.
+    makers: &'m mut [u32],
     scratch: &'m mut [u32],
     /// Heads of lists of what is free: rings through `first`, send capabilities through a link, each plus one.
     free_ring: Option<u16>,
@@ -147,6 +152,7 @@ impl<'m> Frames<'m> {
             rules: &mut [],
             slots: &mut [],
             lanes: &mut [],
+            makers: &mut [],
             scratch: &mut [],
             free_ring: None,
             free_send: None,
@@ -174,6 +180,7 @@ impl<'m> Frames<'m> {
             rules: cut(pools.rules, sends),
             slots: cut(pools.slots, MOST),
             lanes: cut(pools.lanes, MOST),
+            makers: cut(pools.makers, MOST),
             scratch: pools.scratch,
             ..Self::none()
         };
@@ -181,6 +188,7 @@ impl<'m> Frames<'m> {
         frames.rings.fill(RingRecord::FREE);
         frames.sends.fill(SendRecord::FREE);
         frames.lanes.fill(Lane::EMPTY);
+        frames.makers.fill(0);
         frames.link_rings();
         frames.link_sends();
         frames.link_slots();
@@ -218,6 +226,21 @@ impl<'m> Frames<'m> {
 
     fn interface_mut(&mut self, number: usize) -> Option<&mut Interface<'m>> {
         self.interfaces.get_mut(number)?.as_mut()
+    }
+
+    /// The environment of this name has made something.
+    fn note_made(&mut self, maker: ObjectName) {
+        if let Some(count) = self.makers.get_mut(usize::from(maker.index)) {
+            *count += 1;
+        }
+    }
+
+    /// Something that the environment of this word has made is gone, or nobody's; 0 for nobody.
+    fn note_gone(&mut self, maker: u64) {
+        let index = usize::from(ObjectName::from_word(maker).index);
+        if let Some(count) = self.makers.get_mut(index).filter(|_| maker != 0) {
+            *count = count.saturating_sub(1);
+        }
     }
 
     /// Changes the record of an interface.

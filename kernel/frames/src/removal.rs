@@ -130,6 +130,7 @@ impl Frames<'_> {
                 continue;
             };
             let old = core::mem::replace(record, FilterRecord::FREE);
+            self.note_gone(old.environment);
             ledger.release(old.account, Holding::Filter);
             for _ in 0..old.keys {
                 ledger.release(old.account, Holding::Key);

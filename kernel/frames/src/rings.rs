@@ -87,6 +87,7 @@ impl Frames<'_> {
             pages.iter().for_each(|page| ledger.unpin(*page));
             return Err(Error::Exhausted);
         };
+        self.note_made(by.name);
         ledger.charge(by.owner, Holding::Ring);
         if let Some(places) = self.pages_mut(index) {
             let places = places.iter_mut().zip(pages);
@@ -185,6 +186,7 @@ impl Frames<'_> {
                 ledger.unpin(page);
             }
         }
+        self.note_gone(record.environment);
         ledger.release(record.account, Holding::Ring);
         self.free(index);
         Step::Done

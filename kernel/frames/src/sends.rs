@@ -99,6 +99,7 @@ impl Frames<'_> {
             self.set_link(sibling, PREVIOUS, Some(index));
         }
         self.set_link(parent, CHILD, Some(index));
+        self.note_made(by.name);
         ledger.charge(by.owner, Holding::Send);
         Ok(ObjectName { index, epoch })
     }
@@ -156,6 +157,7 @@ impl Frames<'_> {
         if let Some(next) = next {
             self.set_link(next, PREVIOUS, previous);
         }
+        self.note_gone(record.environment);
         ledger.release(record.account, Holding::Send);
         self.update_send(index, |record| *record = SendRecord::FREE);
         self.set_link(index, NEXT, self.free_send);

@@ -50,8 +50,7 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
     let asked = selftest::run(found.arguments());
     #[cfg(feature = "selftest")]
     selftest::run_card(found.arguments(), &found.memory);
-    #[cfg(feature = "selftest")]
-    network::run(found.arguments(), devices.usb, devices.firmware);
+    start_network(found.arguments(), devices.usb, devices.firmware);
     #[cfg(not(feature = "selftest"))]
     let asked = None;
     let Ok(secrets) = draw_key(&mut generator, asked) else {
@@ -72,9 +71,7 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
 /// Devices that nobody has taken over when the console speaks.
 struct Rest {
     random: Generator,
-    #[cfg(feature = "selftest")]
     usb: boards::UsbController,
-    #[cfg(feature = "selftest")]
     firmware: boards::FirmwareMailbox<firmware::Message>,
 }
 
@@ -99,12 +96,31 @@ fn start_devices(handover: u64) -> (Found, Rest) {
     card::begin(board.card, &mut board.pins, &mut board.firmware);
     let rest = Rest {
         random: board.random,
-        #[cfg(feature = "selftest")]
         usb: board.usb,
-        #[cfg(feature = "selftest")]
         firmware: board.firmware,
     };
     (found, rest)
+}
+
+/// Has the network's interface come up meanwhile, unless a self-test has used it.
+#[expect(unsafe_code, reason = "memory that a device writes to")]
+#[cfg_attr(
+    not(feature = "selftest"),
+    expect(unused_variables, reason = "arguments are for self-tests")
+)]
+fn start_network(
+    arguments: &[u8],
+    usb: boards::UsbController,
+    mut firmware: boards::FirmwareMailbox<firmware::Message>,
+) {
+    // SAFETY: this runs once, on the core that boots.
+    let memory = unsafe { crate::network::memory::Memory::take() };
+    #[cfg(feature = "selftest")]
+    let Some((usb, memory)) = network::run(arguments, usb, &mut firmware, memory) else {
+        return;
+    };
+    crate::network::begin(usb, &mut firmware, memory);
+    interrupts::enable(crate::network::INTERRUPT);
 }
 
 /// Draws the key of all seals, and what tells this boot from others, and gives what filters are hashed with, unless a self-test has it `drawn` already.

@@ -13,7 +13,7 @@ use exopi_frames::{Binding, Frames, Lane, Pools, RingPages, Rule, Slot};
 use crate::arch::mmu;
 
 /// Interfaces.
-pub const INTERFACES: usize = 1;
+pub const INTERFACES: usize = 2;
 /// What all accounts may have together of filters and what goes with them, and of rings and what goes with them.
 pub(super) const MOST_FILTERS: usize = 1024;
 pub(super) const MOST_FRAMES: usize = 1024;
@@ -49,6 +49,7 @@ pub const BYTES: u64 = INTERFACES as u64
     + bytes::<Rule>(SENDS)
     + bytes::<Slot>(SLOTS)
     + bytes::<Lane>(LANES)
+    + bytes::<u32>(MAX_ENVIRONMENTS)
     + bytes::<u32>(MAX_CODE_WORDS);
 
 /// Where all of it is.
@@ -106,6 +107,7 @@ impl Room {
             rules: heap.take(SENDS, Rule::ANY),
             slots: heap.take(SLOTS, Slot::EMPTY),
             lanes: heap.take(LANES, Lane::EMPTY),
+            makers: heap.take(MAX_ENVIRONMENTS, 0),
             scratch: heap.take(MAX_CODE_WORDS, 0),
         });
         let mut records = self.filters.chunks_mut(FILTERS);

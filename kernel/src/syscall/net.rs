@@ -250,7 +250,7 @@ pub(super) fn transmit(
                 }
             }
         }
-        network::arrive(frames, books);
+        network::depart(frames, books);
         stopped
     });
     Progress {

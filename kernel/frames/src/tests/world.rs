@@ -47,6 +47,7 @@ pub struct Room {
     rules: Vec<Rule>,
     slots: Vec<Slot>,
     lanes: Vec<Lane>,
+    makers: Vec<u32>,
     scratch: Vec<u32>,
 }
 
@@ -70,6 +71,7 @@ impl Room {
             rules: vec![Rule::ANY; 40],
             slots: vec![Slot::EMPTY; 200],
             lanes: vec![Lane::EMPTY; MAX_INTERFACES * ENVIRONMENTS],
+            makers: vec![7; ENVIRONMENTS],
             scratch: vec![0; exopi_filter::MAX_CODE_WORDS],
         }
     }
@@ -91,6 +93,7 @@ impl Room {
                 rules: &mut self.rules,
                 slots: &mut self.slots,
                 lanes: &mut self.lanes,
+                makers: &mut self.makers,
                 scratch: &mut self.scratch,
             }),
             book: Book::new(),
@@ -231,6 +234,20 @@ impl World<'_> {
             *charged.entry((owner.word(), holding)).or_default() += count;
         };
         let mut pins: BTreeMap<PageNumber, u32> = BTreeMap::new();
+        let of_filters = [WIRE, LOOP].into_iter().flat_map(|number| {
+            let made = frames.filters(number).iter().filter(|it| it.depth > 0);
+            made.map(|it| (it.epoch, it.environment))
+        });
+        let of_rings = frames.rings().iter().map(|it| (it.epoch, it.environment));
+        let of_sends = frames.sends().iter().filter(|it| it.depth > 0);
+        let of_sends = of_sends.map(|it| (it.epoch, it.environment));
+        let mut made = [0; ENVIRONMENTS];
+        for (epoch, environment) in of_filters.chain(of_rings).chain(of_sends) {
+            if epoch != 0 && environment != 0 {
+                made[usize::from(ObjectName::from_word(environment).index)] += 1;
+            }
+        }
+        assert_eq!(*frames.makers, made);
         for number in [WIRE, LOOP] {
             let mut count = 0;
             for record in frames.filters(number).iter().filter(|r| r.epoch != 0) {

@@ -6,7 +6,7 @@ use exopi_abi::exposed::{Header, Section};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::net::{
     FilterRecord, InterfaceRecord, MAX_FILTERS, MAX_INTERFACES, MAX_RING_PAGES, RingRecord,
-    SendRecord,
+    SendRecord, filter_place,
 };
 use exopi_abi::page::Owner;
 
@@ -93,6 +93,15 @@ impl Network {
     /// How many places for filters each interface has.
     pub fn filters_each(&self) -> usize {
         self.filters.len() / self.interfaces.len().max(1)
+    }
+
+    /// The filter with this index, if there can be one: above it, a capability's index has a key.
+    pub fn filter(&self, index: u16) -> Option<&Filter> {
+        let (interface, number) = filter_place(index);
+        let each = self.filters_each();
+        self.filters
+            .get(interface.checked_mul(each)?.checked_add(number)?)
+            .filter(|_| number < each)
     }
 
     /// Rings that there are, by index, with the frames that they have pinned.
