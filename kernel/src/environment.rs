@@ -62,6 +62,7 @@ fn here() -> u8 {
 pub fn begin(kernel: Guard, first: Subject, start: Start) -> ! {
     exposed::describe(|machine| machine.first_el0_ticks = timer::now());
     take(first);
+    set_timer(&kernel);
     let area = Core::uarea();
     area.write(OwnUArea::saved_x(0), layout::FIRST_ARGUMENTS);
     area.write(OwnUArea::saved_x(1), start.argument_bytes);

@@ -25,7 +25,8 @@ use super::memory::Memory;
 use crate::arch::tables::Processor;
 use crate::arch::{context, mmu};
 use crate::environment::Start;
-use crate::{exposed, network};
+use crate::exposed;
+use crate::network::Room;
 
 /// Why the first environment could not be made.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +197,8 @@ pub(super) struct Made {
     pub first: Subject,
     /// Where it begins.
     pub start: Start,
+    /// What there is for frames of a network.
+    pub network: Room,
 }
 
 /// Alarms for all environments, and those of requests to them.
@@ -222,7 +225,7 @@ pub(super) fn make(
     memory: Memory,
     cores: u8,
     program: &Program<'_>,
-    (arguments, secrets): (&[u8], [u64; 2]),
+    arguments: &[u8],
 ) -> Result<Made, Refusal> {
     let file = parse(program)?;
     let segments = file.segments().ok_or(Refusal::BadSegment)?;
@@ -256,9 +259,9 @@ pub(super) fn make(
     let first = furnish(&mut builder, arguments)?;
     let mut domains = builder.domains;
     hand_over(&mut domains, first.owner, archive)?;
-    network::init(&mut domains, &first, memory.network, secrets).ok_or(Refusal::TooLarge)?;
     Ok(Made {
         domains,
+        network: memory.network,
         first,
         start: Start {
             pc: entry,

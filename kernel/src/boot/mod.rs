@@ -19,6 +19,7 @@ use crate::arch::cache::Geometry;
 use crate::arch::{mmu, smp, timer};
 use crate::console::{self, log};
 use crate::environment::{self, Start};
+use crate::network::Room;
 use crate::{card, exposed, interrupts, kernel, power, seals};
 
 use firmware::Found;
@@ -59,7 +60,7 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
         ));
         power::off(exit::NO_KEY)
     };
-    match make_first(&found, secrets) {
+    match make_first(&found).and_then(|made| open_network(made, secrets)) {
         Ok((first, start)) => environment::begin(kernel::lock(), first, start),
         Err(refusal) => {
             console::print(format_args!("boot image refused: {refusal}\n"));
@@ -103,6 +104,7 @@ fn start_devices(handover: u64) -> (Found, Rest) {
 }
 
 /// Has the network's interface come up meanwhile, unless a self-test has used it.
+#[inline(never)]
 #[expect(unsafe_code, reason = "memory that a device writes to")]
 #[cfg_attr(
     not(feature = "selftest"),
@@ -179,7 +181,7 @@ fn check_timer() {
 /// Makes the page array and the first environment, and puts all in the kernel's state. What it keeps on the stack
 /// meanwhile is large, and is not there while anything else of the boot runs.
 #[inline(never)]
-fn make_first(found: &Found, secrets: [u64; 2]) -> Result<(Subject, Start), Refusal> {
+fn make_first(found: &Found) -> Result<(Subject, Start, Room), Refusal> {
     let caches = Geometry::find();
     exposed::describe(|machine| {
         machine.colours = caches.colours.into();
@@ -196,12 +198,7 @@ fn make_first(found: &Found, secrets: [u64; 2]) -> Result<(Subject, Start), Refu
     #[cfg(feature = "selftest")]
     selftest::run_with_memory(found.arguments());
     let program = archive.first()?;
-    let made = first::make(
-        memory,
-        exposed::cores(),
-        &program,
-        (found.arguments(), secrets),
-    )?;
+    let made = first::make(memory, exposed::cores(), &program, found.arguments())?;
     let pages = &made.domains.pages;
     let (free, frames) = (pages.free_pages(), pages.len());
     exposed::set_free_pages(free);
@@ -209,5 +206,16 @@ fn make_first(found: &Found, secrets: [u64; 2]) -> Result<(Subject, Start), Refu
     console::set_owner(made.first.name);
     kernel::init(made.domains);
     log!("pages: {free} free of {frames}; starting {}", program.name);
-    Ok((made.first, made.start))
+    Ok((made.first, made.start, made.network))
+}
+
+/// Makes the interfaces of the network, which are the first environment's.
+#[inline(never)]
+fn open_network(
+    (first, start, room): (Subject, Start, Room),
+    secrets: [u64; 2],
+) -> Result<(Subject, Start), Refusal> {
+    let made = crate::network::init(&mut kernel::lock(), &first, room, secrets);
+    made.ok_or(Refusal::TooLarge)?;
+    Ok((first, start))
 }
