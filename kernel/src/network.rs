@@ -26,6 +26,7 @@ use exopi_frames::{Books, By, Code, Frames, Memory};
 use spin::mutex::TicketMutex;
 
 use crate::arch::{arena, barrier, copy, mmu, timer};
+use crate::kernel;
 
 pub mod memory;
 mod room;
@@ -309,22 +310,20 @@ impl Memory for Linear {
 ///
 /// # Errors
 /// None on a machine with enough memory for the room.
-pub fn init(
-    domains: &mut Domains<'static>,
-    first: &Subject,
-    room: Room,
-    secrets: [u64; 2],
-) -> Option<()> {
+pub fn init(first: &Subject, room: Room, secrets: [u64; 2]) -> Option<()> {
     let [first_secret, second] = secrets;
     let secrets = Secrets {
         first: first_secret,
         // A multiplier of 0 would hash everything alike.
         second: second | 1,
     };
+    // What takes long is done without the kernel lock: nobody knows of an interface yet.
     let (frames, tries) = room.furnish();
+    *FRAMES.lock() = frames;
+    let mut domains = kernel::lock();
     domains.endow_with(Resource::Filters, room::MOST_FILTERS as u32);
     domains.endow_with(Resource::Frames, room::MOST_FRAMES as u32);
-    *FRAMES.lock() = frames;
+    drop(domains);
     let by = by(first);
     for (interface, (pools, records)) in tries.into_iter().enumerate() {
         let addresses = [
@@ -339,7 +338,7 @@ pub fn init(
         let [filters, slots, chunks] = addresses;
         let words = [filters, slots, chunks, secrets.first, secrets.second];
         CALLED_WITH.get(interface)?.set(words);
-        with(domains, |frames, books| {
+        with(&mut kernel::lock(), |frames, books| {
             let loopback = interface == LOOPBACK;
             frames
                 .attach(interface, (trie, records), loopback, &by, books)

@@ -215,7 +215,7 @@ fn open_network(
     (first, start, room): (Subject, Start, Room),
     secrets: [u64; 2],
 ) -> Result<(Subject, Start), Refusal> {
-    let made = crate::network::init(&mut kernel::lock(), &first, room, secrets);
+    let made = crate::network::init(&first, room, secrets);
     made.ok_or(Refusal::TooLarge)?;
     Ok((first, start))
 }

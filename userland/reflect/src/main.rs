@@ -41,7 +41,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     match serve(interface, &record, patience) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            println!("reflect: done");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             println!("reflect: refused: {error}");
             ExitCode::FAILURE
@@ -99,7 +102,6 @@ fn serve(interface: usize, record: &InterfaceRecord, patience: u64) -> Result<()
         field(10, Width::Bits16, u16::from_be_bytes([e, f]).into()),
     ])?;
     let mut out = Out::new(place(OUT)?)?;
-    println!("reflect: {record:x?}");
     println!("reflect: listening");
     let mut counts = Counts::default();
     let mut last = time::ticks();
