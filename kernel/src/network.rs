@@ -45,7 +45,9 @@ const LOOPBACK_ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 /// next.
 const MOST_COPIES: u64 = 12;
 /// Most frames that one call sends.
-pub const MOST_FRAMES: usize = 8;
+pub const MOST_FRAMES: usize = 4;
+/// Pieces after which a call sends no more.
+pub const ENOUGH_PIECES: usize = 8;
 
 /// Where the code of filters begins in the arena, what each interface has, and what a key has of that.
 const CODE: usize = arena::BYTES as usize / 2;
@@ -286,6 +288,17 @@ impl Memory for Linear {
             copy::copy(into, unsafe {
                 core::slice::from_raw_parts(at as *const u8, into.len())
             });
+        }
+    }
+
+    fn copy(&mut self, from: (PageNumber, usize), to: (PageNumber, usize), length: usize) {
+        let places = address(from.0, from.1, length).zip(address(to.0, to.1, length));
+        if let Some((from, to)) = places.filter(|(from, to)| from.abs_diff(*to) >= length) {
+            // SAFETY: as above.
+            let from = unsafe { core::slice::from_raw_parts(from as *const u8, length) };
+            // SAFETY: as above, and the two do not overlap.
+            let to = unsafe { core::slice::from_raw_parts_mut(to as *mut u8, length) };
+            copy::copy(to, from);
         }
     }
 

@@ -3,7 +3,7 @@
 use exopi_abi::PageNumber;
 use exopi_abi::domain::ObjectName;
 use exopi_abi::net::{
-    CHECKED, EntryFlags, EntryHeader, KERNEL, LEAST_FRAME, MAX_TAPS, MOST_FRAME, PROGRAM, Piece,
+    EntryFlags, EntryHeader, KERNEL, LEAST_FRAME, MAX_TAPS, MOST_FRAME, PROGRAM, Piece,
     filter_index,
 };
 use exopi_filter::{FilterId, Trie};
@@ -26,18 +26,10 @@ impl Content<'_> {
         offset += head.len();
         left -= head.len();
         for piece in self.pieces {
-            let mut from = usize::from(piece.offset);
-            let end = from + usize::from(piece.length).min(left);
-            while from < end {
-                let mut part = [0; CHECKED];
-                let count = part.len().min(end - from);
-                let Some(part) = part.get_mut(..count) else {
-                    return;
-                };
-                memory.read(piece.page, from, part);
-                memory.write(page, offset, part);
-                (from, offset, left) = (from + count, offset + count, left - count);
-            }
+            let count = usize::from(piece.length).min(left);
+            let from = (piece.page, usize::from(piece.offset));
+            memory.copy(from, (page, offset), count);
+            (offset, left) = (offset + count, left - count);
         }
     }
 }

@@ -79,6 +79,10 @@ pub trait Memory {
     /// Reads octets.
     fn read(&self, page: PageNumber, offset: usize, into: &mut [u8]);
 
+    /// Copies octets from a place of a page to one of another. The two places do not overlap, or it does not matter what
+    /// is written.
+    fn copy(&mut self, from: (PageNumber, usize), to: (PageNumber, usize), length: usize);
+
     /// Adds 1 to the 64-bit word at an offset that is a multiple of 8, behind all that was written before, and has it
     /// looked at by whoever waits for it.
     fn count(&mut self, page: PageNumber, offset: usize);

@@ -9,7 +9,7 @@ use exopi_frames::{Books, Claim, Frames, Step};
 
 use crate::arch::user;
 use crate::kernel::lock;
-use crate::network::{self, Arena, Linear, MOST_FRAMES};
+use crate::network::{self, Arena, ENOUGH_PIECES, Linear, MOST_FRAMES};
 
 /// Most pieces that one call looks at.
 const MOST_PIECES: usize = 64;
@@ -239,7 +239,8 @@ pub(super) fn transmit(
     let stopped = enter(|frames, books| {
         let mut stopped = None;
         for _ in 0..MOST_FRAMES {
-            if left.is_empty() && all > 0 {
+            let done = all - left.len();
+            if left.is_empty() && all > 0 || done > ENOUGH_PIECES {
                 break;
             }
             match frames.net_xmit(&by, send, left, completion, &Linear::new(), books) {

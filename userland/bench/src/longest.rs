@@ -15,6 +15,7 @@ use exopi_rt::{
 };
 
 use crate::authority::{Words, window, with_pages};
+use crate::frames;
 use crate::rows::owner;
 
 const R: Access = Access::READ;
@@ -34,6 +35,7 @@ pub(crate) fn make() -> Result<(), Error> {
         mappings(some)?;
         batches(some)
     })?;
+    frames::longest()?;
     foreign_pages()
 }
 

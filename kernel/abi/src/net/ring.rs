@@ -67,23 +67,17 @@ impl EntryHeader {
 
     /// What follows the state word in memory, as it lies there.
     pub fn behind_state(&self) -> [u8; Self::OCTETS - 4] {
-        let mut octets = [0; Self::OCTETS - 4];
-        let fields: [&[u8]; 8] = [
-            &self.length.to_le_bytes(),
-            &self.stored.to_le_bytes(),
-            &[self.interface],
-            &[self.flags.bits()],
-            &[0; 2],
-            &self.lost.to_le_bytes(),
-            &self.time.to_le_bytes(),
-            &self.filter.to_le_bytes(),
-        ];
-        let fields = fields.into_iter().flatten();
-        octets
-            .iter_mut()
-            .zip(fields)
-            .for_each(|(to, from)| *to = *from);
-        octets
+        let [l0, l1] = self.length.to_le_bytes();
+        let [s0, s1] = self.stored.to_le_bytes();
+        let [n0, n1, n2, n3] = self.lost.to_le_bytes();
+        let [t0, t1, t2, t3, t4, t5, t6, t7] = self.time.to_le_bytes();
+        let [f0, f1, f2, f3, f4, f5, f6, f7] = self.filter.to_le_bytes();
+        let (interface, flags) = (self.interface, self.flags.bits());
+        // By places, which the compiler makes words of.
+        [
+            l0, l1, s0, s1, interface, flags, 0, 0, n0, n1, n2, n3, t0, t1, t2, t3, t4, t5, t6, t7,
+            f0, f1, f2, f3, f4, f5, f6, f7,
+        ]
     }
 
     /// The header that lies in memory so. Of flags that there are not nothing is known.

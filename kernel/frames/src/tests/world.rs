@@ -461,6 +461,12 @@ impl Memory for Ram {
         }
     }
 
+    fn copy(&mut self, from: (PageNumber, usize), to: (PageNumber, usize), length: usize) {
+        let mut octets = vec![0; length];
+        self.read(from.0, from.1, &mut octets);
+        self.write(to.0, to.1, &octets);
+    }
+
     fn count(&mut self, page: PageNumber, offset: usize) {
         assert!(offset.is_multiple_of(8));
         let word = self.word(page, (offset / 8) as u16).wrapping_add(1);

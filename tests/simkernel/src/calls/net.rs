@@ -39,6 +39,10 @@ impl Memory for Nothing {
         unreachable!("there is no interface")
     }
 
+    fn copy(&mut self, _: (PageNumber, usize), _: (PageNumber, usize), _: usize) {
+        unreachable!("there is no interface")
+    }
+
     fn count(&mut self, _: PageNumber, _: usize) {
         unreachable!("there is no interface")
     }
