@@ -534,7 +534,7 @@ calls! {
     /// checked; the other pieces are pinned until the frame has gone, and then 1 is added to the completion
     /// word. Senders are served in turn. For a send capability that is presented: the right to send.
     ///
-    /// Takes at most 64 pieces, stops at the first refusal, and after 4 frames, or more than 8 pieces. Progress counts
+    /// Takes at most 16 pieces, stops at the first refusal, and after 4 frames, or more than 8 pieces. Progress counts
     /// pieces.
     #[errors(
         NotYours, Stale, BadCount, NotReady, LimitReached, OverAllowance, Exhausted, OutOfRange,

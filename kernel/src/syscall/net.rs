@@ -12,7 +12,7 @@ use crate::kernel::lock;
 use crate::network::{self, Arena, ENOUGH_PIECES, Linear, MOST_FRAMES};
 
 /// Most pieces that one call looks at.
-const MOST_PIECES: usize = 64;
+const MOST_PIECES: usize = 16;
 
 /// What a filter or send capability is named by. Nobody is one.
 fn claim(target: Target<'_>) -> Result<Claim<'_>, Error> {

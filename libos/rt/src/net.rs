@@ -161,4 +161,4 @@ impl Send<'_> {
 }
 
 /// Most pieces that one call takes.
-pub const MOST_PIECES: usize = 64;
+pub const MOST_PIECES: usize = 16;

@@ -82,7 +82,7 @@ fn copies(key: u64, values: &[Atom], page: PageNumber) -> Result<(), Error> {
         *place = Some(made);
     }
     // Zeros, as the filter wants them, in as many pieces as there can be.
-    let pieces: [Piece; 64] = core::array::from_fn(|index| Piece {
+    let pieces: [Piece; 16] = core::array::from_fn(|index| Piece {
         page,
         offset: 0,
         length: (MOST_FRAME / 8) as u16,
@@ -126,7 +126,7 @@ fn family(key: u64, values: &[Atom]) -> Result<(), Error> {
 
 /// A send capability that asks as much as one can, with some below it.
 fn narrow() -> Result<(), Error> {
-    let asked: [Atom; 60] = core::array::from_fn(|index| at(2 * index as u16, 0));
+    let asked: [Atom; 40] = core::array::from_fn(|index| at(2 * index as u16, 0));
     let narrow = Send::Owned(all()?.refine(&asked)?);
     for _ in 0..20 {
         narrow.refine(&asked)?;

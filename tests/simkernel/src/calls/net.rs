@@ -11,7 +11,7 @@ use exopi_frames::{Books, By, Claim, Code, Frames, Memory, Step};
 use crate::kernel::Kernel;
 
 /// Most pieces that one call looks at.
-const MOST_PIECES: usize = 64;
+const MOST_PIECES: usize = 16;
 
 /// Nothing is ever placed here, and no frame is read.
 struct Nothing;
