@@ -25,7 +25,7 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use exopi_abi::domain::{EnvironmentRecord, ObjectName};
 use exopi_abi::uarea::UpcallClass;
@@ -38,7 +38,7 @@ use crate::arch::tables::Processor;
 use crate::arch::uarea::OwnUArea;
 use crate::arch::{barrier, context, mmu, smp, switch, timer, upcall};
 use crate::kernel::{self, Guard};
-use crate::{console, exposed, interrupts, power};
+use crate::{console, exposed, interrupts, network, power};
 
 /// How many steps of what is due a core makes in a second while somebody runs on it, who has the rest of the time.
 const STEPS_PER_SECOND: u64 = 20_000;
@@ -72,6 +72,7 @@ fn here() -> u8 {
 pub fn begin(kernel: Guard, first: Subject, start: Start) -> ! {
     exposed::describe(|machine| machine.first_el0_ticks = timer::now());
     take(first);
+    set_timer(&kernel);
     let area = Core::uarea();
     area.write(OwnUArea::saved_x(0), layout::FIRST_ARGUMENTS);
     area.write(OwnUArea::saved_x(1), start.argument_bytes);
@@ -103,7 +104,7 @@ pub fn leave_if_dying(kernel: Guard) {
 /// One bounded step of what is being taken apart, on the way of a caller that would give the core away if anybody
 /// wanted it. Not under the lock: it is a hold of its own.
 pub fn sweep() {
-    sweep_under(&mut kernel::lock());
+    sweep_under(&mut kernel::lock(), false);
 }
 
 /// For the calls that change what the kernel keeps of an environment, which can be their caller: the account that it
@@ -138,7 +139,7 @@ pub fn idle() -> ! {
         if let Some(next) = kernel.next(here()) {
             enter(kernel, next)
         }
-        let swept = do_due_step(&mut kernel, true) || sweep_ending(&mut kernel);
+        let swept = sweep_under(&mut kernel, true);
         // One that has work looks again by itself.
         if !swept {
             set_timer(&kernel);
@@ -155,14 +156,20 @@ pub fn idle() -> ! {
     }
 }
 
-/// Lets the timer interrupt this core when a request's time is over. If it is over, then after a pause: whoever runs
-/// here gets somewhere, and another core may be at work.
+/// When this core is to look again at the latest: a request's time is over then, or an interface has something to do. If
+/// it is over already, after a pause: whoever runs here gets somewhere, and another core may be at work.
+fn next_deadline(kernel: &Guard) -> Option<u64> {
+    let network = network::due(here());
+    let next = kernel.next_deadline().into_iter().chain(network).min()?;
+    let now = timer::now();
+    let later = now.saturating_add(pause());
+    Some(if next <= now { later } else { next })
+}
+
+/// Lets the timer interrupt this core then.
 pub fn set_timer(kernel: &Guard) {
-    if let Some(deadline) = kernel.next_deadline() {
-        let now = timer::now();
-        let over = deadline <= now;
-        let later = now.saturating_add(pause());
-        timer::set_deadline(if over { later } else { deadline });
+    if let Some(deadline) = next_deadline(kernel) {
+        timer::set_deadline(deadline);
     }
 }
 
@@ -191,18 +198,40 @@ fn do_due_step(kernel: &mut Guard, idle: bool) -> bool {
     true
 }
 
-/// One bounded step of what is being taken apart. Whether there was one to make.
-fn sweep_ending(kernel: &mut Guard) -> bool {
-    let swept = kernel.is_ending() && kernel.sweep(&mut Processor);
+/// One bounded step of what is due, or else of what interfaces have to do, on the core of somebody who goes on afterwards.
+fn do_what_is_due(kernel: &mut Guard) {
+    if !do_due_step(kernel, false) {
+        network::work(kernel, timer::now(), true);
+    }
+}
+
+/// Whether interfaces come first in the next step: neither a flood of frames nor one of ends keeps the other waiting.
+static FRAMES_FIRST: AtomicBool = AtomicBool::new(false);
+
+/// One bounded step of what is due, or else of what is being taken apart, or of what interfaces have to do, on a core
+/// where nobody runs: `idle` if nobody is about to. Whether there was one to make.
+fn sweep_under(kernel: &mut Guard, idle: bool) -> bool {
+    let now = timer::now();
+    let frames_first = FRAMES_FIRST.fetch_xor(true, Ordering::Relaxed);
+    let swept = frames_first && network::work(kernel, now, false)
+        || step_of_ends(kernel, idle)
+        || !frames_first && network::work(kernel, now, false);
     if swept {
         kernel.show_free_pages();
     }
     swept
 }
 
-/// One bounded step of what is due, or else of what is being taken apart.
-fn sweep_under(kernel: &mut Guard) {
-    let _ = do_due_step(kernel, false) || sweep_ending(kernel);
+/// One bounded step of what is due, of what ends have left behind, or of what is being taken apart.
+fn step_of_ends(kernel: &mut Guard, idle: bool) -> bool {
+    if do_due_step(kernel, idle) {
+        return true;
+    }
+    if network::is_untidy(kernel) {
+        network::tidy(kernel);
+        return true;
+    }
+    kernel.is_ending() && kernel.sweep(&mut Processor)
 }
 
 /// The record of `subject`'s environment, unless that is gone.
@@ -282,10 +311,12 @@ fn untangle(kernel: &mut Guard, subject: &Subject) {
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
-    if kernel.is_ending() || kernel.is_due(timer::now()) {
+    let now = timer::now();
+    let network = network::due(here()).is_some_and(|due| due <= now);
+    if kernel.is_ending() || network::is_untidy(&kernel) || network || kernel.is_due(now) {
         // The space that this core was in may be what is swept.
         mmu::empty_lower_half();
-        sweep_under(&mut kernel);
+        sweep_under(&mut kernel, false);
     }
     kernel.write_failed();
     match kernel.next(here()) {
@@ -309,7 +340,7 @@ extern "C" fn __environment_interrupted() -> ! {
     }
     if kernel.runs(&subject) {
         switch::stop_stepping();
-        let _ = do_due_step(&mut kernel, false);
+        do_what_is_due(&mut kernel);
         set_timer(&kernel);
         go_on(kernel, subject)
     }

@@ -39,18 +39,46 @@ pub enum Resource {
     Spaces = 2,
     /// Accounts.
     Accounts = 3,
+    /// Filters and what goes with them: each filter and each send capability counts 1, each key [`KEY_WEIGHT`].
+    Filters = 4,
+    /// Packet rings and what goes with them: each reference of a filter and each frame in flight counts 1, each
+    /// ring [`RING_WEIGHT`].
+    Frames = 5,
 }
+
+/// What a key of a filter counts for among [`Resource::Filters`].
+pub const KEY_WEIGHT: u32 = 16;
+/// What a packet ring counts for among [`Resource::Frames`].
+pub const RING_WEIGHT: u32 = 8;
 
 impl Resource {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 6;
     /// Every one, in the order of the numbers.
     pub const ALL: [Resource; Resource::COUNT] = [
         Self::Pages,
         Self::Environments,
         Self::Spaces,
         Self::Accounts,
+        Self::Filters,
+        Self::Frames,
     ];
+}
+
+impl Argument for Resource {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        let number = usize::try_from(from.take()).ok();
+        let resource = number.and_then(|number| Self::ALL.get(number).copied());
+        resource.ok_or(Error::Malformed)
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self as u64);
+    }
 }
 
 /// An account. Its parent is charged with its whole allowance from its beginning to its end, and with one
@@ -83,6 +111,8 @@ pub struct AccountRecord {
     pub guaranteed: u32,
     /// How much it may use of what it is `asked` for: what it used when that was asked.
     pub ceiling: u32,
+    /// Zero.
+    pub reserved_more: [u32; 12],
 }
 
 /// An address space.
@@ -170,7 +200,7 @@ impl EnvironmentRecord {
 }
 
 const _: () = {
-    assert!(size_of::<AccountRecord>() == 64);
+    assert!(size_of::<AccountRecord>() == 128);
     assert!(size_of::<SpaceRecord>() == 32);
     assert!(size_of::<EnvironmentRecord>() == 64);
 };

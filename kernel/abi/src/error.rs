@@ -109,6 +109,8 @@ errors! {
     RingFull = 36,
     /// It is longer than a message can be.
     TooLong = 37,
+    /// Another filter under the same key takes these frames already.
+    Overlap = 38,
 }
 
 impl core::fmt::Display for Error {

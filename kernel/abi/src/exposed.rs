@@ -99,6 +99,16 @@ pub struct Header {
     pub revocations: Section,
     /// Records of [`MessageRingRecord`](crate::msgring::MessageRingRecord), one for each environment.
     pub message_rings: Section,
+    /// Records of [`InterfaceRecord`](crate::net::InterfaceRecord).
+    pub interfaces: Section,
+    /// Records of [`FilterRecord`](crate::net::FilterRecord): as many for each interface, in their order.
+    pub filters: Section,
+    /// Records of [`RingRecord`](crate::net::RingRecord).
+    pub rings: Section,
+    /// For each ring, the numbers of its pages, each in 32 bits.
+    pub ring_pages: Section,
+    /// Records of [`SendRecord`](crate::net::SendRecord), those of interfaces first.
+    pub sends: Section,
     /// Records of [`PageRecord`].
     pub pages: Section,
     /// The boot image's archive of programs ([`boot`](crate::boot)). At boot its pages are the first account's,
@@ -175,7 +185,7 @@ pub struct CoreCounters {
 
 impl CoreCounters {
     /// Room for this many calls.
-    pub const CALLS: usize = 64;
+    pub const CALLS: usize = 96;
 }
 
 const _: () = {

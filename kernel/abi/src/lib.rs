@@ -13,6 +13,7 @@
 //! * [`disk`]: extents and requests for blocks.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
+//! * [`net`]: packet filters, packet rings, and what it takes to send a frame.
 //! * [`predicate`]: what would wake a sleeper.
 //! * [`boot`]: the form of the boot image behind the kernel.
 //! * [`exit`]: exit statuses of the kernel in the emulator.
@@ -35,6 +36,7 @@ pub mod exposed;
 pub mod host;
 pub mod layout;
 pub mod msgring;
+pub mod net;
 pub mod page;
 pub mod predicate;
 pub mod registers;

@@ -43,7 +43,8 @@ impl Domains<'_> {
         }
         let parent = by.owner;
         let record = self.drawable(parent)?;
-        let allowance = [pages, environments, spaces, accounts];
+        // What else there is, is given afterwards (`account_allow`).
+        let allowance = [pages, environments, spaces, accounts, 0, 0];
         for (resource, wanted) in Resource::ALL.into_iter().zip(allowance) {
             if taken(resource, wanted) > room(record, resource) {
                 return Err(Error::OverAllowance);
@@ -57,6 +58,34 @@ impl Domains<'_> {
         let name = self.put_account(index, epoch, parent.index(), allowance);
         self.update_account(index, |record| record.guaranteed = guaranteed);
         Ok(name)
+    }
+
+    /// Moves some of the caller's allowance to an account that was carved out of its own, as the row `account_allow` of the
+    /// call table says.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::MissingRight`] for the caller's own; of a capability
+    /// [`Error::WrongKind`], [`Error::MissingRight`], of another account [`Error::NotYours`]; [`Error::Stale`];
+    /// [`Error::OverAllowance`].
+    pub fn account_allow(
+        &mut self,
+        by: &Subject,
+        account: Target<'_>,
+        resource: Resource,
+        count: u32,
+    ) -> Result<(), Error> {
+        let index = self.any_account(by, account, AccountRights::DRAW)?;
+        if !self.is_child(index, by.owner) {
+            return Err(Error::NotYours);
+        }
+        let child = self.account(index).ok_or(Error::Stale)?;
+        self.drawable(Owner::new(index, epoch_of(child.epoch)))?;
+        if u64::from(count) > room(self.drawable(by.owner)?, resource) {
+            return Err(Error::OverAllowance);
+        }
+        self.charge(by.owner, resource, count.into());
+        self.update_account(index, |record| record.allowance[resource as usize] += count);
+        Ok(())
     }
 
     /// Puts a new account into a free place.

@@ -3,7 +3,8 @@
 //! ```text
 //!   an account:  Children -----> Environments ----> Spaces --------> Pages -------> gone
 //!                one after the   its own, and all   one after the    broken, and    the allowance
-//!                other, first    in its spaces      other            freed          flows back
+//!                other, first    in its spaces      other, and what  freed          flows back
+//!                                                   is kept elsewhere
 //! ```
 //!
 //! Each call does a bounded part. Where it stopped is in the record's `cursor`, phase and place, so that
@@ -26,6 +27,7 @@ use exopi_abi::domain::{EnvironmentRecord, LifeWord, Resource};
 use exopi_abi::{Error, PageNumber, Progress};
 use exopi_pages::{Hardware, Step};
 
+use crate::holdings::ELSEWHERE;
 use crate::spaces::progress;
 use crate::{Domains, Subject, Target};
 use phases::{Cursor, Next, Phase};
@@ -158,6 +160,7 @@ impl Domains<'_> {
         let _ = self.pages.remove_uarea(hw, &mut self.epochs, uarea);
         self.update_environment(index, |record| *record = EnvironmentRecord::FREE);
         self.lives.end(index);
+        self.ended.insert(index);
         if self.end_revocation(index) {
             self.free_environments.insert(index);
         }
@@ -193,6 +196,12 @@ impl Domains<'_> {
                 record.cursor = Cursor::start(Phase::Children).word();
             });
             self.ending_accounts.insert(index);
+            // Who keeps nothing that is charged to it has nothing to do.
+            let uses = |resource| {
+                let record = self.account(index);
+                record.is_some_and(|record| record.used[resource as usize] > 0)
+            };
+            self.closing |= ELSEWHERE.into_iter().any(uses);
             self.interrupt_idle();
         }
     }

@@ -59,6 +59,7 @@ mod ends;
 mod environments;
 mod first;
 mod gates;
+mod holdings;
 mod life;
 mod links;
 mod memory;
@@ -121,6 +122,9 @@ pub struct Domains<'m> {
     free_accounts: Bits,
     free_spaces: Bits,
     free_environments: Bits,
+    /// Places of environments that have ended, and whether an account has begun to: for those who keep things of theirs.
+    ended: Bits,
+    closing: bool,
     /// Accounts that are dying and wait for no child.
     ending_accounts: Bits,
     /// Dying spaces that the background takes apart.
@@ -153,6 +157,8 @@ impl<'m> Domains<'m> {
             free_accounts: Bits::EMPTY,
             free_spaces: Bits::EMPTY,
             free_environments: Bits::EMPTY,
+            ended: Bits::EMPTY,
+            closing: false,
             ending_accounts: Bits::EMPTY,
             ending_spaces: Bits::EMPTY,
             turn_accounts: 0,

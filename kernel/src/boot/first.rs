@@ -26,6 +26,7 @@ use crate::arch::tables::Processor;
 use crate::arch::{context, mmu};
 use crate::environment::Start;
 use crate::exposed;
+use crate::network::Room;
 
 /// Why the first environment could not be made.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +197,8 @@ pub(super) struct Made {
     pub first: Subject,
     /// Where it begins.
     pub start: Start,
+    /// What there is for frames of a network.
+    pub network: Room,
 }
 
 /// Alarms for all environments, and those of requests to them.
@@ -259,6 +262,7 @@ pub(super) fn make(
     hand_over(&mut domains, first.owner, archive)?;
     Ok(Made {
         domains,
+        network: memory.network,
         first,
         start: Start {
             pc: entry,

@@ -16,7 +16,8 @@ impl Owns for AccountRights {
     }
 }
 
-/// What an account may use, by [`Resource`].
+/// What an account may use when it is made, by [`Resource`]. Filters and frames are given to it afterwards
+/// ([`stubs::account_allow`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
     /// Page frames.
@@ -32,7 +33,7 @@ pub struct Allowance {
 impl Allowance {
     /// The allowance in a record.
     pub const fn of(record: &AccountRecord) -> Self {
-        let [pages, environments, spaces, accounts] = record.allowance;
+        let [pages, environments, spaces, accounts, ..] = record.allowance;
         Self {
             pages,
             environments,
@@ -42,7 +43,10 @@ impl Allowance {
     }
 }
 
-const _: () = assert!(Resource::COUNT == 4, "`Allowance` names all");
+const _: () = assert!(
+    Resource::COUNT == 6,
+    "`Allowance` names all, but for filters and frames"
+);
 
 /// The account that the calling environment draws on now.
 pub fn drawn_on() -> Option<Owner> {

@@ -23,6 +23,13 @@ const OBJECTS: usize = 64;
 /// Most pages that are shown.
 const PAGES: usize = 4096;
 
+/// What there is of a network.
+const NOTHING: Section = Section {
+    offset: 0,
+    count: 0,
+    stride: 0,
+};
+
 /// The exposed region.
 #[repr(C)]
 struct Region {
@@ -140,6 +147,11 @@ impl Region {
                 offset_of!(Self, message_rings),
                 board.environments.min(OBJECTS),
             ),
+            interfaces: NOTHING,
+            filters: NOTHING,
+            rings: NOTHING,
+            ring_pages: NOTHING,
+            sends: NOTHING,
             pages: section::<PageRecord>(
                 offset_of!(Self, pages),
                 (board.frames as usize).min(PAGES),

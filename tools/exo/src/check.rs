@@ -31,6 +31,7 @@ mod image;
 pub mod kernel;
 pub mod memory;
 mod message_rings;
+mod network;
 mod objects;
 pub mod qmp;
 mod reach;
@@ -77,6 +78,7 @@ pub fn check(memory: &Memory, kernel: &Kernel, grants: &[Grant]) -> Findings {
         objects::check(&state, &mut report);
         revocations::check(&state, &mut report);
         message_rings::check(&state, &mut report);
+        network::check(&state, &mut report);
         let mappings = spaces::check(memory, &state, &mut report);
         image::check(memory, kernel, &state, &mut report);
         reach::check(memory, &state, &mut report);

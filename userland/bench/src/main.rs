@@ -15,6 +15,8 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod authority;
 #[cfg(target_os = "none")]
+mod frames;
+#[cfg(target_os = "none")]
 mod longest;
 #[cfg(target_os = "none")]
 mod measure;

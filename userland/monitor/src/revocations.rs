@@ -61,6 +61,8 @@ const fn name(resource: Resource) -> &'static str {
         Resource::Environments => "environments",
         Resource::Spaces => "spaces",
         Resource::Accounts => "accounts",
+        Resource::Filters => "filters",
+        Resource::Frames => "frames",
     }
 }
 

@@ -7,6 +7,7 @@ use exopi_pages::{Hardware, Step};
 use super::End;
 use crate::Domains;
 use crate::cores::NOBODY;
+use crate::holdings::ELSEWHERE;
 use crate::subject::epoch_of;
 
 /// What the end of an environment counts for, besides those that may have waited before it. With the end of a space
@@ -96,6 +97,12 @@ impl Domains<'_> {
                 Next::Phase(Phase::Spaces)
             }
             Phase::Environments => self.end_environments(hw, owner, cursor.place, budget),
+            // Until then pages may be pinned; whoever keeps what is charged has been told that it is to go.
+            Phase::Spaces
+                if used(Resource::Spaces) == 0 && ELSEWHERE.iter().any(|kept| used(*kept) > 0) =>
+            {
+                Next::Later(End::More)
+            }
             Phase::Spaces if used(Resource::Spaces) == 0 => Next::Phase(Phase::Pages),
             Phase::Spaces => self.end_spaces(hw, owner, cursor.place, budget),
             Phase::Pages if used(Resource::Pages) == 0 => Next::Gone,

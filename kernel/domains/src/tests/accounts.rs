@@ -8,7 +8,7 @@ use exopi_abi::{PageSelect, Reply};
 
 use super::{Call, Cap, NEVER, Named, Storage, World, done, page};
 
-fn used(world: &World<'_>, account: u16) -> [u32; 4] {
+fn used(world: &World<'_>, account: u16) -> [u32; Resource::COUNT] {
     world.domains.account(account).expect("it is there").used
 }
 
@@ -21,9 +21,9 @@ fn the_first_account_has_everything() {
     let mut storage = Storage::new(32, 5, 4, 6);
     let world = World::new(&mut storage, 2);
     let first = world.domains.account(0).expect("it is there");
-    assert_eq!(first.allowance, [31, 6, 4, 4]);
+    assert_eq!(first.allowance, [31, 6, 4, 4, 0, 0]);
     // A root, two tables with links, a u-area.
-    assert_eq!(first.used, [6, 1, 1, 0]);
+    assert_eq!(first.used, [6, 1, 1, 0, 0, 0]);
     assert_eq!(world.on[0].map(|by| by.owner), Some(world.owner(0)));
 }
 
@@ -33,8 +33,8 @@ fn a_child_is_carved_out_and_flows_back() {
     let mut world = World::new(&mut storage, 2);
     let before = world.counters();
     let child = world.account(0, [10, 2, 1, 1]);
-    assert_eq!(used(&world, 0), [16, 3, 2, 2]);
-    assert_eq!(used(&world, child.index), [0; 4]);
+    assert_eq!(used(&world, 0), [16, 3, 2, 2, 0, 0]);
+    assert_eq!(used(&world, child.index), [0; 6]);
     assert_eq!(world.check(), Ok(()));
     let reply = world.call(0, Call::AccountDestroy(Named::Name(child)));
     assert_eq!(done(reply), Ok(true));
@@ -61,7 +61,7 @@ fn nobody_carves_more_than_there_is() {
             (most, None),
         ] {
             let before = world.counters();
-            let mut allowance = [0; Resource::COUNT];
+            let mut allowance = [0; 4];
             allowance[resource as usize] = wanted;
             let reply = world.call(0, Call::AccountCreate(allowance));
             assert_eq!(error(reply), outcome, "{resource:?} {wanted}");
@@ -85,14 +85,14 @@ fn what_is_drawn_is_charged_to_the_bound_account() {
         None
     );
     let drawn = [world.alloc(0), world.alloc(0), world.alloc(0)];
-    assert_eq!(used(&world, child.index), [3, 0, 0, 0]);
+    assert_eq!(used(&world, child.index), [3, 0, 0, 0, 0, 0]);
     let refused = Call::Alloc(PageSelect::Any, 1);
     assert_eq!(world.call(0, refused).error(), Some(Error::OverAllowance));
     // What belongs to home is not named as owned now.
     let free = |page| Call::Free(super::Run::Owned(page), 1);
     assert_eq!(world.call(0, free(at_home)).error(), Some(Error::NotYours));
     assert_eq!(world.call(0, free(drawn[0])).error(), None);
-    assert_eq!(used(&world, child.index), [2, 0, 0, 0]);
+    assert_eq!(used(&world, child.index), [2, 0, 0, 0, 0, 0]);
     assert_eq!(world.call(0, Call::AccountBind(Named::Own)).error(), None);
     assert_eq!(world.call(0, free(drawn[1])).error(), Some(Error::NotYours));
     assert_eq!(world.call(0, free(at_home)).error(), None);

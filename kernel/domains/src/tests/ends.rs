@@ -88,7 +88,7 @@ fn a_tenants_life_is_what_it_says() {
         .account(account.index)
         .map(|record| record.used);
     // 3 environments are in one space; the grandchild has one of them and a space.
-    assert_eq!(used, Some([34 - 7, 4, 3, 2]));
+    assert_eq!(used, Some([34 - 7, 4, 3, 2, 0, 0]));
     assert!(world.on[1].is_some() && world.on[2].is_some());
 }
 
@@ -166,7 +166,7 @@ fn what_others_have_of_an_account_ends_with_it() {
     assert!(!world.domains.lives(visitor));
     assert_eq!(
         used(&world),
-        [guests[0], guests[1] - 1, guests[2], guests[3]]
+        [guests[0], guests[1] - 1, guests[2], guests[3], 0, 0]
     );
     assert_eq!(world.domains.pages.mappings(&world.hw, shared).count(), 0);
     assert_eq!(world.call(2, map).error(), Some(Error::Stale));

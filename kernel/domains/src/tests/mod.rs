@@ -6,6 +6,7 @@ mod calls;
 mod capabilities;
 mod cores;
 mod environments;
+mod holdings;
 mod life;
 // Under Miri they would take hours, and there is nothing unsafe to look at.
 #[cfg(not(miri))]
@@ -29,7 +30,7 @@ mod transfers;
 mod world;
 
 use exopi_abi::capability::{Body, Epoch, Identity, Kind, KindRights, Restriction, Rights, Second};
-use exopi_abi::domain::{ObjectName, Resource};
+use exopi_abi::domain::ObjectName;
 use exopi_abi::page::Owner;
 use exopi_abi::registers::Outcome;
 use exopi_abi::{Access, Error, PageNumber, PageSelect, Progress, Reply, TableLevel, VirtAddr};
@@ -127,7 +128,7 @@ pub(super) enum Call {
     Remove(Named, VirtAddr, u64),
     Protect(Named, VirtAddr, u64, Access),
     Mint(Kind, u64, u64, u64),
-    AccountCreate([u32; Resource::COUNT]),
+    AccountCreate([u32; 4]),
     AccountBind(Named),
     AccountDestroy(Named),
     SpaceCreate(PageNumber),

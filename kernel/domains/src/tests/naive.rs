@@ -183,6 +183,9 @@ impl Naive {
                 .filter(|space| space.owner == owner)
                 .count(),
             children.len(),
+            // Nobody here has what is kept elsewhere.
+            0,
+            0,
         ];
         Resource::ALL.map(|resource| carved(resource) + own[resource as usize] as u64)
     }

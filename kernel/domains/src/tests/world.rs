@@ -145,7 +145,7 @@ impl<'m> World<'m> {
     }
 
     /// An account of the caller's with this allowance.
-    pub(super) fn account(&mut self, core: u8, allowance: [u32; Resource::COUNT]) -> ObjectName {
+    pub(super) fn account(&mut self, core: u8, allowance: [u32; 4]) -> ObjectName {
         let reply = self.call(core, Call::AccountCreate(allowance));
         assert_eq!(reply.error(), None);
         ObjectName::from_word(reply.value)
@@ -177,11 +177,7 @@ impl<'m> World<'m> {
     }
 
     /// A child account with an environment in a space of its own, which runs on `core`, where nobody does.
-    pub(super) fn tenant(
-        &mut self,
-        allowance: [u32; Resource::COUNT],
-        core: u8,
-    ) -> (ObjectName, ObjectName) {
+    pub(super) fn tenant(&mut self, allowance: [u32; 4], core: u8) -> (ObjectName, ObjectName) {
         let account = self.account(0, allowance);
         assert_eq!(
             self.call(0, Call::AccountBind(Named::Name(account)))
@@ -376,7 +372,7 @@ impl<'m> World<'m> {
     }
 
     /// What each account has used, by index, and how many frames are free.
-    pub(super) fn counters(&self) -> (Vec<(u16, [u32; 4])>, u64) {
+    pub(super) fn counters(&self) -> (Vec<(u16, [u32; Resource::COUNT])>, u64) {
         let used = |index| Some((index, self.domains.account(index)?.used));
         (
             (0..1024).filter_map(used).collect(),

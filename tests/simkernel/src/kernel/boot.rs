@@ -7,6 +7,7 @@ use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::{Access, PageNumber, PageSelect, TableLevel, VirtAddr};
 use exopi_cap::Key;
 use exopi_domains::{Alarms, Domains, Revocations, Subject, Target};
+use exopi_frames::Frames;
 use exopi_pages::model::Machine;
 use exopi_pages::{Index, Pages, Right, Source};
 use exopi_sequence::stage::STORE;
@@ -83,6 +84,7 @@ impl<'m> Kernel<'m> {
             spaces: board.spaces as u16,
             environments: board.environments as u16,
             domains,
+            frames: Frames::none(),
             machine,
             key: Key::new(board.key),
             seconds: board.seconds,

@@ -83,13 +83,20 @@ fn carved_out_and_back() -> Outcome {
     let record = child.record()?;
     check_eq!(record.epoch, child.0.epoch.bits());
     check_eq!(record.parent, own_account()?.index());
-    check_eq!(record.allowance, [100, 3, 2, 1]);
+    check_eq!(record.allowance, [100, 3, 2, 1, 0, 0]);
     check_eq!(record.used, [0; Resource::COUNT]);
-    let [pages, environments, spaces, accounts] = before;
+    let [pages, environments, spaces, accounts, filters, frames] = before;
     // The account itself is one, too.
     check_eq!(
         used()?,
-        [pages + 100, environments + 3, spaces + 2, accounts + 2]
+        [
+            pages + 100,
+            environments + 3,
+            spaces + 2,
+            accounts + 2,
+            filters,
+            frames
+        ]
     );
     child.end()?;
     check_eq!(used()?, before);
@@ -100,12 +107,18 @@ fn carved_out_and_back() -> Outcome {
 fn no_more_than_there_is() -> Outcome {
     let before = used()?;
     let mine = account(own_account()?.index())?;
-    for resource in Resource::ALL {
+    // What else there is, is given to it afterwards (`filters:allowances_are_carved_out`).
+    for resource in [
+        Resource::Pages,
+        Resource::Environments,
+        Resource::Spaces,
+        Resource::Accounts,
+    ] {
         let mut wanted = [0; Resource::COUNT];
         let left = mine.allowance[resource as usize] - mine.used[resource as usize];
         for too_much in [left + 1, u32::MAX] {
             wanted[resource as usize] = too_much;
-            let [pages, environments, spaces, accounts] = wanted;
+            let [pages, environments, spaces, accounts, ..] = wanted;
             let refused = stubs::account_create(pages, environments, spaces, accounts, 0);
             check_eq!(
                 refused,

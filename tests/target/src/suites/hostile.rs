@@ -15,6 +15,7 @@
 //! which takes none and has the program wait for a call.
 
 mod fixture;
+mod network;
 
 use exopi_rt::calls::Row;
 use exopi_rt::page::FrameType;
@@ -42,6 +43,8 @@ pub(crate) const SUITE: Suite = Suite {
         env_create env_run env_stop env_yield env_keep env_debug env_read env_write env_destroy
         upcall_deliver console_give gate_bind gate_unbind gate_yield pct_call pct_send
         revoke_request revoke_answer revoke_setup msgring_set msgring_clear msgring_send
+        account_allow dpf_split dpf_insert dpf_delete dpf_ref dpf_unref dpf_pktring
+        pktring_setring pktring_modring pktring_delring nettap send_refine send_delete net_xmit
     },
 };
 

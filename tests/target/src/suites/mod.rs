@@ -9,6 +9,7 @@ mod caveats;
 mod console;
 mod exposed;
 mod files;
+mod frames;
 mod giving;
 mod hammer;
 mod hostile;
@@ -74,6 +75,10 @@ pub(crate) const SUITES: &[Suite] = &[
     ipc::SUITE,
     msgrings::SUITE,
     files::SUITE,
+    frames::filters::SUITE,
+    frames::rings::SUITE,
+    frames::sending::SUITE,
+    frames::ending::SUITE,
     vm::SUITE,
     hammer::SUITE,
     sched::SUITE,
@@ -84,6 +89,7 @@ pub(crate) const SUITES: &[Suite] = &[
 /// to grow.
 pub(crate) fn prepare() {
     vm::prepare();
+    frames::prepare();
     memory::grow_heap();
     files::prepare();
     vm::settle();

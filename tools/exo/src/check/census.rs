@@ -348,6 +348,8 @@ impl Search<'_> {
             Kind::Space => object(self.state.spaces.get(at).map(|space| space.epoch)),
             Kind::Environment => object(self.state.environments.get(at).map(|one| one.epoch)),
             Kind::Account => object(self.state.accounts.get(at).map(|account| account.epoch)),
+            Kind::Filter => object(self.state.network.filter(at as u16).map(|one| one.epoch)),
+            Kind::Send => object(self.state.network.sends.get(at).map(|one| one.epoch)),
             _ => true,
         }
     }

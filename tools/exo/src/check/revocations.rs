@@ -24,7 +24,13 @@ pub(super) fn check(state: &State, report: &mut Report) {
             open.entry(record.account.index()).or_default().push(record);
         }
     }
-    for page in state.message_rings.iter().flat_map(MessageRing::set_up) {
+    let network = state.network.live_rings().flat_map(|(_, _, pages)| pages);
+    for page in state
+        .message_rings
+        .iter()
+        .flat_map(MessageRing::set_up)
+        .chain(network)
+    {
         *pins.entry(page).or_default() += 1;
     }
     for (number, frame) in state.numbered() {

@@ -24,6 +24,10 @@ use super::memory::{ENTRIES, Fields, Memory};
 use super::message_rings::MessageRing;
 use super::report::{Law, Report};
 
+mod network;
+
+pub use network::Network;
+
 /// Bytes that the region can have: one entry of a root.
 const REGION: u64 = 1 << 30;
 /// Most frames that there can be: a slot has 23 bits for a frame.
@@ -341,6 +345,8 @@ pub struct State {
     pub revocations: Vec<Revocation>,
     /// Their rings for messages, likewise.
     pub message_rings: Vec<MessageRing>,
+    /// Filters, rings and send capabilities.
+    pub network: Network,
 }
 
 impl State {
@@ -475,6 +481,7 @@ impl Region {
             offset_of!(Header, message_rings),
             MAX_ENVIRONMENTS as u64,
         )?;
+        let (network, of_network) = self.network(memory)?;
         let pages = self.section::<PageRecord>("pages", offset_of!(Header, pages), MAX_FRAMES)?;
         let first = Place {
             offset: 0,
@@ -492,7 +499,8 @@ impl Region {
             lives: self.records(memory, lives, Living::read)?,
             revocations: self.records(memory, revocations, Revocation::read)?,
             message_rings: self.records(memory, message_rings, MessageRing::read)?,
-            places: vec![
+            network,
+            places: [
                 first,
                 counters,
                 accounts,
@@ -502,7 +510,10 @@ impl Region {
                 revocations,
                 message_rings,
                 pages,
-            ],
+            ]
+            .into_iter()
+            .chain(of_network)
+            .collect(),
             exposed: self.table,
             image: self.image,
         })

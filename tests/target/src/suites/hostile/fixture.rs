@@ -15,6 +15,7 @@ use exopi_rt::{
     environment, exposed, memory, stubs,
 };
 
+use super::network::Network;
 use crate::area::{
     AREA, Area, RW, free_run, give_run, give_stamped, insert, insert_table, owner, place, record,
     remove, remove_table, take_run,
@@ -29,7 +30,7 @@ const WATCHED: usize = OWNED as usize + 4 + 6;
 /// The gate by which the program sends messages to itself: one of the nasty values.
 const RING_GATE: u64 = 3;
 /// Nasty values.
-pub(super) const NASTY: usize = 49;
+pub(super) const NASTY: usize = 51;
 /// Bytes that a level-3 table covers.
 const LEVEL3: u64 = TableLevel::Three.span();
 
@@ -48,6 +49,7 @@ pub(super) struct Fixture {
     links: PageNumber,
     me: ObjectName,
     owner: Owner,
+    network: Option<Network>,
     pub(super) nasty: [u64; NASTY],
 }
 
@@ -102,7 +104,7 @@ fn level(word: u64) -> TableLevel {
 }
 
 /// A handle's word, as registers hold it.
-fn word(object: exopi_rt::Object<'_>) -> u64 {
+pub(super) fn word(object: exopi_rt::Object<'_>) -> u64 {
     let mut words = Arguments::new([0; 6]);
     object.encode(&mut words);
     words.words()[0]
@@ -159,9 +161,12 @@ impl Fixture {
             links,
             me,
             owner: owner()?,
+            network: None,
             nasty: [0; NASTY],
         };
-        fixture.nasty = fixture.nasty_values();
+        let network = Network::new(row)?;
+        fixture.nasty = fixture.nasty_values(&network);
+        fixture.network = Some(network);
         Ok(fixture)
     }
 
@@ -173,6 +178,9 @@ impl Fixture {
         let Some(area) = self.area.take() else {
             return Ok(());
         };
+        if let Some(network) = self.network.take() {
+            network.close()?;
+        }
         remove(place(AREA)?, 2).unless_stopped()?;
         give_run(self.row, OWNED)?;
         remove_table(place(AREA + LEVEL3)?, TableLevel::Three)?;
@@ -187,7 +195,8 @@ impl Fixture {
     }
 
     /// Borders of every type that an argument can have, and names of things that there are.
-    fn nasty_values(&self) -> [u64; NASTY] {
+    fn nasty_values(&self, network: &Network) -> [u64; NASTY] {
+        let [filter, ring] = network.words();
         let page = |offset| u64::from(self.row.get()) + offset;
         let end = exposed::page_count();
         [
@@ -233,6 +242,8 @@ impl Fixture {
             u64::from(self.table.get()),
             u64::from(self.tables[2].get()),
             word(Environment::Owned(self.me).object()),
+            filter,
+            ring,
             end - 1,
             end,
             u32::MAX.into(),
@@ -292,7 +303,10 @@ impl Fixture {
             Call::msgring_send => [RING_GATE, AREA, 8, 0, 0, 0],
             // No environment: of its own it would not come back.
             Call::env_stop | Call::env_destroy => [1 << 56, 0, 0, 0, 0, 0],
-            _ => [0; 6],
+            _ => match &self.network {
+                Some(network) => network.good(call, page(0)),
+                None => [0; 6],
+            },
         }
     }
 
@@ -371,7 +385,10 @@ impl Fixture {
             }
             Call::msgring_set => Ok(stubs::msgring_clear()?),
             Call::msgring_send => self.set_ring(),
-            _ => Ok(()),
+            _ => match &self.network {
+                Some(network) => network.undo(call, value),
+                None => Ok(()),
+            },
         }
     }
 
@@ -421,7 +438,10 @@ impl Fixture {
             Call::revoke_setup => self.writes_own(words, MAX_VECTOR_PAGES),
             Call::msgring_set => self.writes_own(words, MAX_PAGES),
             Call::page_break => self.breaks_own(words),
-            _ => false,
+            _ => match &self.network {
+                Some(network) => network.harmful(call, words, self.row.get().into()),
+                None => false,
+            },
         }
     }
 

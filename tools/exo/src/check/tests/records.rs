@@ -5,11 +5,15 @@ use core::mem::offset_of;
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
 use exopi_abi::exposed::{Header, Machine};
 use exopi_abi::msgring::MessageRingRecord;
+use exopi_abi::net::{FilterRecord, InterfaceRecord, RingRecord, SendRecord};
 use exopi_abi::page::{NONE, PageRecord};
 use exopi_abi::revocation::RevocationRecord;
 
 use super::super::Law;
-use super::world::{EXPOSED_3, KERNEL_ROOT, OWNERS, ROOTS, SHARED, SPARE, World};
+use super::world::{
+    EXPOSED_3, FILTERS_AT, INTERFACE_AT, KERNEL_ROOT, OWNERS, RING_PAGES_AT, RINGS_AT, ROOTS,
+    SENDS_AT, SHARED, SPARE, World,
+};
 use super::{Damage, FIRST, KIND, OWNER, SECOND, byte, none};
 
 /// Ways to break what the header and the page array say.
@@ -82,6 +86,79 @@ pub(super) const FRAMES: &[Damage] = &[
 
 /// In a ring's record, its first page; the word has pages and notice, too.
 const FIRST_PAGE: usize = offset_of!(MessageRingRecord, first);
+/// Ways to break what filters, rings and send capabilities say.
+pub(super) const NETWORKS: &[Damage] = &[
+    (Law::Network, |w| {
+        byte(
+            w,
+            INTERFACE_AT + offset_of!(InterfaceRecord, filters) as u64,
+            3,
+        );
+    }),
+    (Law::Network, |w| {
+        byte(
+            w,
+            INTERFACE_AT + offset_of!(InterfaceRecord, taps) as u64,
+            0,
+        );
+    }),
+    (Law::Network, |w| {
+        byte(
+            w,
+            FILTERS_AT + 64 + offset_of!(FilterRecord, parent) as u64,
+            2,
+        );
+    }),
+    (Law::Network, |w| {
+        byte(w, FILTERS_AT + 64 + offset_of!(FilterRecord, key) as u64, 1);
+    }),
+    (Law::Network, |w| {
+        byte(
+            w,
+            FILTERS_AT + 64 + offset_of!(FilterRecord, state) as u64,
+            4,
+        );
+    }),
+    (Law::Network, |w| {
+        byte(
+            w,
+            FILTERS_AT + 64 + offset_of!(FilterRecord, references) as u64,
+            2,
+        );
+    }),
+    (Law::Charge, |w| {
+        byte(
+            w,
+            FILTERS_AT + 64 + offset_of!(FilterRecord, keys) as u64,
+            1,
+        );
+    }),
+    (Law::Charge, |w| w.set(RINGS_AT + 8, OWNERS[0].word())),
+    (Law::Pins, |w| w.set(RINGS_AT + 8, OWNERS[0].word())),
+    (Law::Pins, |w| byte(w, RING_PAGES_AT, SPARE as u8)),
+    (Law::Network, |w| {
+        byte(w, RINGS_AT + offset_of!(RingRecord, pages) as u64, 0);
+    }),
+    (Law::Network, |w| {
+        byte(w, RINGS_AT + offset_of!(RingRecord, tap) as u64, 2);
+    }),
+    (Law::Network, |w| {
+        byte(w, SENDS_AT + 128 + offset_of!(SendRecord, parent) as u64, 1);
+    }),
+    (Law::Network, |w| {
+        byte(w, SENDS_AT + 128 + offset_of!(SendRecord, depth) as u64, 2);
+    }),
+    (Law::Network, |w| {
+        byte(w, SENDS_AT + offset_of!(SendRecord, interface) as u64, 1);
+    }),
+    (Law::Epoch, |w| w.set(SENDS_AT + 128, 43)),
+    (Law::Region, |w| {
+        w.set(
+            World::header_field(offset_of!(Header, filters) + 8),
+            u64::MAX,
+        );
+    }),
+];
 
 /// Ways to break what accounts, spaces and environments say.
 pub(super) const OBJECTS: &[Damage] = &[
