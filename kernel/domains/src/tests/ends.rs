@@ -313,6 +313,7 @@ fn a_line_of_accounts_ends_from_its_far_end() {
 
 /// Beside each other, and each below the one before: none has anything, so that only their number counts.
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn many_accounts_end_in_steps_of_a_few() {
     const MANY: u32 = 150;
     for deep in [false, true] {
@@ -352,6 +353,7 @@ fn many_accounts_end_in_steps_of_a_few() {
 
 /// A call that has to go too far does what it can elsewhere, and nothing beyond that.
 #[test]
+#[cfg(not(miri))] // It would take minutes there.
 fn a_long_line_ends_and_others_live() {
     const LONG: u32 = 120;
     let mut storage = Storage::new(64, LONG as usize + 60, 4, 4);
