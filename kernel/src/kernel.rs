@@ -26,9 +26,9 @@ impl RelaxStrategy for Relax {
 
 static DOMAINS: TicketMutex<Domains<'static>, Relax> = TicketMutex::new(Domains::none());
 
-/// Puts in what boot has made.
-pub fn init(domains: Domains<'static>) {
-    *DOMAINS.lock() = domains;
+/// Lets boot fill in, in its place, what has nothing in it: it is large for a stack.
+pub fn init<T>(fill: impl FnOnce(&mut Domains<'static>) -> T) -> T {
+    fill(&mut DOMAINS.lock())
 }
 
 /// The kernel's state, for as long as this lives.

@@ -1,7 +1,7 @@
 //! The first account, space and environment: what the kernel makes at boot, by the same operations as everybody.
 //!
 //! ```text
-//!   Pages with all frames --Domains::new--> nobody --make_first_space--> account 0 with everything, space 0
+//!   Pages with all frames --Domains::set_tables--> nobody --make_first_space--> account 0 with everything, space 0
 //!     --page_alloc, table_insert, insert_pte ... as that subject--> its memory
 //!     --make_first_environment--> environment 0, which runs on core 0
 //! ```

@@ -139,6 +139,21 @@ pub struct Domains<'m> {
     first: ObjectName,
 }
 
+/// Memory for the records of everything. All of them must be of nothing, and `lives` as many as `environments`.
+#[derive(Debug)]
+pub struct Tables<'m> {
+    /// All frames.
+    pub pages: Pages<'m>,
+    /// Accounts, by index.
+    pub accounts: &'m mut [AccountRecord],
+    /// Spaces, by index.
+    pub spaces: &'m mut [SpaceRecord],
+    /// Environments, by index.
+    pub environments: &'m mut [EnvironmentRecord],
+    /// What becomes of environments, likewise.
+    pub lives: &'m [Life],
+}
+
 impl<'m> Domains<'m> {
     /// Nothing at all: what a kernel has before it knows its board.
     pub const fn none() -> Self {
@@ -173,62 +188,46 @@ impl<'m> Domains<'m> {
         }
     }
 
-    /// Tables in which there is nobody yet, over `pages`, for a machine with `cores` cores. All records must be
-    /// free ones, and `lives` as many as `environments`. What is beyond [`MAX_ACCOUNTS`], [`MAX_SPACES`], [`MAX_ENVIRONMENTS`] or [`MAX_CORES`] is left out.
-    pub fn new(
-        pages: Pages<'m>,
-        accounts: &'m mut [AccountRecord],
-        spaces: &'m mut [SpaceRecord],
-        environments: &'m mut [EnvironmentRecord],
-        lives: &'m [Life],
-        cores: u8,
-    ) -> Self {
+    /// Puts tables into [`Domains::none`] in which there is nobody yet, for a machine with `cores` cores. What is beyond
+    /// [`MAX_ACCOUNTS`], [`MAX_SPACES`], [`MAX_ENVIRONMENTS`] or [`MAX_CORES`] is left out.
+    pub fn set_tables(&mut self, tables: Tables<'m>, cores: u8) {
+        let Tables {
+            pages,
+            accounts,
+            spaces,
+            environments,
+            lives,
+        } = tables;
         let (accounts, _) = accounts.split_at_mut(accounts.len().min(MAX_ACCOUNTS));
         let (spaces, _) = spaces.split_at_mut(spaces.len().min(MAX_SPACES));
         let most = environments.len().min(lives.len()).min(MAX_ENVIRONMENTS);
         let (environments, _) = environments.split_at_mut(most);
         let (lives, _) = lives.split_at(most);
-        Self {
-            pages,
-            free_accounts: Bits::below(accounts.len()),
-            free_spaces: Bits::below(spaces.len()),
-            free_environments: Bits::below(environments.len()),
-            accounts,
-            spaces,
-            environments,
-            lives: Lives::new(lives),
-            core_count: cores.min(MAX_CORES as u8),
-            ..Self::none()
-        }
+        self.pages = pages;
+        self.free_accounts = Bits::below(accounts.len());
+        self.free_spaces = Bits::below(spaces.len());
+        self.free_environments = Bits::below(environments.len());
+        self.accounts = accounts;
+        self.spaces = spaces;
+        self.environments = environments;
+        self.lives = Lives::new(lives);
+        self.core_count = cores.min(MAX_CORES as u8);
     }
 
-    /// The same with links between environments, which are in `places`, and alarms.
-    #[must_use]
-    pub fn with_links(self, places: &'m dyn Places, alarms: Alarms<'m>) -> Self {
-        Self {
-            places,
-            alarms,
-            ..self
-        }
+    /// Puts in links between environments, which are in `places`, and alarms.
+    pub fn set_links(&mut self, places: &'m dyn Places, alarms: Alarms<'m>) {
+        self.places = places;
+        self.alarms = alarms;
     }
 
-    /// The same with what environments are asked for.
-    #[must_use]
-    pub fn with_revocations(self, revocations: Revocations<'m>) -> Self {
-        Self {
-            revocations,
-            ..self
-        }
+    /// Puts in what environments are asked for.
+    pub fn set_revocations(&mut self, revocations: Revocations<'m>) {
+        self.revocations = revocations;
     }
 
-    /// The same with rings for messages: a place for each environment in `rings`, which are
-    /// [`MessageRingRecord::NONE`].
-    #[must_use]
-    pub fn with_message_rings(self, rings: &'m mut [MessageRingRecord]) -> Self {
-        Self {
-            message_rings: rings,
-            ..self
-        }
+    /// Puts in rings for messages: records of none, one for each environment.
+    pub fn set_message_rings(&mut self, rings: &'m mut [MessageRingRecord]) {
+        self.message_rings = rings;
     }
 
     /// The words of environments.

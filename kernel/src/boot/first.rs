@@ -17,7 +17,7 @@ use exopi_abi::exposed::File;
 use exopi_abi::layout::{self, PAGE_SIZE};
 use exopi_abi::page::Owner;
 use exopi_abi::{Access, Error, PageNumber, PageSelect, TableLevel, VirtAddr};
-use exopi_domains::{Alarm, Alarms, Domains, Revocations, Subject, Target};
+use exopi_domains::{Alarm, Alarms, Domains, Revocations, Subject, Tables, Target};
 use exopi_pages::{Right, Source};
 use spin::mutex::{TicketMutex, TicketMutexGuard};
 
@@ -79,13 +79,13 @@ impl From<Error> for Refusal {
 }
 
 /// A space under construction.
-struct Builder {
-    domains: Domains<'static>,
+struct Builder<'k> {
+    domains: &'k mut Domains<'static>,
     /// Who it is for: the first account, in the first space.
     by: Subject,
 }
 
-impl Builder {
+impl Builder<'_> {
     fn page(&mut self) -> Result<PageNumber, Refusal> {
         let allocation = self
             .domains
@@ -98,7 +98,7 @@ impl Builder {
     fn tables(&mut self, at: VirtAddr) -> Result<(), Refusal> {
         for level in [TableLevel::Two, TableLevel::Three] {
             let [table, links] = [self.page()?, self.page()?];
-            let (domains, by) = (&mut self.domains, &self.by);
+            let (domains, by) = (&mut *self.domains, &self.by);
             match domains.table_insert(&mut Processor, by, Target::Own, at, level, table, links) {
                 Ok(()) => {}
                 Err(Error::Occupied) => {
@@ -125,7 +125,7 @@ impl Builder {
         let page = self.page()?;
         write(page, offset, contents);
         let source = Source::Run(page, Right::Owner(self.by.owner));
-        let (domains, by) = (&mut self.domains, &self.by);
+        let (domains, by) = (&mut *self.domains, &self.by);
         domains
             .insert_pte(&mut Processor, by, Target::Own, at, source, 1, access)
             .unless_stopped()?;
@@ -191,8 +191,6 @@ fn parse<'a>(program: &Program<'a>) -> Result<ElfBytes<'a, LittleEndian>, Refusa
 
 /// What boot ends with.
 pub(super) struct Made {
-    /// Accounts, spaces, environments and pages, with the first of each.
-    pub domains: Domains<'static>,
     /// The first environment, which has core 0.
     pub first: Subject,
     /// Where it begins.
@@ -215,13 +213,14 @@ fn alarms() -> [Alarms<'static>; 2] {
     })
 }
 
-/// Makes the first environment out of `program`, with `arguments` for it, cut off at a page, on a machine with
-/// `cores` cores. All pages that the kernel does not keep are its account's to use, the archive's among them.
+/// Makes in `domains`, in which there is nothing, the first account, space and environment: the environment out of
+/// `program`, with `arguments` for it, cut off at a page, on a machine with `cores` cores. All pages that the kernel does not keep are its account's to use, the archive's among them.
 ///
 /// # Errors
 /// What is wrong with the program: the machine ends.
 #[inline(never)]
 pub(super) fn make(
+    domains: &mut Domains<'static>,
     memory: Memory,
     cores: u8,
     program: &Program<'_>,
@@ -231,17 +230,17 @@ pub(super) fn make(
     let segments = file.segments().ok_or(Refusal::BadSegment)?;
     let archive = memory.archive;
     let [calls, requests] = alarms();
-    let mut domains = Domains::new(
-        memory.pages,
-        memory.accounts,
-        memory.spaces,
-        memory.environments,
-        memory.lives,
-        cores,
-    )
-    .with_links(&context::InContexts, calls)
-    .with_revocations(Revocations::new(memory.revocations, requests))
-    .with_message_rings(memory.message_rings);
+    let tables = Tables {
+        pages: memory.pages,
+        accounts: memory.accounts,
+        spaces: memory.spaces,
+        environments: memory.environments,
+        lives: memory.lives,
+    };
+    domains.set_tables(tables, cores);
+    domains.set_links(&context::InContexts, calls);
+    domains.set_revocations(Revocations::new(memory.revocations, requests));
+    domains.set_message_rings(memory.message_rings);
     let by = domains.make_first_space(&mut Processor, exposed::root_entry())?;
     let mut builder = Builder { domains, by };
     let entry = file.ehdr.e_entry;
@@ -258,10 +257,8 @@ pub(super) fn make(
         return Err(Refusal::BadEntry);
     }
     let first = furnish(&mut builder, arguments)?;
-    let mut domains = builder.domains;
-    hand_over(&mut domains, first.owner, archive)?;
+    hand_over(builder.domains, first.owner, archive)?;
     Ok(Made {
-        domains,
         network: memory.network,
         first,
         start: Start {
@@ -272,7 +269,7 @@ pub(super) fn make(
 }
 
 /// Maps what the program did not bring: stack, arguments, u-area.
-fn furnish(builder: &mut Builder, arguments: &[u8]) -> Result<Subject, Refusal> {
+fn furnish(builder: &mut Builder<'_>, arguments: &[u8]) -> Result<Subject, Refusal> {
     let address = |address| VirtAddr::new(address).ok_or(Refusal::BadSegment);
     let data = Access::READ | Access::WRITE;
     for page in 1..=layout::FIRST_STACK_PAGES {
@@ -282,7 +279,7 @@ fn furnish(builder: &mut Builder, arguments: &[u8]) -> Result<Subject, Refusal> 
     builder.place(address(layout::FIRST_ARGUMENTS)?, data, 0, arguments)?;
     let uarea = builder.page()?;
     let at = address(layout::FIRST_UAREA)?;
-    let (domains, by) = (&mut builder.domains, &builder.by);
+    let (domains, by) = (&mut *builder.domains, &builder.by);
     let first = domains.make_first_environment(&mut Processor, by, uarea, at)?;
     context::fill(domains, first.name.index);
     Ok(first)

@@ -198,13 +198,15 @@ fn make_first(found: &Found) -> Result<(Subject, Start, Room), Refusal> {
     #[cfg(feature = "selftest")]
     selftest::run_with_memory(found.arguments());
     let program = archive.first()?;
-    let made = first::make(memory, exposed::cores(), &program, found.arguments())?;
-    let pages = &made.domains.pages;
-    let (free, frames) = (pages.free_pages(), pages.len());
+    let (cores, arguments) = (exposed::cores(), found.arguments());
+    let (made, free, frames) = kernel::init(|domains| {
+        let made = first::make(domains, memory, cores, &program, arguments)?;
+        let pages = &domains.pages;
+        Ok::<_, Refusal>((made, pages.free_pages(), pages.len()))
+    })?;
     exposed::set_free_pages(free);
     card::report();
     console::set_owner(made.first.name);
-    kernel::init(made.domains);
     log!("pages: {free} free of {frames}; starting {}", program.name);
     Ok((made.first, made.start, made.network))
 }

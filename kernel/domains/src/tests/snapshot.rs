@@ -7,7 +7,7 @@ use exopi_pages::model::Machine;
 
 use super::{Storage, World};
 use crate::saved::Saved;
-use crate::{Alarms, Domains, Revocations, Subject};
+use crate::{Alarms, Domains, Revocations, Subject, Tables};
 
 /// All state of a world.
 pub(super) struct Snapshot {
@@ -42,19 +42,18 @@ impl Snapshot {
 
     /// The world, in `storage`, which is as large as the one that it was in.
     pub(super) fn restore<'m>(&self, storage: &'m mut Storage) -> World<'m> {
-        let mut domains = Domains::new(
-            Pages::new(&mut storage.pages, 2),
-            &mut storage.accounts,
-            &mut storage.spaces,
-            &mut storage.environments,
-            &storage.lives,
-            self.cores,
-        )
-        .with_revocations(Revocations::new(
-            &mut storage.revocations,
-            Alarms::new(&mut storage.deadlines, &mut storage.order),
-        ))
-        .with_message_rings(&mut storage.message_rings);
+        let tables = Tables {
+            pages: Pages::new(&mut storage.pages, 2),
+            accounts: &mut storage.accounts,
+            spaces: &mut storage.spaces,
+            environments: &mut storage.environments,
+            lives: &storage.lives,
+        };
+        let deadlines = Alarms::new(&mut storage.deadlines, &mut storage.order);
+        let mut domains = Domains::none();
+        domains.set_tables(tables, self.cores);
+        domains.set_revocations(Revocations::new(&mut storage.revocations, deadlines));
+        domains.set_message_rings(&mut storage.message_rings);
         domains.return_to(&self.domains);
         World {
             hw: self.hw.clone(),

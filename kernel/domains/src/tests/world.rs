@@ -19,7 +19,7 @@ use exopi_pages::model::Machine;
 
 use super::{Call, EXPOSED, FIRST_AT, Named, at, page};
 use crate::links::Table;
-use crate::{Alarm, Alarms, Domains, Revocations, Subject, Target};
+use crate::{Alarm, Alarms, Domains, Revocations, Subject, Tables, Target};
 
 /// A resource that tests pretend can be asked back.
 pub(super) const PRETENDED: Resource = Resource::Environments;
@@ -85,24 +85,21 @@ impl<'m> World<'m> {
         let mut pages = Pages::new(&mut storage.pages, 2);
         let added = pages.add_free(page(1), u64::from(frames) - 1);
         assert_eq!(added.unless_stopped(), Ok(u64::from(frames) - 1));
-        let mut domains = Domains::new(
+        let tables = Tables {
             pages,
-            &mut storage.accounts,
-            &mut storage.spaces,
-            &mut storage.environments,
-            &storage.lives,
-            cores,
-        )
-        .with_revocations(
-            Revocations::new(
-                &mut storage.revocations,
-                Alarms::new(&mut storage.deadlines, &mut storage.order),
-            )
-            .and(PRETENDED),
-        )
-        .with_message_rings(&mut storage.message_rings);
+            accounts: &mut storage.accounts,
+            spaces: &mut storage.spaces,
+            environments: &mut storage.environments,
+            lives: &storage.lives,
+        };
+        let deadlines = Alarms::new(&mut storage.deadlines, &mut storage.order);
+        let revocations = Revocations::new(&mut storage.revocations, deadlines);
+        let mut domains = Domains::none();
+        domains.set_tables(tables, cores);
+        domains.set_revocations(revocations.and(PRETENDED));
+        domains.set_message_rings(&mut storage.message_rings);
         if let Some((places, alarms)) = links {
-            domains = domains.with_links(places, alarms);
+            domains.set_links(places, alarms);
         }
         let first = domains.make_first_space(&mut hw, EXPOSED);
         let first = first.expect("there is room");

@@ -6,7 +6,7 @@ use exopi_abi::domain::ObjectName;
 use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::{Access, PageNumber, PageSelect, TableLevel, VirtAddr};
 use exopi_cap::Key;
-use exopi_domains::{Alarms, Domains, Revocations, Subject, Target};
+use exopi_domains::{Alarms, Domains, Revocations, Subject, Tables, Target};
 use exopi_frames::Frames;
 use exopi_pages::model::Machine;
 use exopi_pages::{Index, Pages, Right, Source};
@@ -52,23 +52,20 @@ impl<'m> Kernel<'m> {
         {
             machine.write(frame, Index::truncate(3), FIRMWARE);
         }
-        let mut domains = Domains::new(
+        let tables = Tables {
             pages,
-            &mut storage.accounts,
-            &mut storage.spaces,
-            &mut storage.environments,
-            &storage.lives,
-            board.cores,
-        )
-        .with_links(
-            &storage.links,
-            Alarms::new(&mut storage.alarms, &mut storage.order),
-        )
-        .with_revocations(Revocations::new(
-            &mut storage.revocations,
-            Alarms::new(&mut storage.deadlines, &mut storage.deadline_order),
-        ))
-        .with_message_rings(&mut storage.message_rings);
+            accounts: &mut storage.accounts,
+            spaces: &mut storage.spaces,
+            environments: &mut storage.environments,
+            lives: &storage.lives,
+        };
+        let mut domains = Domains::none();
+        domains.set_tables(tables, board.cores);
+        let calls = Alarms::new(&mut storage.alarms, &mut storage.order);
+        domains.set_links(&storage.links, calls);
+        let requests = Alarms::new(&mut storage.deadlines, &mut storage.deadline_order);
+        domains.set_revocations(Revocations::new(&mut storage.revocations, requests));
+        domains.set_message_rings(&mut storage.message_rings);
         let by = domains
             .make_first_space(&mut machine, EXPOSED)
             .expect("a first space");
