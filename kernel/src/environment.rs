@@ -42,6 +42,8 @@ use crate::{console, exposed, interrupts, network, power};
 
 /// How many steps of what is due a core makes in a second while somebody runs on it, who has the rest of the time.
 const STEPS_PER_SECOND: u64 = 20_000;
+/// How often an idle core tries to get the lock before it waits for it: for a few of the longest holds.
+const TRIALS: u32 = 1000;
 /// After how many pauses without a step of its another core takes the work over.
 const PAUSES: u64 = 4;
 
@@ -135,7 +137,7 @@ pub fn deliver(mut kernel: Guard) {
 /// What this core does without an environment: waits for one, and takes apart what is dying.
 pub fn idle() -> ! {
     loop {
-        let mut kernel = kernel::lock();
+        let mut kernel = lock_politely();
         if let Some(next) = kernel.next(here()) {
             enter(kernel, next)
         }
@@ -154,6 +156,19 @@ pub fn idle() -> ! {
         // That was it.
         let _ = Core::take_attention();
     }
+}
+
+/// Waits for the lock behind those who have somebody to run, and takes interrupts meanwhile. After a while, though, it
+/// waits as they do: there may be somebody for this core, too.
+fn lock_politely() -> Guard {
+    for _ in 0..TRIALS {
+        if let Some(kernel) = kernel::try_lock() {
+            return kernel;
+        }
+        interrupts::serve();
+        smp::relax();
+    }
+    kernel::lock()
 }
 
 /// When this core is to look again at the latest: a request's time is over then, or an interface has something to do. If

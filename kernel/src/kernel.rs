@@ -55,6 +55,17 @@ pub fn lock() -> Guard {
     }
 }
 
+/// Takes the lock unless somebody has it or waits for it.
+pub fn try_lock() -> Option<Guard> {
+    let asked = timer::now();
+    let domains = DOMAINS.try_lock()?;
+    Some(Guard {
+        domains,
+        asked,
+        since: asked,
+    })
+}
+
 /// Does `work` on the kernel's state and shows how many pages are free then, in a hold that ends with the work. Within a
 /// call, whose time is noted around it; and what ends the hold is in one function with the work, with all in registers,
 /// where a [`Guard`] lies in memory.
