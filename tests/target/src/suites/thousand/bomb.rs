@@ -178,6 +178,7 @@ pub(super) fn out_of_environments() -> Outcome {
     let all = Allowance {
         pages: 12 * PAGES_OF_ONE as u32,
         environments: 8,
+        slices: 8,
         ..Allowance::default()
     };
     check_eq!(ends_at(all, &[Resource::Environments])?, 8);
@@ -188,6 +189,7 @@ pub(super) fn out_of_pages() -> Outcome {
     let all = Allowance {
         pages: 5 * PAGES_OF_ONE as u32 + 5,
         environments: 30,
+        slices: 30,
         ..Allowance::default()
     };
     let made = ends_at(all, &[])?;
