@@ -24,6 +24,7 @@ use exopi_rt::{Account, Call, Environment, Reply, exposed, memory};
 use crate::area::place;
 use crate::harness::{Failure, Outcome};
 use crate::machine::{self, Registers};
+use crate::other::wait;
 
 /// Where its stacks and its u-area are: the first half of 2 MiB with tables of their own.
 pub(crate) const AT: u64 = 0x38_0000_0000;
@@ -43,6 +44,8 @@ static REPLY: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// Notices that it has taken.
 static NOTICES: AtomicU32 = AtomicU32::new(0);
+/// 1 once it takes notices itself: the runtime drops those that come before.
+static HEARS: AtomicU32 = AtomicU32::new(0);
 
 /// What the second environment runs.
 fn serve(_: u64) {
@@ -51,6 +54,7 @@ fn serve(_: u64) {
     upcall::on_notice(|notice| {
         NOTICES.fetch_or(notice.bits(), Ordering::Relaxed);
     });
+    HEARS.store(1, Ordering::Release);
     loop {
         if PENDING.load(Ordering::Acquire) == 1 {
             let words = WORDS.each_ref().map(|word| word.load(Ordering::Relaxed));
@@ -91,6 +95,7 @@ impl Second {
     /// The same with so many pages more, which it may allocate, and so many that are guaranteed to it.
     pub(crate) fn with_pages(more: u32, guaranteed: u32) -> Result<Self, Failure> {
         NOTICES.store(0, Ordering::Relaxed);
+        HEARS.store(0, Ordering::Relaxed);
         let builder = Builder::new(serve, 0, place(AT)?);
         // The tables are the space's, so they come from the program's account; guards take no pages.
         memory::supply_tables(place(AT)?)?;
@@ -118,6 +123,10 @@ impl Second {
         };
         let core = Environment::Own.life().core().unwrap_or(0);
         second.environment().run(core.into())?;
+        wait(
+            || Ok(HEARS.load(Ordering::Acquire) == 1),
+            || "the second environment does not begin".into(),
+        )?;
         Ok(second)
     }
 
