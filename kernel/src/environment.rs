@@ -110,7 +110,8 @@ pub fn settle_yield(kernel: Guard) {
     switch::stop_stepping();
     switch::put_registers_away();
     let flags = kernel.flags_of_light(index, area.read(OwnUArea::MASKED) != 0);
-    go(kernel, caller, flags)
+    let now = timer::now();
+    go(kernel, caller, Left { now, flags })
 }
 
 /// For the calls that may be the caller's own end: comes back if it is not. Whoever was stopped from elsewhere
@@ -323,22 +324,26 @@ pub fn vacate(mut kernel: Guard, by: &Subject, departs: bool) -> ! {
 /// Takes this core from `subject`, which does not run any more by the records and whose registers are in
 /// `saved`, and gives it to the next one. `why` is its syndrome and address if it was suspended.
 fn leave(kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
+    leave_since(kernel, subject, why, timer::now())
+}
+
+/// The same for one whose turn ended at `now`.
+fn leave_since(kernel: Guard, subject: Subject, why: [u64; 2], now: u64) -> ! {
     if kernel.lives(subject.name) {
         switch::put_away(why);
     } else {
         switch::drop_state();
         mmu::empty_lower_half();
     }
-    go(kernel, subject, 0)
+    go(kernel, subject, Left { now, flags: 0 })
 }
 
-/// The same for one whose registers are where they belong. Its word has `flags` from now on.
-fn go(mut kernel: Guard, subject: Subject, flags: u64) -> ! {
-    Core::charge();
+/// The same for one whose registers are where they belong.
+fn go(mut kernel: Guard, subject: Subject, how: Left) -> ! {
+    Core::charge(how.now);
     Core::vacate();
     untangle(&mut kernel, &subject);
-    let now = timer::now();
-    kernel.left(&mut Processor, &subject, Left { now, flags });
+    kernel.left(&mut Processor, &subject, how);
     dispatch(kernel)
 }
 
@@ -386,6 +391,8 @@ fn dispatch(mut kernel: Guard) -> ! {
 /// `saved`: it is to leave, or has notices.
 #[unsafe(no_mangle)]
 extern "C" fn __environment_interrupted() -> ! {
+    // Its turn is up to here: what follows is what others do with the lock, and what is due to them.
+    let now = timer::now();
     let mut kernel = kernel::lock();
     let subject = Core::caller();
     if kernel.caller_is_wanted(subject.name.index) {
@@ -393,7 +400,6 @@ extern "C" fn __environment_interrupted() -> ! {
     }
     expire(&mut kernel);
     if kernel.runs(&subject) {
-        let now = timer::now();
         switch::stop_stepping();
         let _ = do_due_step(&mut kernel, false);
         match kernel.deadline(&subject, now) {
@@ -410,7 +416,7 @@ extern "C" fn __environment_interrupted() -> ! {
             }
         }
     }
-    leave(kernel, subject, [0; 2])
+    leave_since(kernel, subject, [0; 2], now)
 }
 
 /// Called by `switch` when an upcall cannot be delivered: its frame waits to be resumed already, or there is no
