@@ -25,7 +25,7 @@
 //! core's lower half is another space, or empty, before anybody hears that a dying environment has left.
 #![expect(unsafe_code, reason = "called from assembly")]
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
 use exopi_abi::uarea::UpcallClass;
@@ -39,10 +39,12 @@ use crate::arch::uarea::OwnUArea;
 use crate::arch::upcall::SliceEnd;
 use crate::arch::{barrier, context, mmu, smp, switch, timer, upcall};
 use crate::kernel::{self, Guard};
-use crate::{console, exposed, interrupts, power};
+use crate::{console, exposed, interrupts, network, power};
 
 /// How many steps of what is due a core makes in a second while somebody runs on it, who has the rest of the time.
 const STEPS_PER_SECOND: u64 = 20_000;
+/// How often an idle core tries to get the lock before it waits for it: for a few of the longest holds.
+const TRIALS: u32 = 1000;
 /// After how many pauses without a step of its another core takes the work over.
 const PAUSES: u64 = 4;
 
@@ -110,8 +112,7 @@ pub fn settle_yield(kernel: Guard) {
     switch::stop_stepping();
     switch::put_registers_away();
     let flags = kernel.flags_of_light(index, area.read(OwnUArea::MASKED) != 0);
-    let now = timer::now();
-    go(kernel, caller, Left { now, flags })
+    go(kernel, caller, flags)
 }
 
 /// For the calls that may be the caller's own end: comes back if it is not. Whoever was stopped from elsewhere
@@ -126,7 +127,7 @@ pub fn leave_if_dying(kernel: Guard) {
 /// One bounded step of what is being taken apart, on the way of a caller that would give the core away if anybody
 /// wanted it. Not under the lock: it is a hold of its own.
 pub fn sweep() {
-    sweep_under(&mut kernel::lock());
+    sweep_under(&mut kernel::lock(), false);
 }
 
 /// For the calls that change what the kernel keeps of an environment, which can be their caller: the account that it
@@ -164,14 +165,14 @@ pub fn deliver(mut kernel: Guard) {
 /// What this core does without an environment: waits for one, and takes apart what is dying.
 pub fn idle() -> ! {
     loop {
-        let mut kernel = kernel::lock();
+        let mut kernel = lock_politely();
         expire(&mut kernel);
         let again = match kernel.next(here(), timer::now()) {
             Next::Run(next) => enter(kernel, next),
             Next::Again => true,
             Next::Idle => false,
         };
-        let swept = do_due_step(&mut kernel, true) || sweep_ending(&mut kernel);
+        let swept = sweep_under(&mut kernel, true);
         set_timer_to(&kernel, None);
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
@@ -189,6 +190,29 @@ pub fn idle() -> ! {
 fn expire(kernel: &mut Guard) {
     kernel.expire(here(), timer::now());
     kernel.write_failed();
+}
+
+/// Waits for the lock behind those who have somebody to run, and takes interrupts meanwhile. After a while, though, it
+/// waits as they do: there may be somebody for this core, too.
+fn lock_politely() -> Guard {
+    for _ in 0..TRIALS {
+        if let Some(kernel) = kernel::try_lock() {
+            return kernel;
+        }
+        interrupts::serve();
+        smp::relax();
+    }
+    kernel::lock()
+}
+
+/// When this core is to look again at the latest: a request's time is over then, or an interface has something to do. If
+/// it is over already, after a pause: whoever runs here gets somewhere, and another core may be at work.
+fn next_deadline(kernel: &Guard) -> Option<u64> {
+    let network = network::due(here());
+    let next = kernel.next_deadline().into_iter().chain(network).min()?;
+    let now = timer::now();
+    let later = now.saturating_add(pause());
+    Some(if next <= now { later } else { next })
 }
 
 /// The pause between two steps of what is due on a core where somebody runs, in ticks.
@@ -216,18 +240,40 @@ fn do_due_step(kernel: &mut Guard, idle: bool) -> bool {
     true
 }
 
-/// One bounded step of what is being taken apart. Whether there was one to make.
-fn sweep_ending(kernel: &mut Guard) -> bool {
-    let swept = kernel.is_ending() && kernel.sweep(&mut Processor);
+/// One bounded step of what is due, or else of what interfaces have to do, on the core of somebody who goes on afterwards.
+fn do_what_is_due(kernel: &mut Guard) {
+    if !do_due_step(kernel, false) {
+        network::work(kernel, timer::now(), true);
+    }
+}
+
+/// Whether interfaces come first in the next step: neither a flood of frames nor one of ends keeps the other waiting.
+static FRAMES_FIRST: AtomicBool = AtomicBool::new(false);
+
+/// One bounded step of what is due, or else of what is being taken apart, or of what interfaces have to do, on a core
+/// where nobody runs: `idle` if nobody is about to. Whether there was one to make.
+fn sweep_under(kernel: &mut Guard, idle: bool) -> bool {
+    let now = timer::now();
+    let frames_first = FRAMES_FIRST.fetch_xor(true, Ordering::Relaxed);
+    let swept = frames_first && network::work(kernel, now, false)
+        || step_of_ends(kernel, idle)
+        || !frames_first && network::work(kernel, now, false);
     if swept {
         kernel.show_free_pages();
     }
     swept
 }
 
-/// One bounded step of what is due, or else of what is being taken apart.
-fn sweep_under(kernel: &mut Guard) {
-    let _ = do_due_step(kernel, false) || sweep_ending(kernel);
+/// One bounded step of what is due, of what ends have left behind, or of what is being taken apart.
+fn step_of_ends(kernel: &mut Guard, idle: bool) -> bool {
+    if do_due_step(kernel, idle) {
+        return true;
+    }
+    if network::is_untidy(kernel) {
+        network::tidy(kernel);
+        return true;
+    }
+    kernel.is_ending() && kernel.sweep(&mut Processor)
 }
 
 /// The record of `subject`'s environment, unless that is gone.
@@ -290,16 +336,10 @@ pub fn renew_timer(kernel: &mut Guard, subject: &Subject) {
     set_timer_to(kernel, end);
 }
 
-/// Lets the timer interrupt this core at `end`, if there is one, or before, when a call's deadline comes or the time of
-/// a request is over. If that is over already, then after a pause: whoever runs here gets somewhere, and another core
-/// may be at work.
+/// Lets the timer interrupt this core at `end`, if there is one, or before, when a call's deadline comes or there is
+/// something else to be done.
 fn set_timer_to(kernel: &Guard, end: Option<u64>) {
-    let now = timer::now();
-    let request = kernel.next_deadline().map(|deadline| {
-        let later = now.saturating_add(pause());
-        if deadline <= now { later } else { deadline }
-    });
-    let all = [end, kernel.alarms.earliest(here()), request];
+    let all = [end, kernel.alarms.earliest(here()), next_deadline(kernel)];
     match all.into_iter().flatten().min() {
         Some(first) => timer::set_deadline(first),
         None => timer::cancel(),
@@ -311,7 +351,7 @@ fn set_timer_to(kernel: &Guard, end: Option<u64>) {
 pub fn vacate(mut kernel: Guard, by: &Subject, departs: bool) -> ! {
     mmu::empty_lower_half();
     Core::vacate();
-    let now = timer::now();
+    let now = kernel.asked();
     if departs {
         let how = Left { now, flags: 0 };
         kernel.left(&mut Processor, by, how);
@@ -324,26 +364,22 @@ pub fn vacate(mut kernel: Guard, by: &Subject, departs: bool) -> ! {
 /// Takes this core from `subject`, which does not run any more by the records and whose registers are in
 /// `saved`, and gives it to the next one. `why` is its syndrome and address if it was suspended.
 fn leave(kernel: Guard, subject: Subject, why: [u64; 2]) -> ! {
-    leave_since(kernel, subject, why, timer::now())
-}
-
-/// The same for one whose turn ended at `now`.
-fn leave_since(kernel: Guard, subject: Subject, why: [u64; 2], now: u64) -> ! {
     if kernel.lives(subject.name) {
         switch::put_away(why);
     } else {
         switch::drop_state();
         mmu::empty_lower_half();
     }
-    go(kernel, subject, Left { now, flags: 0 })
+    go(kernel, subject, 0)
 }
 
-/// The same for one whose registers are where they belong.
-fn go(mut kernel: Guard, subject: Subject, how: Left) -> ! {
-    Core::charge(how.now);
+/// The same for one whose registers are where they belong. Its word has `flags` from now on.
+fn go(mut kernel: Guard, subject: Subject, flags: u64) -> ! {
+    Core::charge();
     Core::vacate();
     untangle(&mut kernel, &subject);
-    kernel.left(&mut Processor, &subject, how);
+    let now = kernel.asked();
+    kernel.left(&mut Processor, &subject, Left { now, flags });
     dispatch(kernel)
 }
 
@@ -372,10 +408,12 @@ fn stays(kernel: &Guard, end: u64, now: u64) -> bool {
 
 /// Gives this core, which nobody has, to the next environment, or lets it idle.
 fn dispatch(mut kernel: Guard) -> ! {
-    if kernel.is_ending() || kernel.is_due(timer::now()) {
+    let now = timer::now();
+    let network = network::due(here()).is_some_and(|due| due <= now);
+    if kernel.is_ending() || network::is_untidy(&kernel) || network || kernel.is_due(now) {
         // The space that this core was in may be what is swept.
         mmu::empty_lower_half();
-        sweep_under(&mut kernel);
+        sweep_under(&mut kernel, false);
     }
     kernel.write_failed();
     if let Next::Run(next) = kernel.next(here(), timer::now()) {
@@ -391,8 +429,6 @@ fn dispatch(mut kernel: Guard) -> ! {
 /// `saved`: it is to leave, or has notices.
 #[unsafe(no_mangle)]
 extern "C" fn __environment_interrupted() -> ! {
-    // Its turn is up to here: what follows is what others do with the lock, and what is due to them.
-    let now = timer::now();
     let mut kernel = kernel::lock();
     let subject = Core::caller();
     if kernel.caller_is_wanted(subject.name.index) {
@@ -400,8 +436,9 @@ extern "C" fn __environment_interrupted() -> ! {
     }
     expire(&mut kernel);
     if kernel.runs(&subject) {
+        let now = kernel.asked();
         switch::stop_stepping();
-        let _ = do_due_step(&mut kernel, false);
+        do_what_is_due(&mut kernel);
         match kernel.deadline(&subject, now) {
             Some(end) if end <= now => {
                 if stays(&kernel, end, now) {
@@ -416,7 +453,7 @@ extern "C" fn __environment_interrupted() -> ! {
             }
         }
     }
-    leave_since(kernel, subject, [0; 2], now)
+    leave(kernel, subject, [0; 2])
 }
 
 /// Called by `switch` when an upcall cannot be delivered: its frame waits to be resumed already, or there is no

@@ -9,6 +9,8 @@
 //!                + 0x03_a000   lives         pages of RAM
 //!                + 0x04_2000   revocations   pages of RAM
 //!                + 0x06_2000   slices        pages of RAM
+//!                + 0x06_6000   message rings pages of RAM
+//!                ...           interfaces, filters, packet rings, send capabilities: pages of RAM
 //!                + 0x20_0000   pages         the page array, 2 MiB blocks of RAM
 //! ```
 //!
@@ -28,15 +30,19 @@ use exopi_abi::domain::{
 };
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
+use exopi_abi::msgring::MessageRingRecord;
+use exopi_abi::net::{FilterRecord, InterfaceRecord, RingRecord, SendRecord};
 use exopi_abi::page::PageRecord;
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{MAX_SLICES, SliceRecord};
+use exopi_frames::RingPages;
 use exopi_pages::pte::{self, KernelAccess, Memory};
 
 #[cfg(feature = "count")]
 use crate::arch::core_data::Core;
 use crate::arch::core_data::{CoreNumber, count};
 use crate::arch::mmu::{self, Table};
+use crate::network;
 
 pub use exopi_abi::exposed::MAX_CORES;
 
@@ -63,8 +69,15 @@ const ENVIRONMENTS: Section = section::<EnvironmentRecord>(end(SPACES), MAX_ENVI
 const LIVES: Section = section::<Life>(end(ENVIRONMENTS), MAX_ENVIRONMENTS);
 const REVOCATIONS: Section = section::<RevocationRecord>(end(LIVES), MAX_ENVIRONMENTS);
 const SLICES: Section = section::<SliceRecord>(end(REVOCATIONS), MAX_SLICES);
+const MESSAGE_RINGS: Section = section::<MessageRingRecord>(end(SLICES), MAX_ENVIRONMENTS);
+const INTERFACES: Section = section::<InterfaceRecord>(end(MESSAGE_RINGS), network::INTERFACES);
+const FILTERS: Section =
+    section::<FilterRecord>(end(INTERFACES), network::INTERFACES * network::FILTERS);
+const RINGS: Section = section::<RingRecord>(end(FILTERS), network::RINGS);
+const RING_PAGES: Section = section::<RingPages>(end(RINGS), network::RINGS);
+const SENDS: Section = section::<SendRecord>(end(RING_PAGES), network::SENDS);
 /// Bytes of RAM that the records of accounts, spaces, environments and slices take: whole pages.
-pub const DOMAINS_BYTES: u64 = end(SLICES) - DOMAINS_OFFSET;
+pub const DOMAINS_BYTES: u64 = end(SENDS) - DOMAINS_OFFSET;
 /// Where the page array begins in the region.
 const PAGES_OFFSET: u64 = BLOCK;
 const _: () = assert!(DOMAINS_OFFSET + DOMAINS_BYTES <= PAGES_OFFSET);
@@ -101,6 +114,12 @@ static HEADER: Page<Header> = Page(UnsafeCell::new(Header {
     lives: LIVES,
     revocations: REVOCATIONS,
     slices: SLICES,
+    message_rings: MESSAGE_RINGS,
+    interfaces: INTERFACES,
+    filters: FILTERS,
+    rings: RINGS,
+    ring_pages: RING_PAGES,
+    sends: SENDS,
     pages: section::<PageRecord>(PAGES_OFFSET, 0),
     archive: File {
         first_page: 0,
@@ -227,6 +246,18 @@ pub struct Records {
     pub revocations: &'static mut [RevocationRecord],
     /// Slices.
     pub slices: &'static mut [SliceRecord],
+    /// Their rings for messages.
+    pub message_rings: &'static mut [MessageRingRecord],
+    /// Network interfaces.
+    pub interfaces: &'static mut [InterfaceRecord],
+    /// Packet filters of all interfaces.
+    pub filters: &'static mut [FilterRecord],
+    /// Packet rings.
+    pub rings: &'static mut [RingRecord],
+    /// Their pages.
+    pub ring_pages: &'static mut [RingPages],
+    /// Send capabilities.
+    pub sends: &'static mut [SendRecord],
     /// Frames.
     pub pages: &'static mut [PageRecord],
 }
@@ -270,6 +301,19 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
     let lives = unsafe { records(domain(LIVES), MAX_ENVIRONMENTS) };
     // SAFETY: as above.
     let revocations = unsafe { records(domain(REVOCATIONS), MAX_ENVIRONMENTS) };
+    let count = |section: Section| section.count as usize;
+    // SAFETY: as above; zeros are records of nothing here, too.
+    let interfaces = unsafe { records(domain(INTERFACES), count(INTERFACES)) };
+    // SAFETY: as above.
+    let filters = unsafe { records(domain(FILTERS), count(FILTERS)) };
+    // SAFETY: as above.
+    let rings = unsafe { records(domain(RINGS), count(RINGS)) };
+    // SAFETY: as above.
+    let ring_pages = unsafe { records(domain(RING_PAGES), count(RING_PAGES)) };
+    // SAFETY: as above.
+    let sends = unsafe { records(domain(SENDS), count(SENDS)) };
+    // SAFETY: as above.
+    let message_rings = unsafe { records(domain(MESSAGE_RINGS), MAX_ENVIRONMENTS) };
     // SAFETY: as above.
     let slices = unsafe { records(domain(SLICES), MAX_SLICES) };
     // SAFETY: as above.
@@ -281,6 +325,12 @@ pub unsafe fn init(places: &Places, archive: File) -> Records {
         lives,
         revocations,
         slices,
+        message_rings,
+        interfaces,
+        filters,
+        rings,
+        ring_pages,
+        sends,
         pages,
     }
 }

@@ -13,7 +13,7 @@ use spin::mutex::TicketMutex;
 use crate::arch::core_data::{Core, CoreNumber, count, count_event};
 use crate::arch::smp::{self, Message};
 use crate::arch::timer;
-use crate::{card, console, kernel};
+use crate::{card, console, kernel, network};
 
 static CONTROLLER: TicketMutex<Option<Interrupts>> = TicketMutex::new(None);
 
@@ -93,8 +93,11 @@ pub fn serve() {
             }
             source if source == console::INTERRUPT => kernel::masked(console::serve),
             source if source == card::INTERRUPT => kernel::masked(card::serve),
-            #[cfg(feature = "selftest")]
-            exopi_bsp::boards::USB_INTERRUPT => crate::boot::network::serve(),
+            source if source == network::INTERRUPT => {
+                #[cfg(feature = "selftest")]
+                crate::boot::network::serve();
+                kernel::masked(network::serve);
+            }
             // Nothing else was turned on.
             Source::Peripheral(_) => {}
         }

@@ -55,6 +55,17 @@ pub fn lock() -> Guard {
     }
 }
 
+/// Takes the lock unless somebody has it or waits for it.
+pub fn try_lock() -> Option<Guard> {
+    let asked = timer::now();
+    let domains = DOMAINS.try_lock()?;
+    Some(Guard {
+        domains,
+        asked,
+        since: asked,
+    })
+}
+
 /// Does `work` on the kernel's state and shows how many pages are free then, in a hold that ends with the work. Within a
 /// call, whose time is noted around it; and what ends the hold is in one function with the work, with all in registers,
 /// where a [`Guard`] lies in memory.
@@ -91,6 +102,11 @@ pub fn with_pages<R>(work: impl FnOnce(&mut Pages<'static>) -> R) -> R {
 }
 
 impl Guard {
+    /// When the lock was asked for: how long that took is no environment's fault, and ends nobody's turn late.
+    pub fn asked(&self) -> u64 {
+        self.asked
+    }
+
     /// Writes what the states of environments are to say whose calls have failed, before one of them is entered in this
     /// hold.
     pub fn write_failed(&mut self) {

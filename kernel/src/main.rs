@@ -39,6 +39,8 @@ mod interrupts;
 #[cfg(target_os = "none")]
 mod kernel;
 #[cfg(target_os = "none")]
+mod network;
+#[cfg(target_os = "none")]
 mod power;
 #[cfg(target_os = "none")]
 mod seals;

@@ -12,11 +12,14 @@
 //! Numbers are dense from 1 on, never used again for something else. `svc #0` is nobody's number: it
 //! goes to the environment's fault upcall, like every exception that the kernel has no use for.
 
+mod entry;
 #[macro_use]
 mod generate;
+mod row;
 
 use crate::capability::Kind;
 use crate::domain::{ObjectName, Resource};
+use crate::net::Completion;
 use crate::page::Owner;
 use crate::registers::{Argument, Arguments, Outcome, Reply};
 use crate::revocation::{Answer, Wanted};
@@ -28,98 +31,9 @@ use crate::types::{
 use crate::uarea::UpcallClass;
 use crate::{Error, Progress};
 
-/// A call as the reference page shows it.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// The call.
-    pub call: Call,
-    /// What it does, in Markdown.
-    pub doc: &'static str,
-    /// The register that its first argument is in: 0, or 8 if x0..x7 are a message.
-    pub first_register: usize,
-    /// Its arguments, in the order of the registers.
-    pub arguments: &'static [Parameter],
-    /// Type of its result.
-    pub result: &'static str,
-    /// Errors that the call itself can give, besides those of its arguments' decoding.
-    pub errors: &'static [Error],
-}
-
-/// An argument of a call.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameter {
-    /// Its name.
-    pub name: &'static str,
-    /// Its type.
-    pub type_name: &'static str,
-    /// How many registers it takes.
-    pub words: usize,
-    /// The errors that its decoding can give.
-    pub refusals: &'static [Error],
-}
-
-impl Row {
-    /// Whether the call can give `error`, by itself or while its arguments are decoded.
-    pub fn can_give(&self, error: Error) -> bool {
-        let refuses = |parameter: &Parameter| parameter.refusals.contains(&error);
-        self.errors.contains(&error) || self.arguments.iter().any(refuses)
-    }
-
-    /// Every error that the call can give, each once, in the order of the codes.
-    pub fn all_errors(&self) -> impl Iterator<Item = Error> {
-        Error::ALL
-            .iter()
-            .copied()
-            .filter(|error| self.can_give(*error))
-    }
-}
-
-/// The kernel's table holds one of these for each call: registers in, registers out.
-pub type Entry = extern "C" fn(u64, u64, u64, u64, u64, u64) -> Reply;
-
-/// A [`Calls`] that can be found from nowhere: how an [`Entry`], which gets registers and nothing
-/// else, reaches the state that it works on.
-pub trait Ambient: Calls {
-    /// Calls that have an entry of their own for the usual value of their first argument
-    /// ([`Argument::USUAL`]): those where taking the other values apart is a large part of the call.
-    const APART: &'static [Call] = &[];
-
-    /// Runs `work`, which is `call`, on the caller's state.
-    fn with(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply;
-
-    /// The same for the usual value of the first argument of a call in [`Ambient::APART`].
-    fn with_usual(call: Call, work: impl FnOnce(&mut Self) -> Reply) -> Reply {
-        Self::with(call, work)
-    }
-
-    /// Hears of each call that came back, for tracing.
-    fn observe(call: Call, arguments: [u64; 6], reply: Reply) {
-        let _ = (call, arguments, reply);
-    }
-}
-
-/// Whether `call` is one of `calls`.
-const fn is_among(call: Call, calls: &[Call]) -> bool {
-    match calls {
-        [] => false,
-        [first, rest @ ..] => *first as u16 == call as u16 || is_among(call, rest),
-    }
-}
-
-/// The usual value of the first of a call's arguments, given those of all.
-const fn first_usual(usual: &[Option<u64>]) -> Option<u64> {
-    match usual {
-        [first, ..] => *first,
-        [] => None,
-    }
-}
-
-const fn sum(words: &[usize]) -> usize {
-    match words {
-        [] => 0,
-        [first, rest @ ..] => *first + sum(rest),
-    }
-}
+pub use entry::{Ambient, Entry};
+use entry::{first_usual, is_among, sum};
+pub use row::{Parameter, Row};
 
 calls! {
     /// Does nothing but return the version of the interface, [`VERSION`](crate::VERSION).
@@ -517,21 +431,151 @@ calls! {
     #[changes_memory]
     48 => fn revoke_setup(vector: PageNumber, count: u64, order: PageNumber) -> Result<(), Error>;
 
+    /// Makes `pages` pages (1 to 16) from `first` on the caller's ring for messages, instead of the one that it had, and
+    /// empty. They are plain pages of the account that the caller is charged to, pinned until the next call,
+    /// `msgring_clear`, the end of the caller, or until they are taken as the last ones. Whoever has bound a gate to the
+    /// caller with the right to call may send. Notice `bit`, 0 to 31, tells that a message has come into a ring from which
+    /// the one before had been taken, or that the kernel has taken the ring.
+    #[errors(
+        BadCount, OutOfRange, NotYours, WrongType, Leaving, LimitReached, Busy, Stale, Exhausted
+    )]
+    #[changes_memory]
+    49 => fn msgring_set(first: PageNumber, pages: u64, bit: u64) -> Result<(), Error>;
+
+    /// From now on the caller has no ring for messages, and its pages are not pinned any more. What was in it stays in
+    /// them. Succeeds without a ring, too.
+    #[errors()]
+    50 => fn msgring_clear() -> Result<(), Error>;
+
+    /// Copies `message`, at most 240 bytes, into the ring of the environment behind `gate`, with the caller's name and
+    /// the gate's badge, on whatever core that one is. It needs the right to call, and waits for nothing: without a free
+    /// entry the call is refused.
+    #[errors(TooLong, NoGate, MissingRight, Stale, NotAccepting, RingFull)]
+    51 => fn msgring_send(gate: u64, message: UserBytes<'_>) -> Result<(), Error>;
+
     /// Sets how much of `resource` an account may use that was carved out of the one that the caller draws on. What
     /// it grows by is charged to that one; what it shrinks by flows back, down to what is in use. Returns how much
     /// it is now. For an account that is presented: the right to destroy.
     #[errors(MissingRight, NotYours, Stale, OverAllowance)]
-    49 => fn account_allow(
+    52 => fn account_allow(
         account: Object<'_>,
         resource: Resource,
         amount: u32
     ) -> Result<u64, Error>;
 
+    /// Splits `filter` by one key more, behind those that it has: a list of atoms whose values are 0. Children of one key
+    /// differ in a value; a later key sees only what earlier ones leave. The value is the key's position, 0 to 3.
+    /// For a filter that is presented: the right to split.
+    ///
+    /// A filter has at most 4 keys, with at most 64 atoms in all of them. A key is charged to the filter's account.
+    #[errors(
+        BadCount, Malformed, NotYours, TimeLimited, Stale, LimitReached, OverAllowance, Exhausted
+    )]
+    53 => fn dpf_split(filter: Object<'_>, atoms: UserBytes<'_>) -> Result<u64, Error>;
+
+    /// Makes a filter below `parent`, by its key at position `key`: what the atoms take of the parent's frames is the new
+    /// one's from now on, and goes to `ring`, unless that is `Own`: then to nobody. For a filter that is
+    /// presented: the right to refine, by this key.
+    #[errors(
+        BadCount, Malformed, NotYours, TimeLimited, Stale, MissingRight, LimitReached,
+        OverAllowance, OutOfRange, Overlap, Exhausted
+    )]
+    54 => fn dpf_insert(
+        parent: Object<'_>,
+        key: u64,
+        atoms: UserBytes<'_>,
+        ring: Object<'_>
+    ) -> Result<ObjectName, Error>;
+
+    /// Deletes a filter and all below it; if `keep` is not 0, it alone: what those below it leave is then the next live
+    /// filter's above. No frame comes to what is being deleted. For a filter that is presented: the right to delete.
+    ///
+    /// Stops after 8 filters; the background goes on as well. Progress is 1 when it is gone.
+    #[errors(NotYours, TimeLimited, MissingRight, Stale)]
+    55 => fn dpf_delete(filter: Object<'_>, keep: u64) -> Progress;
+
+    /// Has each of a filter's frames put into a ring of the caller's, too. For a filter that is presented: the right to
+    /// share.
+    ///
+    /// A filter has at most 8 references. It goes with the last one, if the environment that made it has ended.
+    #[errors(NotYours, TimeLimited, Stale, Occupied, LimitReached, OverAllowance, Exhausted)]
+    56 => fn dpf_ref(filter: Object<'_>, ring: Object<'_>) -> Result<(), Error>;
+
+    /// Takes away the reference of `filter`, which needs no right, to a ring of the caller's.
+    #[errors(NotYours, Vacant)]
+    57 => fn dpf_unref(filter: Object<'_>, ring: Object<'_>) -> Result<(), Error>;
+
+    /// Has a filter's frames put into a ring of the caller's, in place of the one that had them by this call or by
+    /// `dpf_insert`. For a filter that is presented: the right to receive.
+    #[errors(NotYours, TimeLimited, Stale, Occupied, LimitReached, OverAllowance, Exhausted)]
+    58 => fn dpf_pktring(filter: Object<'_>, ring: Object<'_>) -> Result<(), Error>;
+
+    /// Makes a packet ring of entries of 2 to the power of `entry` bytes (6 to 12) in pages of the account that the
+    /// caller draws on: 64 at most, their numbers as 64-bit words. They are pinned until the ring's end, and
+    /// left as they are: an entry whose state word is not 0 is full. A frame that is put there leaves notice number
+    /// `notice` (0 to 31; 32 for none) for the caller.
+    #[errors(
+        BadCount, Malformed, Stale, OverAllowance, Exhausted, OutOfRange, NotYours, WrongType,
+        Leaving, LimitReached
+    )]
+    59 => fn pktring_setring(
+        entry: u64,
+        pages: UserBytes<'_>,
+        notice: u64
+    ) -> Result<ObjectName, Error>;
+
+    /// Puts `page` in place of page number `at` of a ring of the caller's, or behind its last one.
+    #[errors(NotYours, Stale, OutOfRange, LimitReached, WrongType, Leaving)]
+    60 => fn pktring_modring(ring: Object<'_>, at: u64, page: PageNumber) -> Result<(), Error>;
+
+    /// Ends a ring of the caller's, and the references to it. No frame is put into it from now on.
+    ///
+    /// Stops after 16 references; the background goes on as well. Progress is 1 when it is gone.
+    #[errors(NotYours)]
+    61 => fn pktring_delring(ring: Object<'_>) -> Progress;
+
+    /// Makes a ring of the caller's see every frame of an interface, received and sent. `root` is the interface's first
+    /// filter; if it is presented, with all rights.
+    #[errors(NotYours, TimeLimited, MissingRight, Stale, Occupied, LimitReached)]
+    62 => fn nettap(root: Object<'_>, ring: Object<'_>) -> Result<(), Error>;
+
+    /// Makes a send capability that allows what `from` does and the atoms do, of a frame's first 128 bytes. For one that
+    /// is presented: the right to refine.
+    #[errors(
+        BadCount, Malformed, NotYours, TimeLimited, Stale, LimitReached, OutOfRange, OverAllowance,
+        Exhausted
+    )]
+    63 => fn send_refine(from: Object<'_>, atoms: UserBytes<'_>) -> Result<ObjectName, Error>;
+
+    /// Ends a send capability of the caller's account, and all that were narrowed from it. None of them is good from now
+    /// on.
+    ///
+    /// Stops after 8; the background goes on as well. Progress is 1 when it is gone.
+    #[errors(NotYours, MissingRight)]
+    64 => fn send_delete(send: Object<'_>) -> Progress;
+
+    /// Sends frames, each of 1 to 8 pieces of pages of the account that the caller draws on, by the interface and within
+    /// the atoms of `send`. Pieces are words; the last one of a frame says so. The first 128 bytes are copied, and
+    /// checked; the other pieces are pinned until the frame has gone, and then 1 is added to the completion
+    /// word. Senders are served in turn. For a send capability that is presented: the right to send.
+    ///
+    /// Takes at most 16 pieces, stops at the first refusal, and after 4 frames, or more than 8 pieces. Progress counts
+    /// pieces.
+    #[errors(
+        NotYours, Stale, BadCount, NotReady, LimitReached, OverAllowance, Exhausted, OutOfRange,
+        WrongType, Leaving
+    )]
+    65 => fn net_xmit(
+        send: Object<'_>,
+        pieces: UserBytes<'_>,
+        completion: Completion
+    ) -> Progress;
+
     /// Makes a slice for `environment` on `core`, at `position`, 0 to 127, or at the lowest one that is free if that
     /// is 2^64 - 1. It is charged to the account that the caller draws on. For an environment that is presented:
     /// the right to schedule.
     #[errors(NotYours, OutOfRange, Taken, OverAllowance, Exhausted, Stale, TimeLimited)]
-    50 => fn slice_alloc(
+    66 => fn slice_alloc(
         core: u64,
         position: u64,
         environment: Object<'_>
@@ -540,12 +584,12 @@ calls! {
     /// Gives the turns of a slice to `environment` from the next one on. `Own` is the slice that runs now. For a
     /// slice that is presented: the right to use it; for an environment: the right to schedule.
     #[errors(NotYours, Stale, TimeLimited)]
-    51 => fn slice_bind(slice: Object<'_>, environment: Object<'_>) -> Result<(), Error>;
+    67 => fn slice_bind(slice: Object<'_>, environment: Object<'_>) -> Result<(), Error>;
 
     /// Moves a slice to `position` of `core`, named as for `slice_alloc`. With another place it has another name,
     /// and no capability made before is good for it. For one that is presented: the right to move it.
     #[errors(NotYours, Stale, OutOfRange, Taken, Exhausted)]
-    52 => fn slice_move(
+    68 => fn slice_move(
         slice: Object<'_>,
         core: u64,
         position: u64
@@ -554,7 +598,7 @@ calls! {
     /// Gives a slice back. If it runs now, its turn goes on to its end. For one that is presented: the right to free
     /// it.
     #[errors(NotYours)]
-    53 => fn slice_free(slice: Object<'_>) -> Result<(), Error>;
+    69 => fn slice_free(slice: Object<'_>) -> Result<(), Error>;
 }
 
 #[cfg(test)]

@@ -43,11 +43,21 @@ pub enum Resource {
     Accounts = 3,
     /// Time slices.
     Slices = 4,
+    /// Filters and what goes with them: each filter and each send capability counts 1, each key [`KEY_WEIGHT`].
+    Filters = 5,
+    /// Packet rings and what goes with them: each reference of a filter and each frame in flight counts 1, each
+    /// ring [`RING_WEIGHT`].
+    Frames = 6,
 }
+
+/// What a key of a filter counts for among [`Resource::Filters`].
+pub const KEY_WEIGHT: u32 = 16;
+/// What a packet ring counts for among [`Resource::Frames`].
+pub const RING_WEIGHT: u32 = 8;
 
 impl Resource {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 7;
     /// Every one, in the order of the numbers.
     pub const ALL: [Resource; Resource::COUNT] = [
         Self::Pages,
@@ -55,7 +65,25 @@ impl Resource {
         Self::Spaces,
         Self::Accounts,
         Self::Slices,
+        Self::Filters,
+        Self::Frames,
     ];
+}
+
+impl Argument for Resource {
+    const REFUSALS: &'static [Error] = &[Error::Malformed];
+
+    #[inline(always)]
+    fn decode(from: &mut Arguments) -> Result<Self, Error> {
+        let number = usize::try_from(from.take()).ok();
+        let resource = number.and_then(|number| Self::ALL.get(number).copied());
+        resource.ok_or(Error::Malformed)
+    }
+
+    #[inline(always)]
+    fn encode(self, into: &mut Arguments) {
+        into.put(self as u64);
+    }
 }
 
 /// An account. Its parent is charged with its whole allowance from its beginning to its end, and with one
@@ -89,7 +117,7 @@ pub struct AccountRecord {
     /// How much it may use of what it is `asked` for: what it used when that was asked.
     pub ceiling: u32,
     /// Zero.
-    pub reserved_more: [u32; 14],
+    pub reserved_more: [u32; 10],
 }
 
 /// An address space.
@@ -241,21 +269,5 @@ impl Argument for Owner {
     #[inline(always)]
     fn encode(self, into: &mut Arguments) {
         into.put(self.word());
-    }
-}
-
-impl Argument for Resource {
-    const REFUSALS: &'static [Error] = &[Error::Malformed];
-
-    #[inline(always)]
-    fn decode(from: &mut Arguments) -> Result<Self, Error> {
-        let word = from.take();
-        let found = Self::ALL.into_iter().find(|one| *one as u64 == word);
-        found.ok_or(Error::Malformed)
-    }
-
-    #[inline(always)]
-    fn encode(self, into: &mut Arguments) {
-        into.put(self as u64);
     }
 }

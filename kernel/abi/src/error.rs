@@ -101,10 +101,16 @@ errors! {
     Indebted = 32,
     /// There is no such gate, or it is not bound.
     NoGate = 33,
-    /// The environment takes no calls at present: it serves one, has masked them, or was interrupted.
+    /// The environment takes no calls at present: it serves one, has masked them, or was interrupted. Or it has no ring for messages.
     NotAccepting = 34,
     /// The caller was stopped while it waited for an answer, and the call given up.
     Interrupted = 35,
+    /// The receiver's ring has no free entry.
+    RingFull = 36,
+    /// It is longer than a message can be.
+    TooLong = 37,
+    /// Another filter under the same key takes these frames already.
+    Overlap = 38,
 }
 
 impl core::fmt::Display for Error {

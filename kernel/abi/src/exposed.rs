@@ -9,6 +9,7 @@
 //!   + lives       what becomes of environments, by index
 //!   + revocations   what environments are asked to give back, by index
 //!   + slices      the slices of processor time, by number
+//!   + message_rings  the rings for messages of environments, by index
 //!   + pages       the page array: one PageRecord for each frame, from frame 0 on
 //! ```
 //!
@@ -104,6 +105,18 @@ pub struct Header {
     pub revocations: Section,
     /// Records of [`SliceRecord`](crate::slice::SliceRecord): as many as the machine's cores have positions.
     pub slices: Section,
+    /// Records of [`MessageRingRecord`](crate::msgring::MessageRingRecord), one for each environment.
+    pub message_rings: Section,
+    /// Records of [`InterfaceRecord`](crate::net::InterfaceRecord).
+    pub interfaces: Section,
+    /// Records of [`FilterRecord`](crate::net::FilterRecord): as many for each interface, in their order.
+    pub filters: Section,
+    /// Records of [`RingRecord`](crate::net::RingRecord).
+    pub rings: Section,
+    /// For each ring, the numbers of its pages, each in 32 bits.
+    pub ring_pages: Section,
+    /// Records of [`SendRecord`](crate::net::SendRecord), those of interfaces first.
+    pub sends: Section,
     /// Records of [`PageRecord`].
     pub pages: Section,
     /// The boot image's archive of programs ([`boot`](crate::boot)). At boot its pages are the first account's,
@@ -180,7 +193,7 @@ pub struct CoreCounters {
 
 impl CoreCounters {
     /// Room for this many calls.
-    pub const CALLS: usize = 64;
+    pub const CALLS: usize = 96;
 }
 
 const _: () = {

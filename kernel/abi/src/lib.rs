@@ -7,11 +7,13 @@
 //! * [`transfer`]: how messages travel in registers from one environment to another.
 //! * [`page`]: the record of a page frame.
 //! * [`domain`]: the records of accounts, spaces and environments.
+//! * [`msgring`]: rings of messages that the kernel copies.
 //! * [`revocation`]: requests for what somebody has, answers, and what was taken.
 //! * [`mod@slice`]: the record of a slice of processor time.
 //! * [`disk`]: extents and requests for blocks.
 //! * [`exposed`]: what the kernel shows to everybody, read-only.
 //! * [`capability`]: the form of a capability, and how a holder narrows it.
+//! * [`net`]: packet filters, packet rings, and what it takes to send a frame.
 //! * [`predicate`]: what would wake a sleeper.
 //! * [`boot`]: the form of the boot image behind the kernel.
 //! * [`exit`]: exit statuses of the kernel in the emulator.
@@ -33,6 +35,8 @@ pub mod exposed;
 #[cfg(not(target_os = "none"))]
 pub mod host;
 pub mod layout;
+pub mod msgring;
+pub mod net;
 pub mod page;
 pub mod predicate;
 pub mod registers;

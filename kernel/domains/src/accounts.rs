@@ -43,7 +43,8 @@ impl Domains<'_> {
         }
         let parent = by.owner;
         let record = self.drawable(parent)?;
-        let allowance = [pages, environments, spaces, accounts, 0];
+        // What else there is, is given afterwards (`account_allow`).
+        let allowance = [pages, environments, spaces, accounts, 0, 0, 0];
         for (resource, wanted) in Resource::ALL.into_iter().zip(allowance) {
             if taken(resource, wanted) > room(record, resource) {
                 return Err(Error::OverAllowance);

@@ -46,6 +46,8 @@ pub enum Violation {
     Environment(u16),
     /// A request, or what is set up for it, is not what the records say.
     Revocation(u16),
+    /// An environment's ring for messages is in pages that are not its account's, or makes no sense.
+    MessageRing(u16),
     /// A core does not run what it should, or has not been told of who could run.
     Core(u8),
     /// A slice is bound to nobody or charged to nobody.
@@ -74,6 +76,7 @@ impl Domains<'_> {
         self.check_environments()?;
         self.check_revocations()?;
         self.check_slices()?;
+        self.check_message_rings()?;
         self.check_links()?;
         for core in 0..self.cores.len() as u8 {
             self.check_core(core)?;

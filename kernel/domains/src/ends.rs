@@ -3,7 +3,8 @@
 //! ```text
 //!   an account:  Children -----> Environments ----> Slices --> Spaces --------> Pages -------> gone
 //!                one after the   its own, and all   freed      one after the    broken, and    the allowance
-//!                other, first    in its spaces                 other            freed          flows back
+//!                other, first    in its spaces                 other, and what  freed          flows back
+//!                                                              is kept elsewhere
 //! ```
 //!
 //! Each call does a bounded part. Where it stopped is in the record's `cursor`, phase and place, so that
@@ -14,7 +15,8 @@
 //!
 //! An account with children waits in `Children` with its cursor on the one that is dying. So the way from any
 //! account to the one where there is work is a walk from cursor to cursor, and only those that wait for
-//! no other are in the set from which the background takes its work.
+//! no other are in the set from which the background takes its work. So does a call for which that walk is too long:
+//! each of the set has its turn, and what is below the account that the call is for is among them.
 //!
 //! An environment on another core is marked and interrupted, and its end is [`Error::Busy`] until it has
 //! [`left`](Domains::left), which is its end.
@@ -27,13 +29,19 @@ use exopi_abi::{Error, PageNumber, Progress};
 use exopi_pages::{Hardware, Step};
 use exopi_slices::Of;
 
+use crate::holdings::ELSEWHERE;
 use crate::spaces::progress;
 use crate::subject::epoch_of;
 use crate::{Domains, Subject, Target};
 use phases::{Cursor, Next, Phase};
 
 /// What one call may do, in records that it looks at.
-const BUDGET: u32 = 1024;
+const BUDGET: u32 = 768;
+/// Most accounts on the way from one to where there is work.
+const WAY: u32 = 64;
+/// What the end of an account counts for that has nothing any more, and what the begin of one.
+const GONE_COST: u32 = 32;
+const BEGIN_COST: u32 = 16;
 /// Most accounts that a sweep tries. One is blocked only while an environment has a core that is charged to it
 /// or in its space, so that there are at most two for each core.
 const TRIALS: u32 = 9;
@@ -134,12 +142,9 @@ impl Domains<'_> {
             return true;
         }
         for _ in 0..TRIALS {
-            let from = self.turn_accounts;
-            let waiting = self.ending_accounts.from(from);
-            let Some(index) = waiting.or_else(|| self.ending_accounts.first()) else {
+            let Some(index) = self.next_ending() else {
                 return false;
             };
-            self.turn_accounts = index + 1;
             if self.end_account(hw, index) != End::Blocked {
                 return true;
             }
@@ -172,6 +177,7 @@ impl Domains<'_> {
         let _ = self.pages.remove_uarea(hw, &mut self.epochs, uarea);
         self.update_environment(index, |record| *record = EnvironmentRecord::FREE);
         self.lives.end(index);
+        self.ended.insert(index);
         if self.end_revocation(index) {
             self.free_environments.insert(index);
         }
@@ -225,7 +231,7 @@ impl Domains<'_> {
     }
 
     /// From now on nothing new is charged to an account.
-    fn begin_end(&mut self, index: u16) {
+    pub(crate) fn begin_end(&mut self, index: u16) {
         if self.account(index).is_some_and(|record| record.dying == 0) {
             self.update_account(index, |record| {
                 record.dying = 1;
@@ -233,14 +239,24 @@ impl Domains<'_> {
                 record.cursor = Cursor::start(Phase::Children).word();
             });
             self.ending_accounts.insert(index);
+            // Who keeps nothing that is charged to it has nothing to do.
+            let uses = |resource| {
+                let record = self.account(index);
+                record.is_some_and(|record| record.used[resource as usize] > 0)
+            };
+            self.closing |= ELSEWHERE.into_iter().any(uses);
             self.interrupt_idle();
         }
     }
 
     /// A bounded part of the end of an account, which has begun.
     fn end_account<H: Hardware>(&mut self, hw: &mut H, index: u16) -> End {
-        let mut budget = BUDGET;
-        let mut at = self.waits_for(index);
+        let found = self.waits_for(index);
+        let elsewhere = found.is_none().then(|| self.next_ending()).flatten();
+        let Some((mut at, way)) = found.or(elsewhere.map(|at| (at, WAY))) else {
+            return End::More;
+        };
+        let mut budget = BUDGET.saturating_sub(2 * way);
         loop {
             let Some(parent) = self.account(at).map(|record| record.parent) else {
                 return End::Done;
@@ -250,7 +266,11 @@ impl Domains<'_> {
                 Next::Child(child) => {
                     self.begin_end(child);
                     self.ending_accounts.remove(at);
-                    at = self.waits_for(child);
+                    let Some((found, way)) = self.waits_for(child) else {
+                        return End::More;
+                    };
+                    at = found;
+                    budget = budget.saturating_sub(BEGIN_COST + way);
                 }
                 Next::Gone => {
                     self.drop_dying(at, parent);
@@ -258,23 +278,39 @@ impl Domains<'_> {
                         return End::Done;
                     }
                     at = parent;
+                    budget = budget.saturating_sub(GONE_COST);
+                    // What was found elsewhere may be all that is dying there.
+                    let dying = self.account(at).is_some_and(|record| record.dying != 0);
+                    if budget == 0 || !dying {
+                        return End::More;
+                    }
                 }
+                // Of the one that was asked for, nobody has to leave.
+                Next::Later(End::Blocked) if elsewhere.is_some() => return End::More,
                 Next::Later(end) => return end,
             }
         }
     }
 
-    /// The account below `index`, or that one itself, at which its end has come to.
-    fn waits_for(&self, index: u16) -> u16 {
+    /// The account below `index`, or that one itself, at which its end has come to, and how many are on the way there;
+    /// `None` if those are more than [`WAY`].
+    fn waits_for(&self, index: u16) -> Option<(u16, u32)> {
         let mut at = index;
-        // No line of children is longer than the table.
-        for _ in 0..self.accounts.len() {
+        for way in 0..WAY {
             match self.dying_child(at) {
                 Some(child) => at = child,
-                None => break,
+                None => return Some((at, way)),
             }
         }
-        at
+        None
+    }
+
+    /// The next in turn of the accounts that are dying and wait for no other.
+    fn next_ending(&mut self) -> Option<u16> {
+        let waiting = self.ending_accounts.from(self.turn_accounts);
+        let index = waiting.or_else(|| self.ending_accounts.first())?;
+        self.turn_accounts = index + 1;
+        Some(index)
     }
 
     /// The child whose end an account waits for.

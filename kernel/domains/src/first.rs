@@ -41,6 +41,8 @@ impl Domains<'_> {
             // One is itself.
             self.accounts.len() as u32 - 1,
             self.slices.records().len() as u32,
+            0,
+            0,
         ];
         let epoch = self.epochs.stamp().ok_or(Error::Exhausted)?;
         let _ = self.put_account(0, epoch, 0, allowance);
@@ -102,6 +104,11 @@ impl Domains<'_> {
             record.allowance[Resource::Pages as usize] += count as u32;
             record.used[Resource::Pages as usize] += count as u32;
         });
+    }
+
+    /// Gives the first account all that there is of a resource which somebody else keeps the tables of.
+    pub fn endow_with(&mut self, resource: Resource, count: u32) {
+        self.update_account(0, |record| record.allowance[resource as usize] += count);
     }
 
     /// The first environment: the board's holder, and the console's owner when nobody else is. It may have died.

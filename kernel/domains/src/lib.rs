@@ -61,9 +61,11 @@ mod ends;
 mod environments;
 mod first;
 mod gates;
+mod holdings;
 mod life;
 mod links;
 mod memory;
+mod msgrings;
 mod notices;
 mod revocation;
 #[cfg(any(test, feature = "model"))]
@@ -81,6 +83,7 @@ use exopi_abi::domain::{
     ObjectName, SpaceRecord,
 };
 use exopi_abi::exposed::MAX_CORES;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::slice::{SLICES_PER_CORE, SliceRecord};
 use exopi_cap::Epochs;
 use exopi_pages::Pages;
@@ -118,11 +121,16 @@ pub struct Domains<'m> {
     pub alarms: Alarms<'m>,
     /// What environments are asked for.
     revocations: Revocations<'m>,
+    /// Rings for messages, by environment.
+    message_rings: &'m mut [MessageRingRecord],
     /// Environments whose calls have failed and whose states say nothing of it yet.
     failed: Bits,
     free_accounts: Bits,
     free_spaces: Bits,
     free_environments: Bits,
+    /// Places of environments that have ended, and whether an account has begun to: for those who keep things of theirs.
+    ended: Bits,
+    closing: bool,
     /// Accounts that are dying and wait for no child.
     ending_accounts: Bits,
     /// Dying spaces that the background takes apart.
@@ -170,10 +178,13 @@ impl<'m> Domains<'m> {
             places: &Nowhere,
             alarms: Alarms::none(),
             revocations: Revocations::none(),
+            message_rings: &mut [],
             failed: Bits::EMPTY,
             free_accounts: Bits::EMPTY,
             free_spaces: Bits::EMPTY,
             free_environments: Bits::EMPTY,
+            ended: Bits::EMPTY,
+            closing: false,
             ending_accounts: Bits::EMPTY,
             ending_spaces: Bits::EMPTY,
             ending_environments: Bits::EMPTY,
@@ -230,6 +241,11 @@ impl<'m> Domains<'m> {
     /// Puts in what environments are asked for.
     pub fn set_revocations(&mut self, revocations: Revocations<'m>) {
         self.revocations = revocations;
+    }
+
+    /// Puts in rings for messages: records of none, one for each environment.
+    pub fn set_message_rings(&mut self, rings: &'m mut [MessageRingRecord]) {
+        self.message_rings = rings;
     }
 
     /// The words of environments.

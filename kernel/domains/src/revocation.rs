@@ -90,6 +90,8 @@ pub struct Revocations<'m> {
     pub(crate) family: u16,
     /// Where its cursor was when it has frozen one last.
     family_since: u32,
+    /// What is taken from the family and still charged to the account that was asked.
+    pub(crate) sinking: Option<below::Sinking>,
     /// Parts of the table that is taken now. One at a time is, as only a family's are.
     parts: u32,
     /// What can be asked for, by [`Resource`].
@@ -106,6 +108,7 @@ impl<'m> Revocations<'m> {
             turn: 0,
             family: NOBODY,
             family_since: 0,
+            sinking: None,
             parts: 0,
             kinds: [false; Resource::COUNT],
         }
@@ -141,6 +144,7 @@ impl<'m> Revocations<'m> {
         self.records.copy_from_slice(records);
         self.taking = crate::bits::Bits::EMPTY;
         self.family = NOBODY;
+        self.sinking = None;
         for (index, record) in (0..).zip(records) {
             self.deadlines.cancel(index);
             match record.state() {
@@ -315,13 +319,15 @@ impl Domains<'_> {
         }
     }
 
-    /// How much more than its target the account of a request uses; 0 if there is no such account any more.
+    /// How much more than its target the account of a request uses, without what is on its way; 0 if there is no such
+    /// account any more.
     fn excess(&self, record: &RevocationRecord) -> u32 {
         let used = self.charged(record.owner()).map_or(0, |account| {
             let resource = usize::from(record.resource);
             account.used.get(resource).copied().unwrap_or(0)
         });
-        used.saturating_sub(record.target)
+        used.saturating_sub(self.sinks(record))
+            .saturating_sub(record.target)
     }
 
     /// What is missing of the request at `index`, and whose account it is. For [`Revocable`].
@@ -334,7 +340,7 @@ impl Domains<'_> {
     /// nobody any more, and the holder is told. For [`Revocable`].
     pub fn took<H: Hardware>(&mut self, hw: &mut H, index: u16, number: u32) {
         if let Some(owner) = self.revocation(index).map(RevocationRecord::owner) {
-            let _ = self.lost(hw, index, owner, number);
+            self.lost(hw, index, owner, number);
         }
     }
 
@@ -523,10 +529,20 @@ impl Domains<'_> {
         }
     }
 
+    /// Whether pages are being taken, or about to be, from the account `owner`, so that nothing of it is set up anew:
+    /// whoever pinned again what was unpinned to be taken would keep it for good.
+    pub(crate) fn is_taken_from(&self, owner: Owner) -> bool {
+        let pages = Resource::Pages as u8 + 1;
+        self.charged(owner).is_some_and(|account| {
+            account.frozen == pages || (account.asked == pages && account.ceiling == 0)
+        })
+    }
+
     /// The environment at `index` is dying, and what it has set up ends. If it was asked for something, that is
     /// taken from now on, and its place is not free before there is an outcome. Whether it is free.
     pub(crate) fn end_revocation(&mut self, index: u16) -> bool {
         self.end_setup(index);
+        self.end_message_ring(index);
         let state = self.revocation(index).map(RevocationRecord::state);
         let open = state.is_some_and(RevocationState::is_open);
         if open {

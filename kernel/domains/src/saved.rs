@@ -6,6 +6,7 @@ use std::vec::Vec;
 use exopi_abi::capability::Epoch;
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, ObjectName, SpaceRecord};
 use exopi_abi::exposed::MAX_CORES;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::revocation::RevocationRecord;
 use exopi_cap::Epochs;
 use exopi_pages::saved::Saved as SavedPages;
@@ -26,6 +27,7 @@ pub struct Saved {
     /// Of each environment: word, ticks, dispatches, debt.
     lives: Vec<[u64; 4]>,
     revocations: Vec<RevocationRecord>,
+    message_rings: Vec<MessageRingRecord>,
     last: Epoch,
     /// Those of [`Domains`], in the order of its fields.
     bits: [Bits; 6],
@@ -47,6 +49,7 @@ impl Domains<'_> {
             environments: self.environments.to_vec(),
             lives: self.lives.values(),
             revocations: self.revocations.records.to_vec(),
+            message_rings: self.message_rings.to_vec(),
             last: self.epochs.last(),
             bits: [
                 self.free_accounts.clone(),
@@ -76,6 +79,7 @@ impl Domains<'_> {
         self.environments.copy_from_slice(&saved.environments);
         self.lives.set_values(&saved.lives);
         self.revocations.return_to(&saved.revocations);
+        self.message_rings.copy_from_slice(&saved.message_rings);
         self.epochs = Epochs::after(saved.last);
         [
             self.free_accounts,

@@ -256,7 +256,7 @@ impl List {
     /// # Errors
     /// None: what was built is canonical. The check is made all the same.
     pub fn program(&self) -> Result<Program<'_>, Error> {
-        Program::new(self.atoms())
+        Ok(Program::new(self.atoms())?)
     }
 
     /// The key of which this has values: the same with zeros.

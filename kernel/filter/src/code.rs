@@ -38,11 +38,11 @@ use exopi_a64::{
     ret, rev16, sub, sub_immediate, umulh,
 };
 
-use crate::atom::Width;
 use crate::keys::REGISTER_WORDS;
 use crate::records::{KeyId, KeyRecord, PLACE_SHIFT, Part, Step, WORDS_OFFSET};
 use crate::trie::Trie;
 use crate::{Error, MAX_ATOMS, Secrets};
+use exopi_abi::net::Width;
 
 mod spilled;
 

@@ -44,7 +44,6 @@
 #[cfg(any(test, feature = "model"))]
 extern crate std;
 
-pub mod atom;
 pub mod build;
 mod classify;
 mod code;
@@ -63,15 +62,13 @@ mod trie;
 
 use core::fmt;
 
-pub use atom::{Atom, Operation, Program, Width};
 pub use code::{Arguments, MAX_CODE_WORDS};
 pub use delete::Removal;
+pub use exopi_abi::net::{Atom, AtomError, MAX_ATOMS, Operation, Program, Width};
 pub use hash::{MAX_RUN, Secrets, slots_for};
 pub use records::{Chunk, Filter, FilterId, KeyId, KeyRecord, State};
 pub use trie::{Pools, Trie};
 
-/// Most atoms of a filter, its ancestors' not counted.
-pub const MAX_ATOMS: usize = 64;
 /// Most atoms of a filter and all its ancestors together.
 pub const MAX_CHAIN: usize = 256;
 /// Most keys of a filter.
@@ -131,3 +128,13 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+impl From<AtomError> for Error {
+    fn from(error: AtomError) -> Self {
+        match error {
+            AtomError::Malformed => Self::Malformed,
+            AtomError::NotCanonical => Self::NotCanonical,
+            AtomError::BadCount => Self::BadCount,
+        }
+    }
+}

@@ -2,8 +2,7 @@
 //!
 //! The other forms are tested against this one.
 
-use crate::Operation;
-use crate::atom::{Width, shifted};
+use exopi_abi::net::{Operation, Width, shifted};
 
 /// Whether all of `chain`, from a frame's begin, is so in `frame`.
 pub fn matches(chain: impl IntoIterator<Item = Operation>, frame: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! The records of the pools. Generated code reads them, so their layout is part of its convention.
 
-use crate::atom::{Operation, Width, shifted};
+use exopi_abi::net::{Operation, Width, shifted};
+
 use crate::{MAX_ATOMS, MAX_KEYS, MAX_TARGETS};
 
 /// A filter, by number. The root is number 0.

@@ -19,7 +19,7 @@ use crate::teardown::Step;
 use crate::{Hardware, Pages, Slot, batch, pte};
 
 /// Most records that one step of [`Pages::reclaim`] looks at.
-pub(crate) const RECLAIM_RECORDS: u32 = 1024;
+pub(crate) const RECLAIM_RECORDS: u32 = 512;
 
 /// What a step of [`Pages::reclaim`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

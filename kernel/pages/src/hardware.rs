@@ -185,6 +185,9 @@ pub trait Hardware {
     /// Orders all stores made so far before all later stores and walks, on every core: DSB ISHST.
     fn publish(&mut self);
 
+    /// Orders all loads and stores made so far before all later ones, as programs on every core see them: DMB ISH.
+    fn fence(&mut self);
+
     /// Orders cleared entries before the invalidations that follow: DSB ISHST.
     fn before_invalidate(&mut self);
 

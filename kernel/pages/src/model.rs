@@ -251,6 +251,10 @@ impl Hardware for Machine {
         self.barrier();
     }
 
+    fn fence(&mut self) {
+        // What programs see is in order here, and for walks this one does nothing.
+    }
+
     fn before_invalidate(&mut self) {
         self.barrier();
     }

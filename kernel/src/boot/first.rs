@@ -27,6 +27,7 @@ use crate::arch::tables::Processor;
 use crate::arch::{context, mmu, timer};
 use crate::environment::Start;
 use crate::exposed;
+use crate::network::Room;
 
 /// Why the first environment could not be made.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +196,8 @@ pub(super) struct Made {
     pub first: Subject,
     /// Where it begins.
     pub start: Start,
+    /// What there is for frames of a network.
+    pub network: Room,
 }
 
 /// Alarms for all environments, and those of requests to them.
@@ -241,6 +244,7 @@ pub(super) fn make(
     domains.set_tables(tables, lengths, cores);
     domains.set_links(&context::InContexts, calls);
     domains.set_revocations(Revocations::new(memory.revocations, requests));
+    domains.set_message_rings(memory.message_rings);
     let by = domains.make_first_space(&mut Processor, exposed::root_entry())?;
     let mut builder = Builder { domains, by };
     let entry = file.ehdr.e_entry;
@@ -259,6 +263,7 @@ pub(super) fn make(
     let first = furnish(&mut builder, arguments)?;
     hand_over(builder.domains, first.owner, archive)?;
     Ok(Made {
+        network: memory.network,
         first,
         start: Start {
             pc: entry,

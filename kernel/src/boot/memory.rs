@@ -6,6 +6,7 @@
 //!   image    the kernel                            kernel's
 //!   archive  the programs behind it                the first account's
 //!   domains  records of accounts and the like      kernel's, exposed
+//!   private  filters, and frames that wait         kernel's
 //!            free, up to a multiple of 2 MiB
 //!   arena    generated code, one block             kernel's, absent from the linear window
 //!   array    the page array, whole blocks          kernel's, exposed
@@ -20,6 +21,7 @@ use exopi_abi::boot::{ARCHIVE_HEADER_BYTES, ArchiveHeader, BootError};
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::File;
 use exopi_abi::layout::PAGE_SIZE;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::PageRecord;
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::SliceRecord;
@@ -28,7 +30,7 @@ use exopi_pages::Pages;
 
 use super::first::Refusal;
 use crate::arch::{arena, cache, mmu};
-use crate::exposed;
+use crate::{exposed, network};
 
 fn end(memory: &MemoryRange) -> u64 {
     memory.start.saturating_add(memory.length)
@@ -93,6 +95,10 @@ pub(super) struct Memory {
     pub revocations: &'static mut [RevocationRecord],
     /// Records of no slice.
     pub slices: &'static mut [SliceRecord],
+    /// Records of no ring.
+    pub message_rings: &'static mut [MessageRingRecord],
+    /// What there is for frames of a network.
+    pub network: network::Room,
 }
 
 /// Makes the page array and the records of domains, and shows them, and sets memory for generated code apart. The archive behind the image is
@@ -109,7 +115,8 @@ pub(super) fn describe(
     let frames = (ram_end / PAGE_SIZE) as usize;
     let domains_start = (image_end() + archive_bytes).next_multiple_of(PAGE_SIZE);
     let domains = domains_start..domains_start + exposed::DOMAINS_BYTES;
-    let code_start = domains.end.next_multiple_of(exposed::BLOCK);
+    let private = domains.end..domains.end + network::BYTES.next_multiple_of(PAGE_SIZE);
+    let code_start = private.end.next_multiple_of(exposed::BLOCK);
     let code = code_start..code_start + arena::BYTES;
     let array_start = code.end.next_multiple_of(exposed::BLOCK);
     let array_bytes = ((frames * size_of::<PageRecord>()) as u64).next_multiple_of(exposed::BLOCK);
@@ -137,7 +144,7 @@ pub(super) fn describe(
     let image_start = mmu::physical_of_image(mmu::image().start);
     // Page 0 stays: the spin table is there.
     add_free(&mut pages, memory.start.max(PAGE_SIZE)..image_start);
-    add_free(&mut pages, places.domains.end..code.start);
+    add_free(&mut pages, private.end..code.start);
     add_free(&mut pages, code.end..places.pages.start);
     add_free(&mut pages, places.pages.end..ram_end);
     Ok(Memory {
@@ -149,6 +156,15 @@ pub(super) fn describe(
         lives: records.lives,
         revocations: records.revocations,
         slices: records.slices,
+        message_rings: records.message_rings,
+        network: network::Room {
+            interfaces: records.interfaces,
+            filters: records.filters,
+            rings: records.rings,
+            ring_pages: records.ring_pages,
+            sends: records.sends,
+            private,
+        },
     })
 }
 

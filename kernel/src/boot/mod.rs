@@ -21,6 +21,7 @@ use crate::arch::cache::Geometry;
 use crate::arch::{mmu, smp, timer};
 use crate::console::{self, log};
 use crate::environment::{self, Start};
+use crate::network::Room;
 use crate::{card, exposed, interrupts, kernel, power, seals};
 
 use firmware::Found;
@@ -52,17 +53,16 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
     let asked = selftest::run(found.arguments());
     #[cfg(feature = "selftest")]
     selftest::run_card(found.arguments(), &found.memory);
-    #[cfg(feature = "selftest")]
-    network::run(found.arguments(), devices.usb, devices.firmware);
+    start_network(found.arguments(), devices.usb, devices.firmware);
     #[cfg(not(feature = "selftest"))]
     let asked = None;
-    if draw_key(&mut generator, asked).is_err() {
+    let Ok(secrets) = draw_key(&mut generator, asked) else {
         console::print(format_args!(
             "no key for capabilities: the random generator gives no numbers\n"
         ));
         power::off(exit::NO_KEY)
-    }
-    match make_first(&found) {
+    };
+    match make_first(&found).and_then(|made| open_network(made, secrets)) {
         Ok((first, start)) => environment::begin(kernel::lock(), first, start),
         Err(refusal) => {
             console::print(format_args!("boot image refused: {refusal}\n"));
@@ -74,9 +74,7 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
 /// Devices that nobody has taken over when the console speaks.
 struct Rest {
     random: Generator,
-    #[cfg(feature = "selftest")]
     usb: boards::UsbController,
-    #[cfg(feature = "selftest")]
     firmware: boards::FirmwareMailbox<firmware::Message>,
 }
 
@@ -101,22 +99,42 @@ fn start_devices(handover: u64) -> (Found, Rest) {
     card::begin(board.card, &mut board.pins, &mut board.firmware);
     let rest = Rest {
         random: board.random,
-        #[cfg(feature = "selftest")]
         usb: board.usb,
-        #[cfg(feature = "selftest")]
         firmware: board.firmware,
     };
     (found, rest)
 }
 
-/// Draws the key of all seals, and what tells this boot from others, unless a self-test has it `drawn` already.
+/// Has the network's interface come up meanwhile, unless a self-test has used it.
+#[inline(never)]
+#[expect(unsafe_code, reason = "memory that a device writes to")]
+#[cfg_attr(
+    not(feature = "selftest"),
+    expect(unused_variables, reason = "arguments are for self-tests")
+)]
+fn start_network(
+    arguments: &[u8],
+    usb: boards::UsbController,
+    mut firmware: boards::FirmwareMailbox<firmware::Message>,
+) {
+    // SAFETY: this runs once, on the core that boots.
+    let memory = unsafe { crate::network::memory::Memory::take() };
+    #[cfg(feature = "selftest")]
+    let Some((usb, memory)) = network::run(arguments, usb, &mut firmware, memory) else {
+        return;
+    };
+    crate::network::begin(usb, &mut firmware, memory);
+    interrupts::enable(crate::network::INTERRUPT);
+}
+
+/// Draws the key of all seals, and what tells this boot from others, and gives what filters are hashed with, unless a self-test has it `drawn` already.
 ///
 /// # Errors
 /// The generator does not do its work: there is no key.
 fn draw_key(
     generator: &mut Generator,
     drawn: Option<Result<Drawn, DeviceError>>,
-) -> Result<(), DeviceError> {
+) -> Result<[u64; 2], DeviceError> {
     let patience = random::PATIENCE * timer::frequency();
     let drawn = drawn.unwrap_or_else(|| random::draw(generator, patience))?;
     seals::init(drawn.key);
@@ -126,7 +144,7 @@ fn draw_key(
         "key: drawn; boot {}",
         str::from_utf8(&boot).unwrap_or_default()
     );
-    Ok(())
+    Ok(drawn.secrets)
 }
 
 /// Brings up the other cores.
@@ -183,7 +201,7 @@ fn slice_lengths(arguments: &str) -> Lengths {
 /// Makes the page array and the first environment, and puts all in the kernel's state. What it keeps on the stack
 /// meanwhile is large, and is not there while anything else of the boot runs.
 #[inline(never)]
-fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
+fn make_first(found: &Found) -> Result<(Subject, Start, Room), Refusal> {
     let caches = Geometry::find();
     exposed::describe(|machine| {
         machine.colours = caches.colours.into();
@@ -212,5 +230,16 @@ fn make_first(found: &Found) -> Result<(Subject, Start), Refusal> {
     card::report();
     console::set_owner(made.first.name);
     log!("pages: {free} free of {frames}; starting {}", program.name);
-    Ok((made.first, made.start))
+    Ok((made.first, made.start, made.network))
+}
+
+/// Makes the interfaces of the network, which are the first environment's.
+#[inline(never)]
+fn open_network(
+    (first, start, room): (Subject, Start, Room),
+    secrets: [u64; 2],
+) -> Result<(Subject, Start), Refusal> {
+    let made = crate::network::init(&first, room, secrets);
+    made.ok_or(Refusal::TooLarge)?;
+    Ok((first, start))
 }

@@ -4,11 +4,9 @@
 //! * `selftest=frames`: what a frame costs the driver, each way ([`frames`]).
 //!
 //! With `-cdc` behind it, the same by CDC Ethernet, where a device has both.
-#![expect(unsafe_code, reason = "memory that a device writes to")]
 
 mod echo;
 mod frames;
-mod memory;
 
 use exopi_bsp::boards::{FirmwareMailbox, Network, UsbController};
 use exopi_bsp::drivers::ethernet::nic::Kind;
@@ -19,8 +17,8 @@ use super::selftest;
 use crate::arch::timer;
 use crate::console::log;
 
+use crate::network::memory::Memory;
 pub use echo::serve;
-use memory::Memory;
 
 /// How long the interface may take to come up, and how long frames may fail to come, in microseconds.
 const PATIENCE: u64 = 15_000_000;
@@ -33,23 +31,26 @@ impl Clock for Counter {
     }
 }
 
-/// Does what the boot arguments ask for.
+/// Does what the boot arguments ask for. If that is nothing, the controller is given back.
 // Its large frame is gone from the boot's stack when it returns.
 #[inline(never)]
-pub(super) fn run(arguments: &[u8], usb: UsbController, mut firmware: FirmwareMailbox<Message>) {
+pub(super) fn run(
+    arguments: &[u8],
+    usb: UsbController,
+    firmware: &mut FirmwareMailbox<Message>,
+    memory: Memory,
+) -> Option<(UsbController, Memory)> {
     let (test, best) = match selftest::asked(arguments) {
         Some(b"echo") => (echo::run as fn(_), Kind::Rndis),
         Some(b"echo-cdc") => (echo::run as fn(_), Kind::Cdc),
         Some(b"frames") => (frames::run as fn(_), Kind::Rndis),
         Some(b"frames-cdc") => (frames::run as fn(_), Kind::Cdc),
-        _ => return,
+        _ => return Some((usb, memory)),
     };
     if let Err(error) = firmware.power_usb() {
         log!("network: the USB controller gets no power: {error:?}");
-        return;
+        return None;
     }
-    // SAFETY: this runs once, on the core that boots.
-    let memory = unsafe { Memory::take() };
     let mut interface = Network::new(usb, memory, firmware.mac_address().ok(), best);
     let begin = Counter.microseconds();
     let started = interface.start(&Counter, PATIENCE);
@@ -57,8 +58,9 @@ pub(super) fn run(arguments: &[u8], usb: UsbController, mut firmware: FirmwareMa
     let (Ok(()), Some(address), Some(kind)) = (started, interface.address(), interface.kind())
     else {
         log!("network: no interface");
-        return;
+        return None;
     };
     log!("network: {kind:?} {address}, up after {took} us");
     test(interface);
+    None
 }

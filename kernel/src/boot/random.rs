@@ -17,6 +17,8 @@ pub(super) struct Drawn {
     pub key: [u64; 2],
     /// A number that no other boot has. Everybody may read it, so it is a draw of its own.
     pub boot_id: u64,
+    /// What decides where packet filters are looked for: told to nobody.
+    pub secrets: [u64; 2],
 }
 
 /// The digits of `number` in hexadecimal, all of them. `fmt` would take fewer instructions for each leading zero; but
@@ -35,7 +37,7 @@ pub(super) fn hex(number: u64) -> [u8; 16] {
 /// same.
 pub(super) fn draw(generator: &mut impl Random, patience: u64) -> Result<Drawn, DeviceError> {
     let deadline = timer::now() + patience;
-    let mut words = [0; 6];
+    let mut words = [0; 10];
     for word in &mut words {
         *word = loop {
             match generator.try_next() {
@@ -49,9 +51,10 @@ pub(super) fn draw(generator: &mut impl Random, patience: u64) -> Result<Drawn, 
     if rest.iter().all(|word| *word == first) {
         return Err(DeviceError::Malformed);
     }
-    let [a, b, c, d, e, f] = words;
+    let [a, b, c, d, e, f, g, h, i, j] = words;
     Ok(Drawn {
         key: [a << 32 | b, c << 32 | d],
         boot_id: e << 32 | f,
+        secrets: [g << 32 | h, i << 32 | j],
     })
 }

@@ -38,6 +38,7 @@ pub(super) fn run(arguments: &[u8]) -> Option<Result<Drawn, DeviceError>> {
             return Some(Ok(Drawn {
                 key: [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908],
                 boot_id: 0,
+                secrets: [0x1716_1514_1312_1110, 0x1f1e_1d1c_1b1a_1918],
             }));
         }
         Some(b"no-generator") => return Some(random::draw(&mut Silent, 0)),

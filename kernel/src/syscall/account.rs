@@ -7,6 +7,7 @@ use exopi_domains::{Subject, Target};
 use crate::arch::tables::Processor;
 use crate::environment::{leave_if_dying, renew};
 use crate::kernel::lock;
+use crate::network;
 
 pub(super) fn create(
     by: &Subject,
@@ -37,6 +38,10 @@ pub(super) fn bind(by: &Subject, account: Target<'_>) -> Result<(), Error> {
 
 pub(super) fn destroy(by: &Subject, account: Target<'_>) -> Progress {
     let mut kernel = lock();
+    // What the account has of filters and rings goes between the steps, whoever makes them.
+    if network::is_untidy(&kernel) {
+        network::tidy(&mut kernel);
+    }
     let progress = kernel.account_destroy(&mut Processor, by, account);
     kernel.show_free_pages();
     leave_if_dying(kernel);

@@ -4,6 +4,7 @@ use exopi_abi::capability::{Body, Kind, PageRights, Rights};
 use exopi_abi::{Error, PageNumber, UserCapability, UserCapabilityMut};
 use exopi_domains::Subject;
 
+use super::net;
 use super::presented::with_capability;
 use crate::arch::core_data::Core;
 use crate::arch::user;
@@ -49,7 +50,11 @@ fn mint_any(
     rights: u64,
     into: &UserCapabilityMut<'_>,
 ) -> Result<(), Error> {
-    let body = lock().cap_mint(&Core::caller(), kind, index, count, rights)?;
+    let by = &Core::caller();
+    let body = match kind {
+        Kind::Filter | Kind::Send => net::mint(by, kind, index, count, rights)?,
+        _ => lock().cap_mint(by, kind, index, count, rights)?,
+    };
     user::write_capability(seals::seal(&body).words(), into)
 }
 

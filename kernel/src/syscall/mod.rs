@@ -14,6 +14,8 @@ mod cap;
 mod console;
 mod env;
 mod mapping;
+mod msgring;
+mod net;
 mod page;
 mod presented;
 mod revoke;
@@ -25,6 +27,7 @@ mod upcall;
 use exopi_abi::calls::Ambient;
 use exopi_abi::capability::Kind;
 use exopi_abi::domain::{ObjectName, Resource};
+use exopi_abi::net::Completion;
 use exopi_abi::page::Owner;
 use exopi_abi::revocation::{Answer, Wanted};
 use exopi_abi::types::{
@@ -428,6 +431,19 @@ impl Calls for Caller {
         revoke::set_up(&Core::caller(), vector, count, order)
     }
 
+    fn msgring_set(&mut self, first: PageNumber, pages: u64, bit: u64) -> Result<(), Error> {
+        msgring::set(&Core::caller(), first, pages, bit)
+    }
+
+    fn msgring_clear(&mut self) -> Result<(), Error> {
+        msgring::clear(&Core::caller());
+        Ok(())
+    }
+
+    fn msgring_send(&mut self, gate: u64, message: UserBytes<'_>) -> Result<(), Error> {
+        msgring::send(&Core::caller(), gate, &message)
+    }
+
     fn account_allow(
         &mut self,
         account: Object<'_>,
@@ -437,6 +453,103 @@ impl Calls for Caller {
         let by = &Core::caller();
         with_object(by, account, |account| {
             account::allow(by, account, resource, amount)
+        })
+    }
+
+    fn dpf_split(&mut self, filter: Object<'_>, atoms: UserBytes<'_>) -> Result<u64, Error> {
+        let by = &Core::caller();
+        with_object(by, filter, |filter| net::split(by, filter, &atoms))
+    }
+
+    fn dpf_insert(
+        &mut self,
+        parent: Object<'_>,
+        key: u64,
+        atoms: UserBytes<'_>,
+        ring: Object<'_>,
+    ) -> Result<ObjectName, Error> {
+        let by = &Core::caller();
+        with_object(by, parent, |parent| {
+            with_object(by, ring, |ring| net::insert(by, parent, key, &atoms, ring))
+        })
+    }
+
+    fn dpf_delete(&mut self, filter: Object<'_>, keep: u64) -> Progress {
+        let by = &Core::caller();
+        with_object(by, filter, |filter| net::delete(by, filter, keep))
+    }
+
+    fn dpf_ref(&mut self, filter: Object<'_>, ring: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, filter, |filter| {
+            with_object(by, ring, |ring| net::refer(by, filter, ring))
+        })
+    }
+
+    fn dpf_unref(&mut self, filter: Object<'_>, ring: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, filter, |filter| {
+            with_object(by, ring, |ring| net::unrefer(by, filter, ring))
+        })
+    }
+
+    fn dpf_pktring(&mut self, filter: Object<'_>, ring: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, filter, |filter| {
+            with_object(by, ring, |ring| net::route(by, filter, ring))
+        })
+    }
+
+    fn pktring_setring(
+        &mut self,
+        entry: u64,
+        pages: UserBytes<'_>,
+        notice: u64,
+    ) -> Result<ObjectName, Error> {
+        net::set_ring(&Core::caller(), entry, &pages, notice)
+    }
+
+    fn pktring_modring(
+        &mut self,
+        ring: Object<'_>,
+        at: u64,
+        page: PageNumber,
+    ) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, ring, |ring| net::mod_ring(by, ring, at, page))
+    }
+
+    fn pktring_delring(&mut self, ring: Object<'_>) -> Progress {
+        let by = &Core::caller();
+        with_object(by, ring, |ring| net::del_ring(by, ring))
+    }
+
+    fn nettap(&mut self, root: Object<'_>, ring: Object<'_>) -> Result<(), Error> {
+        let by = &Core::caller();
+        with_object(by, root, |root| {
+            with_object(by, ring, |ring| net::tap(by, root, ring))
+        })
+    }
+
+    fn send_refine(&mut self, from: Object<'_>, atoms: UserBytes<'_>) -> Result<ObjectName, Error> {
+        let by = &Core::caller();
+        with_object(by, from, |from| net::refine(by, from, &atoms))
+    }
+
+    fn send_delete(&mut self, send: Object<'_>) -> Progress {
+        let by = &Core::caller();
+        with_object(by, send, |send| net::delete_send(by, send))
+    }
+
+    fn net_xmit(
+        &mut self,
+        send: Object<'_>,
+        pieces: UserBytes<'_>,
+        completion: Completion,
+    ) -> Progress {
+        let by = &Core::caller();
+        with_object(by, send, |send| {
+            net::transmit(by, send, &pieces, completion)
         })
     }
 

@@ -52,7 +52,7 @@ pub(super) fn call(by: &Subject, gate: u64, deadline: u64) -> Result<(), Error> 
     switch::put_registers_away();
     kernel.pct_link(&mut Processor, by, &begun, behind, deadline)?;
     switch::forget_steps();
-    Core::charge(timer::now());
+    Core::charge();
     take(begun.callee);
     set_timer(&mut kernel, &begun.callee);
     pct::pass(begun.told(by.name, false), entry);
@@ -64,7 +64,7 @@ pub(super) fn send(by: &Subject, gate: u64) -> Result<(), Error> {
     let (begun, entry) = begin(&mut kernel, by, gate)?;
     switch::put_away([0; 2]);
     kernel.pct_link_one_way(&begun);
-    Core::charge(timer::now());
+    Core::charge();
     take(begun.callee);
     kernel.pct_sent(&mut Processor, by);
     set_timer(&mut kernel, &begun.callee);
@@ -83,7 +83,7 @@ pub(super) fn reply(by: &Subject) -> Result<(), Error> {
         let Behind { pc, sp, .. } = pct::behind();
         area.save_behind([pc, sp], 0, false);
     }
-    Core::charge(timer::now());
+    Core::charge();
     match kernel.pct_reply(&mut Processor, by, masked, timer::now())? {
         Answered::Caller {
             subject,

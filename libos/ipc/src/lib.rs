@@ -7,6 +7,7 @@
 //!   one core, an answer is wanted      Client --Gate--> Server      eight words, typed        [`call`], [`server`]
 //!     ... with much data               Loan --capability--> Borrowed pages                    [`loan`]
 //!   several cores, many to one         Sender... --shared words--> Receiver                   [`ring`]
+//!     ... who share nothing            Sender... --kernel--> MessageRing  240 bytes each       [`messages`]
 //!   a stream of bytes                  pipe::Writer --shared words--> pipe::Reader            [`pipe`]
 //! ```
 //!
@@ -33,6 +34,7 @@
 pub mod call;
 pub mod gate;
 pub mod loan;
+pub mod messages;
 pub mod pipe;
 pub mod ring;
 pub mod server;
@@ -41,6 +43,7 @@ pub mod wire;
 
 pub use call::{CallError, Client, Service, Transfer};
 pub use gate::Gate;
+pub use messages::MessageRing;
 pub use server::{Handler, Server};
 pub use wait::Wait;
 pub use wire::{Malformed, Wire};

@@ -16,7 +16,8 @@ impl Owns for AccountRights {
     }
 }
 
-/// What an account may use, by [`Resource`].
+/// What an account may use when it is made, by [`Resource`]. Filters and frames are given to it afterwards
+/// ([`stubs::account_allow`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
     /// Page frames.
@@ -34,7 +35,7 @@ pub struct Allowance {
 impl Allowance {
     /// The allowance in a record.
     pub const fn of(record: &AccountRecord) -> Self {
-        let [pages, environments, spaces, accounts, slices] = record.allowance;
+        let [pages, environments, spaces, accounts, slices, ..] = record.allowance;
         Self {
             pages,
             environments,
@@ -45,7 +46,10 @@ impl Allowance {
     }
 }
 
-const _: () = assert!(Resource::COUNT == 5, "`Allowance` names all");
+const _: () = assert!(
+    Resource::COUNT == 7,
+    "`Allowance` names all, but for filters and frames"
+);
 
 /// The account that the calling environment draws on now.
 pub fn drawn_on() -> Option<Owner> {

@@ -5,6 +5,8 @@ use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 pub use exopi_abi::exposed::{CoreCounters, Event, Header, MAGIC, Machine, Section};
 
 use crate::domain::{AccountRecord, EnvironmentRecord, Life, LifeWord, ObjectName, SpaceRecord};
+use crate::msgring::MessageRingRecord;
+use crate::net::{FilterRecord, InterfaceRecord, RingRecord, SendRecord, filter_place};
 use crate::page::PageRecord;
 use crate::revocation::RevocationRecord;
 use crate::slice::SliceRecord;
@@ -141,11 +143,60 @@ objects! {
     slice, slices, slice_at: SliceRecord, slices;
 }
 
+macro_rules! tables {
+    ($( $(#[doc = $doc:literal])+ $at:ident: $record:ty, $section:ident; )+) => { $(
+        $(#[doc = $doc])+
+        #[expect(unsafe_code, reason = "the type of a section's records is promised")]
+        pub fn $at(index: u16) -> Option<$record> {
+            // SAFETY: they are what `abi` says of the section.
+            unsafe { record(header().$section, index.into()) }
+        }
+    )+ };
+}
+
+tables! {
+    /// The packet ring at an index, if there can be one; its epoch is 0 if there is none.
+    ring_at: RingRecord, rings;
+    /// The send capability at an index, likewise.
+    send_at: SendRecord, sends;
+}
+
+/// A network interface, by number.
+#[expect(unsafe_code, reason = "the type of a section's records is promised")]
+pub fn interface_at(number: usize) -> Option<InterfaceRecord> {
+    // SAFETY: they are what `abi` says of the section.
+    unsafe { record(header().interfaces, number as u64) }
+}
+
+/// The packet filter at an index ([`filter_index`](crate::net::filter_index)), if there can be one; its epoch is 0 if
+/// there is none.
+#[expect(unsafe_code, reason = "the type of a section's records is promised")]
+pub fn filter_at(index: u16) -> Option<FilterRecord> {
+    let (interface, number) = filter_place(index);
+    let Header {
+        interfaces,
+        filters,
+        ..
+    } = header();
+    let each = filters.count.checked_div(interfaces.count)?;
+    let inside = (interface as u64) < interfaces.count && (number as u64) < each;
+    let place = interface as u64 * each + number as u64;
+    // SAFETY: they are what `abi` says of the section.
+    inside.then(|| unsafe { record(*filters, place) }).flatten()
+}
+
 /// The last request to the environment at an index, whoever it is; `None` if there can be none.
 #[expect(unsafe_code, reason = "the type of a section's records is promised")]
 pub fn revocation_at(index: u16) -> Option<RevocationRecord> {
     // SAFETY: they are what `abi` says of the section.
     unsafe { record(header().revocations, index.into()) }
+}
+
+/// The ring for messages of the environment at an index, whoever it is; `None` if there can be none.
+#[expect(unsafe_code, reason = "the type of a section's records is promised")]
+pub fn message_ring_at(index: u16) -> Option<MessageRingRecord> {
+    // SAFETY: they are what `abi` says of the section.
+    unsafe { record(header().message_rings, index.into()) }
 }
 
 /// What changes of the environment at an index as it runs, whoever it is; `None` if there can be none.

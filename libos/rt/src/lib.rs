@@ -22,6 +22,7 @@
 //! * [`cap`]: capabilities, typed, narrowed and granted with no call.
 //! * [`upcall`]: handling one's own faults, and what happens elsewhere, in Rust.
 //! * [`exposed`], [`tables`], [`time`]: reading what kernel and processor show.
+//! * [`net`]: packet filters, packet rings, and sending.
 //! * [`giver`]: giving back what is asked for.
 //! * [`local`]: what each environment has for itself.
 //!
@@ -46,6 +47,7 @@ pub mod handle;
 pub mod heap;
 pub mod local;
 pub mod memory;
+pub mod net;
 pub mod pages;
 pub mod slice;
 pub mod space;

@@ -9,7 +9,7 @@
 //! Dev- and build-dependencies are edges too: what tests of a libOS need from above lives in `tests/`.
 
 /// Logic crates that know another logic crate, downwards only.
-const LOGIC: [(&str, &str); 17] = [
+const LOGIC: [(&str, &str); 20] = [
     ("filter", "a64"),
     ("predicate", "a64"),
     ("bytecode", "a64"),
@@ -20,6 +20,9 @@ const LOGIC: [(&str, &str); 17] = [
     ("slices", "cap"),
     ("blocks", "cap"),
     ("filter", "cap"),
+    ("frames", "cap"),
+    ("frames", "domains"),
+    ("frames", "filter"),
     ("predicate", "cap"),
     ("xn", "cap"),
     ("predicate", "pages"),

@@ -32,7 +32,7 @@ pub enum Purpose {
 }
 
 /// How often each call is made, relative to the others.
-const WEIGHTS: [(Call, u64); 53] = [
+const WEIGHTS: [(Call, u64); 69] = [
     (Call::null, 1),
     (Call::page_alloc, 8),
     (Call::page_free, 5),
@@ -82,7 +82,24 @@ const WEIGHTS: [(Call, u64); 53] = [
     (Call::revoke_request, 0),
     (Call::revoke_answer, 1),
     (Call::revoke_setup, 3),
+    (Call::msgring_set, 3),
+    (Call::msgring_clear, 1),
+    (Call::msgring_send, 4),
+    // Frames have random searches of their own in the tests of `exopi-frames`.
     (Call::account_allow, 3),
+    (Call::dpf_split, 0),
+    (Call::dpf_insert, 0),
+    (Call::dpf_delete, 0),
+    (Call::dpf_ref, 0),
+    (Call::dpf_unref, 0),
+    (Call::dpf_pktring, 0),
+    (Call::pktring_setring, 0),
+    (Call::pktring_modring, 0),
+    (Call::pktring_delring, 0),
+    (Call::nettap, 0),
+    (Call::send_refine, 0),
+    (Call::send_delete, 0),
+    (Call::net_xmit, 0),
     (Call::slice_alloc, 4),
     (Call::slice_bind, 3),
     (Call::slice_move, 3),
@@ -93,10 +110,10 @@ const _: () = assert!(WEIGHTS.len() == Call::ALL.len());
 
 /// Whether a call is about gates or goes through one.
 const fn goes_through_a_gate(call: Call) -> bool {
-    use Call::{gate_bind, gate_unbind, gate_yield, pct_call, pct_reply, pct_send};
+    use Call::{gate_bind, gate_unbind, gate_yield, msgring_send, pct_call, pct_reply, pct_send};
     matches!(
         call,
-        gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply
+        gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply | msgring_send
     )
 }
 

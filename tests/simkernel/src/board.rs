@@ -1,6 +1,7 @@
 //! How large a simulated machine is, and the records that its kernel keeps.
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::PageRecord;
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{SLICES_PER_CORE, SliceRecord};
@@ -76,6 +77,7 @@ pub struct Storage {
     pub(crate) alarms: Vec<Alarm>,
     pub(crate) order: Vec<u16>,
     pub(crate) revocations: Vec<RevocationRecord>,
+    pub(crate) message_rings: Vec<MessageRingRecord>,
     pub(crate) deadlines: Vec<Alarm>,
     pub(crate) deadline_order: Vec<u16>,
 }
@@ -94,6 +96,7 @@ impl Storage {
             alarms: vec![Alarm::NONE; board.environments],
             order: vec![0; Alarms::order_length(board.environments)],
             revocations: vec![RevocationRecord::default(); board.environments],
+            message_rings: vec![MessageRingRecord::NONE; board.environments],
             deadlines: vec![Alarm::NONE; board.environments],
             deadline_order: vec![0; Alarms::order_length(board.environments)],
         }

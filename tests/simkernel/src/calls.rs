@@ -2,6 +2,7 @@
 
 use exopi_abi::capability::{Capability, Kind};
 use exopi_abi::domain::{ObjectName, Resource};
+use exopi_abi::net::Completion;
 use exopi_abi::page::Owner;
 use exopi_abi::registers::Outcome;
 use exopi_abi::revocation::{Answer, Wanted};
@@ -20,6 +21,7 @@ use crate::board::TICKS_PER_SECOND;
 use crate::kernel::{EXPOSED, Kernel, PowerOff};
 
 mod batch;
+mod net;
 
 /// Most bytes that one console call moves.
 const CONSOLE_BYTES: u64 = 256;
@@ -440,6 +442,19 @@ impl Calls for Kernel<'_> {
         self.enter(|domains, machine, by| domains.revoke_setup(machine, by, vector, count, order))
     }
 
+    fn msgring_set(&mut self, first: PageNumber, pages: u64, bit: u64) -> Result<(), Error> {
+        self.enter(|domains, machine, by| domains.msgring_set(machine, by, first, pages, bit))
+    }
+
+    fn msgring_clear(&mut self) -> Result<(), Error> {
+        self.enter(|domains, _, by| domains.msgring_clear(by));
+        Ok(())
+    }
+
+    fn msgring_send(&mut self, gate: u64, message: UserBytes<'_>) -> Result<(), Error> {
+        self.message(gate, &message)
+    }
+
     fn upcall_deliver(&mut self) -> Result<(), Error> {
         self.deliver_notices();
         Ok(())
@@ -485,6 +500,79 @@ impl Calls for Kernel<'_> {
         self.with_object(account, |domains, _, by, account| {
             domains.account_allow(by, account, resource, amount)
         })
+    }
+
+    fn dpf_split(&mut self, filter: Object<'_>, atoms: UserBytes<'_>) -> Result<u64, Error> {
+        self.split(filter, &atoms)
+    }
+
+    fn dpf_insert(
+        &mut self,
+        parent: Object<'_>,
+        key: u64,
+        atoms: UserBytes<'_>,
+        ring: Object<'_>,
+    ) -> Result<ObjectName, Error> {
+        self.insert_filter(parent, key, &atoms, ring)
+    }
+
+    fn dpf_delete(&mut self, filter: Object<'_>, keep: u64) -> Progress {
+        self.delete_filter(filter, keep)
+    }
+
+    fn dpf_ref(&mut self, filter: Object<'_>, ring: Object<'_>) -> Result<(), Error> {
+        self.refer(filter, ring)
+    }
+
+    fn dpf_unref(&mut self, filter: Object<'_>, ring: Object<'_>) -> Result<(), Error> {
+        self.unrefer(filter, ring)
+    }
+
+    fn dpf_pktring(&mut self, filter: Object<'_>, ring: Object<'_>) -> Result<(), Error> {
+        self.route(filter, ring)
+    }
+
+    fn pktring_setring(
+        &mut self,
+        entry: u64,
+        pages: UserBytes<'_>,
+        notice: u64,
+    ) -> Result<ObjectName, Error> {
+        self.set_ring(entry, &pages, notice)
+    }
+
+    fn pktring_modring(
+        &mut self,
+        ring: Object<'_>,
+        at: u64,
+        page: PageNumber,
+    ) -> Result<(), Error> {
+        self.mod_ring(ring, at, page)
+    }
+
+    fn pktring_delring(&mut self, ring: Object<'_>) -> Progress {
+        self.del_ring(ring)
+    }
+
+    fn nettap(&mut self, root: Object<'_>, ring: Object<'_>) -> Result<(), Error> {
+        self.tap(root, ring)
+    }
+
+    fn send_refine(&mut self, from: Object<'_>, atoms: UserBytes<'_>) -> Result<ObjectName, Error> {
+        self.refine_send(from, &atoms)
+    }
+
+    fn send_delete(&mut self, send: Object<'_>) -> Progress {
+        self.delete_send(send)
+    }
+
+    fn net_xmit(
+        &mut self,
+        send: Object<'_>,
+        pieces: UserBytes<'_>,
+        completion: Completion,
+    ) -> Progress {
+        self.transmit(send, &pieces, completion)
     }
 
     fn slice_alloc(

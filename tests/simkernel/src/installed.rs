@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, SpaceRecord};
 use exopi_abi::exposed::{CoreCounters, File, Header, MAGIC, MAX_CORES, Machine, Section};
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::PageRecord;
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{MAX_SLICES, SLICES_PER_CORE, SliceRecord};
@@ -24,6 +25,13 @@ const OBJECTS: usize = 64;
 /// Most pages that are shown.
 const PAGES: usize = 4096;
 
+/// What there is of a network.
+const NOTHING: Section = Section {
+    offset: 0,
+    count: 0,
+    stride: 0,
+};
+
 /// The exposed region.
 #[repr(C)]
 struct Region {
@@ -35,6 +43,7 @@ struct Region {
     lives: [Life; OBJECTS],
     revocations: [RevocationRecord; OBJECTS],
     slices: [SliceRecord; MAX_SLICES],
+    message_rings: [MessageRingRecord; OBJECTS],
     pages: [PageRecord; PAGES],
 }
 
@@ -143,6 +152,15 @@ impl Region {
                 offset_of!(Self, slices),
                 usize::from(board.cores) * SLICES_PER_CORE,
             ),
+            message_rings: section::<MessageRingRecord>(
+                offset_of!(Self, message_rings),
+                board.environments.min(OBJECTS),
+            ),
+            interfaces: NOTHING,
+            filters: NOTHING,
+            rings: NOTHING,
+            ring_pages: NOTHING,
+            sends: NOTHING,
             pages: section::<PageRecord>(
                 offset_of!(Self, pages),
                 (board.frames as usize).min(PAGES),
@@ -172,6 +190,7 @@ impl Region {
             lives: [const { Life::FREE }; OBJECTS],
             revocations: [RevocationRecord::default(); OBJECTS],
             slices: [SliceRecord::FREE; MAX_SLICES],
+            message_rings: [MessageRingRecord::NONE; OBJECTS],
             pages: [PageRecord::KERNEL; PAGES],
         })
     }
@@ -196,6 +215,9 @@ impl Region {
         }
         for (to, from) in self.slices.iter_mut().zip(domains.slice_records()) {
             *to = *from;
+        }
+        for (record, index) in self.message_rings.iter_mut().zip(0..) {
+            *record = domains.message_ring(index).copied().unwrap_or_default();
         }
         for (record, number) in self.pages.iter_mut().zip(0..) {
             let found = domains.pages.record(PageNumber::new(number)).copied();

@@ -8,6 +8,7 @@ use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{Error, PageNumber, Reply, calls, host};
 use exopi_cap::Key;
 use exopi_domains::{Domains, Left, Next, Subject};
+use exopi_frames::Frames;
 use exopi_pages::model::Machine;
 use exopi_pages::pte;
 
@@ -56,6 +57,8 @@ impl<F: FnMut(&mut Kernel<'_>, UpcallClass)> Serve for F {}
 /// A simulated kernel with all that runs on it.
 pub struct Kernel<'m> {
     domains: Domains<'m>,
+    /// No interface, and so nothing of what calls on them are about.
+    pub(crate) frames: Frames<'m>,
     machine: Machine,
     key: Key,
     /// Whole seconds since boot: what capabilities end by.

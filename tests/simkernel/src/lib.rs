@@ -19,7 +19,7 @@
 //! * [`SimulatedWorld`]: what an environment sees of it, for random sequences.
 //! * [`replay`]: a sequence from its seed, told line by line as the target tells it.
 //!
-//! What it has not: devices, time that passes by itself, and preemption. A test says what the time is, and
+//! What it has not: devices, a network interface among them, time that passes by itself, and preemption. A test says what the time is, and
 //! who runs when.
 #![deny(unsafe_code)]
 

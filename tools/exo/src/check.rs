@@ -30,6 +30,8 @@ pub mod guest;
 mod image;
 pub mod kernel;
 pub mod memory;
+mod message_rings;
+mod network;
 mod objects;
 pub mod qmp;
 mod reach;
@@ -75,6 +77,8 @@ pub fn check(memory: &Memory, kernel: &Kernel, grants: &[Grant]) -> Findings {
         frames::check(&state, &mut report);
         objects::check(&state, &mut report);
         revocations::check(&state, &mut report);
+        message_rings::check(&state, &mut report);
+        network::check(&state, &mut report);
         let mappings = spaces::check(memory, &state, &mut report);
         image::check(memory, kernel, &state, &mut report);
         reach::check(memory, &state, &mut report);

@@ -17,6 +17,7 @@ use exopi_rt::{
 };
 
 use crate::authority::{Words, window, with_pages};
+use crate::frames;
 use crate::rows::owner;
 
 const R: Access = Access::READ;
@@ -37,6 +38,7 @@ pub(crate) fn make() -> Result<(), Error> {
         batches(some)
     })?;
     with_pages(1, revoked::make)?;
+    frames::longest()?;
     foreign_pages()
 }
 

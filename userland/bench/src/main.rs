@@ -15,15 +15,20 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod authority;
 #[cfg(target_os = "none")]
+mod frames;
+#[cfg(target_os = "none")]
 mod longest;
 #[cfg(target_os = "none")]
 mod measure;
+#[cfg(target_os = "none")]
+mod messages;
 #[cfg(target_os = "none")]
 mod pipe;
 #[cfg(target_os = "none")]
 mod report;
 #[cfg(target_os = "none")]
 mod rows;
+#[cfg(target_os = "none")]
 mod slices;
 #[cfg(target_os = "none")]
 mod transfer;

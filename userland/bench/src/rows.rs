@@ -12,7 +12,7 @@ use exopi_rt::{
 
 use crate::authority;
 use crate::measure::{self, Sample};
-use crate::{pipe, slices, transfer, vm};
+use crate::{messages, pipe, slices, transfer, vm};
 
 /// Rounds of a row.
 pub(crate) const ROUNDS: u64 = 1000;
@@ -86,6 +86,8 @@ pub(crate) const ROWS: &[Measured] = &[
     ("pct_roundtrip_fp", transfer::roundtrip_fp),
     ("pct_api", transfer::api),
     ("pipe_roundtrip", pipe::roundtrip),
+    ("msgring_send", messages::send),
+    ("msgring_receive", messages::receive),
     ("trap", vm::trap),
     ("prot1", vm::prot1),
     ("prot100", vm::prot100),

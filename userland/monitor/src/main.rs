@@ -10,6 +10,7 @@ extern crate alloc;
 mod hold;
 mod line;
 mod load;
+mod net;
 mod revocations;
 mod show;
 
@@ -30,6 +31,7 @@ pages [FIRST COUNT]  frames by type and owner, or the records of some
 mine                 what is mapped in the monitor's own space
 envs, spaces, accounts, counters
 revocations          what environments were asked for, and what came of it
+net                  interfaces, packet filters, rings, send capabilities
 programs             what is in the boot image
 run NAME [ARGUMENT]  run one; it has the console until it ends
 caps                 the capabilities that the monitor keeps
@@ -81,6 +83,7 @@ fn command(line: &str, held: &mut Held) -> Result<Next, Refusal> {
         Some("accounts") => show::accounts(),
         Some("counters") => show::counters(),
         Some("revocations") => revocations::show(),
+        Some("net") => net::show(),
         Some("programs") => ran(load::list())?,
         Some("run") => {
             let name = words

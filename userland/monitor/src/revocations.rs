@@ -62,6 +62,8 @@ const fn name(resource: Resource) -> &'static str {
         Resource::Spaces => "spaces",
         Resource::Accounts => "accounts",
         Resource::Slices => "slices",
+        Resource::Filters => "filters",
+        Resource::Frames => "frames",
     }
 }
 

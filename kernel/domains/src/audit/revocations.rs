@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use exopi_abi::PageNumber;
+use exopi_abi::msgring::{MAX_PAGES, MessageRingRecord};
 use exopi_abi::revocation::{MAX_GUARANTEED, RevocationRecord, RevocationState};
 
 use super::Violation;
@@ -19,7 +20,30 @@ impl Domains<'_> {
                 *pins.entry(PageNumber::new(page)).or_default() += 1;
             }
         }
+        for ring in self.message_rings.iter() {
+            for page in ring.set_up() {
+                *pins.entry(page).or_default() += 1;
+            }
+        }
         pins
+    }
+
+    /// Rings are those of environments that there are, in pages of theirs.
+    pub(super) fn check_message_rings(&self) -> Result<(), Violation> {
+        for (index, ring) in (0u16..).zip(self.message_rings.iter()) {
+            let account = self.environment(index).map(|record| record.account);
+            let owned = ring.set_up().all(|page| {
+                let owner = self.pages.record(page).map(|frame| frame.owner);
+                owner.is_some() && owner == account
+            });
+            let sound = u64::from(ring.pages) <= MAX_PAGES
+                && ring.bit < 32
+                && (ring.is_set() || *ring == MessageRingRecord::NONE);
+            if !owned || !sound {
+                return Err(Violation::MessageRing(index));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn check_revocations(&self) -> Result<(), Violation> {

@@ -8,6 +8,7 @@ use exopi_slices::Of;
 use super::End;
 use crate::Domains;
 use crate::cores::NOBODY;
+use crate::holdings::ELSEWHERE;
 use crate::subject::epoch_of;
 
 /// What the end of an environment counts for. With the end of a space a call ends.
@@ -100,6 +101,12 @@ impl Domains<'_> {
             Phase::Environments => self.end_environments(hw, owner, cursor.place, budget),
             Phase::Slices if used(Resource::Slices) == 0 => Next::Phase(Phase::Spaces),
             Phase::Slices => self.end_slices_of_account(owner, cursor.place),
+            // Until then pages may be pinned; whoever keeps what is charged has been told that it is to go.
+            Phase::Spaces
+                if used(Resource::Spaces) == 0 && ELSEWHERE.iter().any(|kept| used(*kept) > 0) =>
+            {
+                Next::Later(End::More)
+            }
             Phase::Spaces if used(Resource::Spaces) == 0 => Next::Phase(Phase::Pages),
             Phase::Spaces => self.end_spaces(hw, owner, cursor.place, budget),
             Phase::Pages if used(Resource::Pages) == 0 => Next::Gone,

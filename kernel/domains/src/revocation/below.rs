@@ -11,8 +11,12 @@
 //! below it are *frozen*: they get nothing more while the kernel takes from them. What they are guaranteed is a
 //! promise of who made them, which binds nobody above that one.
 //!
-//! Only one request at a time has a family of frozen accounts; another one waits for its turn. A chain of accounts is
-//! as long as the table at most, and whoever goes along one tells how far that was.
+//! What is taken from one of them *sinks*: it leaves the allowance of that account and of each that this one is carved
+//! out of, up to the one that was asked. A chain of accounts may be as long as the table, so that takes steps, too.
+//! At each account on the way the books are right: what has sunk so far is room there that nobody can use.
+//!
+//! Only one request at a time has a family of frozen accounts; another one waits for its turn. So there is one family,
+//! one thing that sinks, and one table that is taken.
 
 use exopi_abi::PageNumber;
 use exopi_abi::domain::Resource;
@@ -27,8 +31,18 @@ use crate::Domains;
 use crate::cores::NOBODY;
 use crate::subject::epoch_of;
 
+/// Accounts that something may sink through whatever is left of a step.
+const HOPS: u32 = 64;
 /// How many parts of a table are taken at most, if its owner does not fill it again meanwhile.
 const PARTS: u32 = (PAGE_SIZE / 8 / DISSOLVE_BOUND) as u32 + 1;
+
+/// What is on its way from an account up to the one that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sinking {
+    /// Whose allowance is the next that it leaves: it is not used of that any more.
+    at: Owner,
+    count: u32,
+}
 
 impl Domains<'_> {
     /// Whether an account is below one that the kernel takes from.
@@ -37,55 +51,82 @@ impl Domains<'_> {
     }
 
     /// Something of number `number` that was `owner`'s was taken for the request at `index`, and is charged to nobody
-    /// any more. Gives how many accounts that concerned.
-    pub(super) fn lost<H: Hardware>(
-        &mut self,
-        hw: &mut H,
-        index: u16,
-        owner: Owner,
-        number: u32,
-    ) -> u32 {
+    /// any more. From a frozen account it has to [sink](Self::sink).
+    pub(super) fn lost<H: Hardware>(&mut self, hw: &mut H, index: u16, owner: Owner, number: u32) {
         let Some(record) = self.revocation(index).copied() else {
-            return 0;
+            return;
         };
         let Some(resource) = Resource::ALL.get(usize::from(record.resource)).copied() else {
-            return 0;
+            return;
         };
         self.release(owner, resource, 1);
-        let way = self.sink(&record, owner, 1);
         self.lose(hw, index, number);
-        way
+        if owner != record.owner() {
+            self.let_sink(owner, 1);
+        }
     }
 
-    /// Takes `count` of a request's resource, which are not used, out of the allowance of `owner` and of all that it is
-    /// carved out of, up to the account that was asked. Gives how many those were.
-    fn sink(&mut self, record: &RevocationRecord, owner: Owner, count: u32) -> u32 {
-        let resource = usize::from(record.resource);
-        let asked = record.owner();
-        let mut at = owner;
-        let mut way = 0;
-        while at != asked && way < self.accounts.len() as u32 {
-            let Some(account) = self.charged(at).filter(|account| account.frozen != 0) else {
-                break;
+    /// `count` of what is taken are used by nobody any more, and `owner` is to lose them, with all that it is carved out
+    /// of.
+    fn let_sink(&mut self, owner: Owner, count: u32) {
+        let before = self.revocations.sinking.filter(|it| it.at == owner);
+        let before = before.map_or(0, |it| it.count);
+        self.revocations.sinking = Some(Sinking {
+            at: owner,
+            count: before.saturating_add(count),
+        });
+    }
+
+    /// How many that are taken for the request of `record` have not come up to its account yet.
+    pub(super) fn sinks(&self, record: &RevocationRecord) -> u32 {
+        let family = self.revocation(self.revocations.family);
+        let family = family.filter(|family| family.owner() == record.owner());
+        let sinking = self.revocations.sinking.filter(|_| family.is_some());
+        sinking.map_or(0, |sinking| sinking.count)
+    }
+
+    /// Goes on with what sinks, if that is for the request at `index`. Whether there is more of it.
+    ///
+    /// If an account on the way has ended meanwhile, all of it has flowed to its parent, and stays there: as much is
+    /// missing again, and is taken elsewhere.
+    pub(super) fn sink(
+        &mut self,
+        index: u16,
+        record: &RevocationRecord,
+        budget: &mut Budget,
+    ) -> bool {
+        let most = budget.most(HOP).max(HOPS);
+        for _ in 0..most {
+            let sinking = self.revocations.sinking;
+            let Some(Sinking { at, count }) = sinking.filter(|_| self.revocations.family == index)
+            else {
+                return false;
             };
-            let parent = account.parent;
-            let epoch = self.account(parent).map_or(0, |parent| parent.epoch);
-            for (index, used) in [(at.index(), false), (parent, true)] {
-                self.update_account(index, |account| {
-                    let counts = if used {
-                        &mut account.used
-                    } else {
-                        &mut account.allowance
-                    };
-                    if let Some(number) = counts.get_mut(resource) {
-                        *number = number.saturating_sub(count);
-                    }
-                });
-            }
-            at = Owner::new(parent, epoch_of(epoch));
-            way += 1;
+            budget.spend(1, HOP);
+            let parent = self.sink_through(record, at, count);
+            let on = parent.filter(|parent| *parent != record.owner());
+            self.revocations.sinking = on.map(|at| Sinking { at, count });
         }
-        way
+        self.revocations.sinking.is_some()
+    }
+
+    /// Takes `count` out of the allowance of `at`, and gives whose that was part of.
+    fn sink_through(&mut self, record: &RevocationRecord, at: Owner, count: u32) -> Option<Owner> {
+        let resource = usize::from(record.resource);
+        let account = self.charged(at).filter(|account| account.frozen != 0)?;
+        let parent = account.parent;
+        let epoch = self.account(parent)?.epoch;
+        self.update_account(at.index(), |account| {
+            if let Some(allowed) = account.allowance.get_mut(resource) {
+                *allowed = allowed.saturating_sub(count);
+            }
+        });
+        self.update_account(parent, |account| {
+            if let Some(used) = account.used.get_mut(resource) {
+                *used = used.saturating_sub(count);
+            }
+        });
+        Some(Owner::new(parent, epoch_of(epoch)))
     }
 
     /// Freezes accounts whose parent is frozen, or was asked, until a whole round has found none: a child's place may
@@ -102,6 +143,7 @@ impl Domains<'_> {
         if self.revocations.family == NOBODY {
             self.revocations.family = index;
             self.revocations.family_since = 0;
+            self.revocations.parts = 0;
         }
         let accounts = self.accounts.len() as u32;
         let most = budget.most(RECORD);
@@ -138,6 +180,7 @@ impl Domains<'_> {
     pub(super) fn end_family(&mut self, index: u16) {
         if self.revocations.family == index {
             self.revocations.family = NOBODY;
+            self.revocations.sinking = None;
             for account in self.accounts.iter_mut() {
                 account.frozen = 0;
             }
@@ -169,8 +212,7 @@ impl Domains<'_> {
         let count = allowed.saturating_sub(used).min(self.excess(record));
         self.update_revocation(index, |record| record.cursor = at);
         if count != 0 {
-            let way = self.sink(record, owner, count);
-            budget.spend(way, HOP);
+            self.let_sink(owner, count);
         }
         Item::Next
     }
@@ -186,6 +228,7 @@ impl Domains<'_> {
         match self.pass_set_up(index, record, budget, frozen) {
             Ok(other) => {
                 self.end_setup(other);
+                self.take_message_ring(other);
                 Item::Next
             }
             Err(item) => item,
@@ -265,9 +308,8 @@ impl Domains<'_> {
             if self.excess(record) != 0
                 && self.pages.take(hw, owner, page, &mut budget.broken) == Taken::Page
             {
-                let way = self.lost(hw, index, owner, page.get());
+                self.lost(hw, index, owner, page.get());
                 budget.spend(1, PAGE);
-                budget.spend(way, HOP);
             }
         }
         false

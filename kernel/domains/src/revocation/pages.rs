@@ -27,11 +27,12 @@
 
 use exopi_abi::PageNumber;
 use exopi_abi::domain::Resource;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::{BREAK_BOUND, FrameType, Owner, PageRecord};
 use exopi_abi::revocation::{MAX_GUARANTEED, RevocationRecord, order};
 use exopi_pages::{Hardware, Step, Taken};
 
-use super::budget::{Budget, FRAME, HOP, ITEM, MAPPING, PAGE, RECORD};
+use super::budget::{Budget, FRAME, ITEM, MAPPING, PAGE, RECORD};
 use super::{Revocable, setup};
 use crate::Domains;
 
@@ -109,6 +110,10 @@ impl<H: Hardware> Revocable<H> for PlainPages {
                 break Step::Done;
             };
             let phase = Phase::of(&record);
+            // Nothing more before all of what is taken has left the account that was asked.
+            if domains.sink(index, &record, &mut budget) {
+                break Step::More;
+            }
             if budget.is_used_up() || phase == Phase::End && !budget.is_fresh() {
                 break Step::More;
             }
@@ -158,15 +163,16 @@ impl Domains<'_> {
                 Item::Over
             }
             Phase::Unpin => self.unpin_item(hw, index, record, |_| true, budget),
-            Phase::Family if self.uses_none(record, Resource::Accounts) => Item::Over,
+            Phase::Family if self.has_nothing_below(record) => Item::Over,
             Phase::Family => self.family_item(index, record, budget),
-            Phase::Unused | Phase::Untie | Phase::Below if self.revocations.family != index => {
+            Phase::Unused | Phase::Untie | Phase::Below | Phase::Tables
+                if self.revocations.family != index =>
+            {
                 Item::Over
             }
             Phase::Unused => self.unused_item(index, record, budget),
             Phase::Untie => self.untie_item(index, record, budget),
             Phase::Below => self.scan_item(hw, index, record, budget),
-            Phase::Tables if self.has_no_tables(index, record) => Item::Over,
             Phase::Tables => self.table_item(hw, index, record, budget),
             Phase::End => Item::Over,
         }
@@ -364,9 +370,8 @@ impl Domains<'_> {
             Taken::NoPage => Item::Next,
             Taken::Later => Item::Later,
             Taken::Page => {
-                let way = self.lost(hw, index, owner, page.get());
+                self.lost(hw, index, owner, page.get());
                 budget.spend(1, PAGE);
-                budget.spend(way, HOP);
                 Item::Next
             }
         }
@@ -415,6 +420,15 @@ impl Domains<'_> {
             self.end_setup(other);
             self.update_revocation(index, |record| record.phase |= LOOSE);
         }
+        let mut ring = self
+            .message_ring(other)
+            .into_iter()
+            .flat_map(|ring| ring.set_up());
+        let ends = ring.any(|page| wanted(page) && !is_kept(record, page));
+        if ends {
+            self.take_message_ring(other);
+            self.update_revocation(index, |record| record.phase |= LOOSE);
+        }
         Item::Next
     }
 
@@ -432,8 +446,10 @@ impl Domains<'_> {
         let mut there = (from..).zip(records.skip(from as usize).take(most as usize));
         let found = there.find(|(other, found)| {
             let environment = self.environment(*other as u16);
-            (found.vector_pages, found.order) != (0, 0)
-                && environment.is_some_and(|environment| wanted(environment.account, self))
+            let ring = self.message_ring(*other as u16);
+            let has = (found.vector_pages, found.order) != (0, 0)
+                || ring.is_some_and(MessageRingRecord::is_set);
+            has && environment.is_some_and(|environment| wanted(environment.account, self))
         });
         let at = found.map_or(from.saturating_add(most), |(other, _)| other);
         let over = at as usize >= self.revocations.records.len();
@@ -447,15 +463,11 @@ impl Domains<'_> {
         }
     }
 
-    /// Whether the account of a request has none of a resource.
-    fn uses_none(&self, record: &RevocationRecord, resource: Resource) -> bool {
+    /// Whether the account of a request has neither children nor spaces: nobody is to be frozen, and there are no tables.
+    fn has_nothing_below(&self, record: &RevocationRecord) -> bool {
         let account = self.charged(record.owner());
-        account.is_none_or(|account| account.used.get(resource as usize) == Some(&0))
-    }
-
-    /// Whether nobody who gives has a space.
-    fn has_no_tables(&self, index: u16, record: &RevocationRecord) -> bool {
-        self.revocations.family != index && self.uses_none(record, Resource::Spaces)
+        let below = [Resource::Accounts, Resource::Spaces];
+        account.is_none_or(|account| below.map(|it| account.used.get(it as usize)) == [Some(&0); 2])
     }
 }
 

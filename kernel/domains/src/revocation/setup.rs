@@ -30,7 +30,8 @@ impl Domains<'_> {
     /// Sets pages up as the row `revoke_setup` of the call table says, instead of those that were.
     ///
     /// # Errors
-    /// In the order in which they are looked for: [`Error::Stale`]; [`Error::Busy`] while the kernel takes;
+    /// In the order in which they are looked for: [`Error::Stale`]; [`Error::Busy`] while the kernel takes
+    /// from the environment or its account;
     /// [`Error::BadCount`]; of a page [`Error::OutOfRange`], [`Error::NotYours`], [`Error::WrongType`],
     /// [`Error::Leaving`], [`Error::LimitReached`].
     pub fn revoke_setup<H: Hardware>(
@@ -44,7 +45,7 @@ impl Domains<'_> {
         let index = by.name.index;
         let owner = self.environment(index).ok_or(Error::Stale)?.account;
         let old = *self.revocation(index).ok_or(Error::Exhausted)?;
-        if old.state() == RevocationState::Taking {
+        if old.state() == RevocationState::Taking || self.is_taken_from(owner) {
             return Err(Error::Busy);
         }
         if pages > MAX_VECTOR_PAGES {

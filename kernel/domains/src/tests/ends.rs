@@ -91,7 +91,7 @@ fn a_tenants_life_is_what_it_says() {
         .account(account.index)
         .map(|record| record.used);
     // 3 environments are in one space; the grandchild has one of them and a space.
-    assert_eq!(used, Some([34 - 7, 4, 3, 2, 2]));
+    assert_eq!(used, Some([34 - 7, 4, 3, 2, 2, 0, 0]));
     assert!(world.on[1].is_some() && world.on[2].is_some());
 }
 
@@ -171,7 +171,9 @@ fn what_others_have_of_an_account_ends_with_it() {
             guests[1] - 1,
             guests[2],
             guests[3],
-            guests[4] - 1
+            guests[4] - 1,
+            0,
+            0
         ]
     );
     assert_eq!(world.domains.pages.mappings(&world.hw, shared).count(), 0);
@@ -287,7 +289,8 @@ fn an_environment_dies_in_every_state_of_life() {
 #[test]
 #[cfg(not(miri))] // It would take minutes there.
 fn a_line_of_accounts_ends_from_its_far_end() {
-    let length = if cfg!(miri) { 20 } else { 200 };
+    // More than a call goes along.
+    let length = 400;
     let mut storage = Storage::new(32, length + 2, 2, 2);
     let mut world = World::new(&mut storage, 1);
     let before = world.counters();
@@ -314,6 +317,88 @@ fn a_line_of_accounts_ends_from_its_far_end() {
     let _ = destroy(&mut world, line[0]);
     assert_eq!(world.counters(), before);
     assert!(!world.sweep());
+}
+
+/// Beside each other, and each below the one before: none has anything, so that only their number counts.
+#[test]
+#[cfg(not(miri))] // It would take minutes there.
+fn many_accounts_end_in_steps_of_a_few() {
+    const MANY: u32 = 150;
+    for deep in [false, true] {
+        let mut storage = Storage::new(32, MANY as usize + 2, 1, 1);
+        let mut world = World::new(&mut storage, 1);
+        let before = world.counters();
+        let first = world.account(0, [0, 0, 0, MANY - 1]);
+        let bind = |world: &mut World<'_>, to| {
+            assert_eq!(world.call(0, Call::AccountBind(to)).error(), None);
+        };
+        bind(&mut world, Named::Name(first));
+        for left in (0..MANY - 1).rev() {
+            let account = world.account(0, [0, 0, 0, if deep { left } else { 0 }]);
+            if deep {
+                bind(&mut world, Named::Name(account));
+            }
+        }
+        bind(&mut world, Named::Own);
+        let there = |world: &World<'_>| {
+            let places = 0..=MANY as u16;
+            places
+                .filter(|n| world.domains.account(*n).is_some())
+                .count()
+        };
+        let mut left = there(&world);
+        let destroy = Call::AccountDestroy(Named::Name(first));
+        while !done(world.call(0, destroy)).expect("nobody has to leave") {
+            let now = there(&world);
+            assert!(left - now <= 32, "{left} to {now}, deep: {deep}");
+            left = now;
+            assert_eq!(world.check(), Ok(()));
+        }
+        assert!(left <= 32);
+        assert_eq!(world.counters(), before);
+    }
+}
+
+/// A call that has to go too far does what it can elsewhere, and nothing beyond that.
+#[test]
+#[cfg(not(miri))] // It would take minutes there.
+fn a_long_line_ends_and_others_live() {
+    const LONG: u32 = 120;
+    let mut storage = Storage::new(64, LONG as usize + 60, 4, 4);
+    let mut world = World::new(&mut storage, 2);
+    let (bystander, _) = world.tenant([20, 1, 1, 0], 1);
+    let before = world.counters();
+    let bind = |world: &mut World<'_>, to| {
+        assert_eq!(world.call(0, Call::AccountBind(to)).error(), None);
+    };
+    let first = world.account(0, [1, 0, 0, LONG]);
+    bind(&mut world, Named::Name(first));
+    for left in (0..LONG).rev() {
+        let next = world.account(0, [1, 0, 0, left]);
+        bind(&mut world, Named::Name(next));
+    }
+    world.alloc(0);
+    bind(&mut world, Named::Own);
+    let line = Named::Name(first);
+    let waits = |world: &World<'_>| world.domains.ending_accounts.first();
+    while !done(world.call(0, Call::AccountDestroy(line))).expect("nobody has to leave") {
+        assert_eq!(world.check(), Ok(()));
+        // Somebody else's, which is dying, too, and whose parent lives.
+        let other = world.account(0, [0; 4]);
+        world.domains.begin_end(other.index);
+        world.told = 0;
+        assert!(waits(&world).is_some());
+        assert!(
+            world
+                .domains
+                .account(bystander.index)
+                .is_some_and(|it| it.dying == 0)
+        );
+        assert!(world.domains.account(0).is_some_and(|it| it.dying == 0));
+    }
+    while world.sweep() {}
+    assert_eq!(world.counters(), before);
+    assert_eq!(world.check(), Ok(()));
 }
 
 #[test]

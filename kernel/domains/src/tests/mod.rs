@@ -6,6 +6,7 @@ mod calls;
 mod capabilities;
 mod cores;
 mod environments;
+mod holdings;
 mod life;
 // Under Miri they would take hours, and there is nothing unsafe to look at.
 #[cfg(not(miri))]
@@ -13,6 +14,7 @@ mod ends;
 #[cfg(not(miri))]
 mod exhaustive;
 mod memory;
+mod msgrings;
 mod naive;
 #[cfg(not(miri))]
 mod oracle;

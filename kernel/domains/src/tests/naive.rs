@@ -202,6 +202,9 @@ impl Naive {
                 .values()
                 .filter(|slice| slice.account == owner)
                 .count(),
+            // Nobody here has what is kept elsewhere.
+            0,
+            0,
         ];
         Resource::ALL.map(|resource| carved(resource) + own[resource as usize] as u64)
     }

@@ -41,8 +41,13 @@ struct Scene<'m> {
 impl<'m> Scene<'m> {
     /// The holder has 20 pages of its own besides its tables, and is guaranteed so many.
     fn new(storage: &'m mut Storage, guaranteed: u32) -> Self {
+        Self::with_accounts(storage, guaranteed, 2)
+    }
+
+    /// The same, and the holder may have so many accounts below its own.
+    fn with_accounts(storage: &'m mut Storage, guaranteed: u32, accounts: u32) -> Self {
         let mut world = World::new(storage, 3);
-        let (account, holder) = world.tenant([40, 4, 2, 2], 1);
+        let (account, holder) = world.tenant([40, 4, 2, accounts], 1);
         let (bystander, _) = world.tenant([20, 2, 2, 1], 2);
         world
             .domains

@@ -47,10 +47,11 @@ impl Snapshot {
 
     /// The world, in `storage`, which is as large as the one that it was in.
     pub(super) fn restore<'m>(&self, storage: &'m mut Storage) -> World<'m> {
-        let (tables, revocations) = storage.tables(|records| Pages::new(records, 2));
+        let (tables, revocations, rings) = storage.tables(|records| Pages::new(records, 2));
         let mut domains = Domains::none();
         domains.set_tables(tables, LENGTHS, self.cores);
         domains.set_revocations(revocations);
+        domains.set_message_rings(rings);
         domains.return_to(&self.domains);
         World {
             hw: self.hw.clone(),

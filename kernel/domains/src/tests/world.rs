@@ -9,6 +9,7 @@ use exopi_abi::capability::{Epoch, Kind};
 use exopi_abi::domain::{
     AccountRecord, EnvironmentRecord, Life, ObjectName, Resource, SpaceRecord,
 };
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::{FrameType, Owner, PageRecord};
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{MAX_SLICES, SliceRecord};
@@ -36,17 +37,18 @@ pub(super) struct Storage {
     pub(super) environments: Vec<EnvironmentRecord>,
     pub(super) lives: Vec<Life>,
     pub(super) revocations: Vec<RevocationRecord>,
+    pub(super) message_rings: Vec<MessageRingRecord>,
     pub(super) deadlines: Vec<Alarm>,
     pub(super) order: Vec<u16>,
     pub(super) slices: Vec<SliceRecord>,
 }
 
 impl Storage {
-    /// Tables over it, with the frames that `pages` has, and requests.
+    /// Tables over it, with the frames that `pages` has, requests, and rings.
     pub(super) fn tables<'m>(
         &'m mut self,
         pages: impl FnOnce(&'m mut [PageRecord]) -> Pages<'m>,
-    ) -> (Tables<'m>, Revocations<'m>) {
+    ) -> (Tables<'m>, Revocations<'m>, &'m mut [MessageRingRecord]) {
         let tables = Tables {
             pages: pages(&mut self.pages),
             accounts: &mut self.accounts,
@@ -56,7 +58,8 @@ impl Storage {
             slices: &mut self.slices,
         };
         let deadlines = Alarms::new(&mut self.deadlines, &mut self.order);
-        (tables, Revocations::new(&mut self.revocations, deadlines))
+        let revocations = Revocations::new(&mut self.revocations, deadlines);
+        (tables, revocations, &mut self.message_rings)
     }
 
     pub(super) fn new(frames: u32, accounts: usize, spaces: usize, environments: usize) -> Self {
@@ -67,6 +70,7 @@ impl Storage {
             environments: vec![EnvironmentRecord::FREE; environments],
             lives: vec![Life::default(); environments],
             revocations: vec![RevocationRecord::default(); environments],
+            message_rings: vec![MessageRingRecord::NONE; environments],
             deadlines: vec![Alarm::NONE; environments],
             order: vec![0; Alarms::order_length(environments)],
             slices: vec![SliceRecord::FREE; MAX_SLICES],
@@ -106,7 +110,7 @@ impl<'m> World<'m> {
     ) -> Self {
         let frames = storage.pages.len() as u32;
         let mut hw = Machine::new(frames);
-        let (tables, revocations) = storage.tables(|records| {
+        let (tables, revocations, rings) = storage.tables(|records| {
             let mut pages = Pages::new(records, 2);
             let added = pages.add_free(page(1), u64::from(frames) - 1);
             assert_eq!(added.unless_stopped(), Ok(u64::from(frames) - 1));
@@ -115,6 +119,7 @@ impl<'m> World<'m> {
         let mut domains = Domains::none();
         domains.set_tables(tables, LENGTHS, cores);
         domains.set_revocations(revocations.and(PRETENDED));
+        domains.set_message_rings(rings);
         if let Some((places, alarms)) = links {
             domains.set_links(places, alarms);
         }

@@ -6,8 +6,8 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::world::{Memory, World};
-use crate::atom::shifted;
 use crate::{Error, FilterId, MAX_ATOMS, MAX_CHAIN, Operation, Secrets, Width};
+use exopi_abi::net::shifted;
 
 /// Octets that frames and values are made of: few, so that they meet.
 const OCTETS: [u8; 4] = [0, 1, 0x45, 0xff];

@@ -89,6 +89,10 @@ impl Hardware for Careless<'_> {
         self.unless(Omitted::Publication, Machine::publish);
     }
 
+    fn fence(&mut self) {
+        self.machine.fence();
+    }
+
     fn before_invalidate(&mut self) {
         self.unless(Omitted::Order, Machine::before_invalidate);
     }

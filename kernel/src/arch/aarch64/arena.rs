@@ -11,17 +11,17 @@
 //! kernel's finds no name by which it could reach code, but for one page while that is written. What has not been
 //! written is zeros, which are no instruction (UDF, ARM DDI 0487, C6.2).
 //!
-//! Nothing generates code yet but a self-test, so only test builds can write here.
+//! The second half is for packet filters.
 
 use exopi_pages::pte::{self, KernelAccess, Memory};
 
 use super::{barrier, cache, mmu};
 
-#[cfg(feature = "selftest")]
 mod write;
 
+pub use write::{ARENA, write};
 #[cfg(feature = "selftest")]
-pub use write::{ARENA, alias, physical, write};
+pub use write::{alias, physical};
 
 /// Bytes of the arena: one level-2 entry, so that the linear window does without it as a whole.
 pub const BYTES: u64 = 1 << 21;
@@ -34,7 +34,6 @@ pub fn init(physical: u64) {
     mmu::withdraw_linear_block(physical);
     let block = pte::kernel_block(physical, Memory::Normal, KernelAccess::ReadExecute);
     mmu::set_beside_image(1, block);
-    #[cfg(feature = "selftest")]
     write::init(physical);
     barrier::after_table_stores();
     barrier::instructions();

@@ -13,6 +13,13 @@ pub fn after_table_stores() {
     asm::dsb(asm::ISHST);
 }
 
+/// Loads and stores before are seen before those that follow, by whoever shares the memory.
+#[inline(always)]
+pub fn between_accesses() {
+    count_event(Event::Barrier);
+    asm::dmb(asm::ISH);
+}
+
 /// All that was begun before (stores, TLB and cache maintenance) is complete on all cores.
 #[inline(always)]
 pub fn complete() {

@@ -230,9 +230,10 @@ impl Core {
         core.current.store(context::nobody(), Ordering::Relaxed);
     }
 
-    /// Charges who runs here with the time since that was last done, up to `now`.
-    pub fn charge(now: u64) {
+    /// Charges who runs here with the time since that was last done.
+    pub fn charge() {
         let core = Self::current();
+        let now = timer::now();
         let since = core.since.swap(now, Ordering::Relaxed);
         if let Some(life) = Self::context().life() {
             let ticks = life.ticks.load(Ordering::Relaxed);

@@ -279,7 +279,6 @@ pub fn set_beside_image(index: usize, descriptor: u64) {
 }
 
 /// Makes all cores forget the entry of a page of the kernel's own, which was taken away.
-#[cfg(feature = "selftest")]
 pub fn forget_kernel_page(address: usize) {
     // The page's number in bits 0 to 43; it is global, so it goes for all ASIDs (ARM DDI 0487, C5.5, "TLBI VAALE1IS").
     let operand = address >> 12 & ((1 << 44) - 1);

@@ -15,7 +15,6 @@ pub mod barrier;
 pub mod boot;
 pub mod cache;
 pub mod context;
-#[cfg(feature = "selftest")]
 pub mod copy;
 pub mod core_data;
 pub mod exception;

@@ -81,6 +81,11 @@ impl Hardware for Processor {
     }
 
     #[inline(always)]
+    fn fence(&mut self) {
+        barrier::between_accesses();
+    }
+
+    #[inline(always)]
     fn before_invalidate(&mut self) {
         barrier::after_table_stores();
     }

@@ -109,6 +109,14 @@ pub fn copy_in(from: &UserBytes<'_>, to: &mut [u8]) -> usize {
     (length - left) as usize
 }
 
+/// The same to words.
+pub fn copy_in_words(from: &UserBytes<'_>, to: &mut [u64]) -> usize {
+    let length = from.length().min(size_of_val(to) as u64);
+    // SAFETY: as above; any bytes are words.
+    let left = unsafe { __copy_from_user(to.as_mut_ptr().cast(), from.address(), length) };
+    (length - left) as usize
+}
+
 /// Copies `from` to the first bytes of `to`, as many as both have; returns how many could be written.
 pub fn copy_out(from: &[u8], to: &UserBytesMut<'_>) -> usize {
     let length = to.length().min(from.len() as u64);

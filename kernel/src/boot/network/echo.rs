@@ -12,11 +12,11 @@ use exopi_bsp::boards::{Network, USB_INTERRUPT};
 use exopi_bsp::traits::{Clock, Ethernet, MOST_FRAME};
 use spin::mutex::TicketMutex;
 
-use super::memory::Memory;
 use super::{Counter, PATIENCE};
 use crate::arch::{smp, timer};
 use crate::console::log;
 use crate::interrupts;
+use crate::network::memory::Memory;
 
 /// The type of frames that are for us (IEEE 802: for experiments within one site), and what ends the test.
 const TYPE: [u8; 2] = [0x88, 0xb5];

@@ -8,10 +8,10 @@ use exopi_bsp::boards::Network;
 use exopi_bsp::traits::{Clock, Ethernet, LEAST_FRAME, MOST_FRAME};
 
 use super::Counter;
-use super::memory::Memory;
 use crate::arch::{pmu, smp, timer};
 use crate::console::{self, log};
 use crate::interrupts;
+use crate::network::memory::Memory;
 
 /// Lengths that are measured: the shortest on a wire and the longest.
 const LENGTHS: [usize; 2] = [64, MOST_FRAME];

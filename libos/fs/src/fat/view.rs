@@ -238,3 +238,108 @@ impl<D: BlockDevice> Sectors for View<D> {
         Ok(BlockCount(sectors.saturating_add(1)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::blocks::Blocks;
+    use super::super::format::{Format, format};
+    use super::*;
+    use crate::device::Memory;
+
+    /// A view of a volume whose first FAT is these numbers, again and again.
+    fn view(width: Width, links: &[u32]) -> View<Memory> {
+        let (blocks, each) = match width {
+            Width::Fat16 => (540, 1),
+            Width::Fat32 => (8400, 1),
+        };
+        let mut memory = Memory::new(blocks);
+        let wanted = Format {
+            width: Some(width),
+            sectors_per_cluster: Some(each),
+            ..Format::default()
+        };
+        format(&mut memory, &wanted).unwrap();
+        let mut blocks = Blocks::new(memory, 64);
+        let geometry = Geometry::parse(blocks.sector(0).unwrap(), 8 * 8400).unwrap();
+        for sector in geometry.fat_start..geometry.fat_start + geometry.fat_sectors {
+            let bytes = blocks.sector_mut(sector, Rank::Contents).unwrap();
+            let size = geometry.entry_bytes() as usize;
+            for (entry, link) in bytes.chunks_exact_mut(size).zip(links.iter().cycle()) {
+                entry.copy_from_slice(&link.to_le_bytes()[..size]);
+            }
+        }
+        View::new(Volume::new(geometry, blocks))
+    }
+
+    fn read(view: &View<Memory>, sector: u32) -> Result<Sector, ViewError> {
+        let mut sectors = [Sector::new()];
+        view.read(&mut sectors, BlockIdx(sector))?;
+        let [sector] = sectors;
+        Ok(sector)
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_leads_to_a_cluster_or_is_the_end(
+            wide in any::<bool>(),
+            links in prop::collection::vec(prop_oneof![any::<u32>(), 0..8u32, 4200..4300u32, 66_000..67_500u32], 1..50),
+        ) {
+            let width = if wide { Width::Fat32 } else { Width::Fat16 };
+            let mut view = view(width, &links);
+            let geometry = view.volume().geometry;
+            for number in 0..geometry.fat_sectors {
+                let shown = read(&view, 1 + geometry.fat_start + number).unwrap();
+                for index in 0..geometry.entries_per_sector() {
+                    let cluster = number * geometry.entries_per_sector() + index;
+                    let link = geometry.link(&shown.contents, index as usize);
+                    match link {
+                        Link::Next(next) => prop_assert!(geometry.is_cluster(next)),
+                        Link::End | Link::Bad => {}
+                        Link::Free | Link::Nonsense => prop_assert!(false, "{cluster}: {link:?}"),
+                    }
+                    // Beyond the last one, nothing is to be had.
+                    prop_assert!(geometry.is_cluster(cluster) || link == Link::Bad);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_crate_writes_contents_alone() {
+        for width in [Width::Fat16, Width::Fat32] {
+            let mut view = view(width, &[u32::MAX]);
+            let geometry = view.volume().geometry;
+            let root = match width {
+                Width::Fat16 => geometry.root_start,
+                Width::Fat32 => geometry.sector_of(geometry.root_cluster),
+            };
+            let sector = Sector {
+                contents: [0x5a; 512],
+            };
+            let sectors = [sector];
+            let refused = |view: &View<Memory>, number: u32| {
+                view.write(&sectors, BlockIdx(number)) == Err(ViewError::Refused)
+            };
+            let fats = geometry.fat_start..geometry.fat_start + 2 * geometry.fat_sectors;
+            assert!(
+                [0, 1, 1 + geometry.sectors]
+                    .into_iter()
+                    .all(|number| refused(&view, number))
+            );
+            assert!(fats.into_iter().all(|number| refused(&view, 1 + number)));
+            assert_eq!(
+                read(&view, 1 + geometry.sectors).err(),
+                Some(ViewError::Refused)
+            );
+            // Dropped, and shown as it was.
+            let before = read(&view, 1 + root).unwrap().contents;
+            view.write(&sectors, BlockIdx(1 + root)).unwrap();
+            assert!(read(&view, 1 + root).unwrap().contents == before);
+            let data = geometry.sector_of(geometry.end() - 1);
+            view.write(&sectors, BlockIdx(1 + data)).unwrap();
+            assert_eq!(view.volume().blocks.sector(data), Ok(&[0x5a; 512]));
+        }
+    }
+}

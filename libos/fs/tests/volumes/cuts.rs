@@ -189,3 +189,30 @@ fn what_is_written_over_is_old_or_new_and_others_are_whole() {
         },
     );
 }
+
+#[test]
+fn what_is_appended_is_there_up_to_somewhere() {
+    for shape in [Shape::SMALL, Shape::PAGES, Shape::FAT32] {
+        let (old, new) = (pattern(5000, 1), pattern(60_000, 9));
+        let all = [old.clone(), new.clone()].concat();
+        each_cut(
+            shape,
+            ONE,
+            |fat| {
+                let file = fat
+                    .open(at("/from/a file with a long name").path())
+                    .unwrap();
+                assert_eq!(fat.write_at(file, 5000, &new), Ok(new.len()));
+                fat.close(file).unwrap();
+            },
+            |fat, when| {
+                // Never what somebody else left in the clusters.
+                let found = read(fat, "/from/a file with a long name").unwrap();
+                assert!(
+                    found.len() >= old.len() && all.starts_with(&found),
+                    "{when}"
+                );
+            },
+        );
+    }
+}

@@ -285,3 +285,33 @@ fn halves_of_pairs_do_no_harm() {
     });
     assert_eq!((listed, names), (Ok(()), vec!["NAME.TXT".to_owned()]));
 }
+
+/// Two files that share clusters: when one goes, the other one's chain runs into clusters that are free, and then
+/// somebody's.
+#[test]
+fn files_that_share_clusters_do_no_harm() {
+    let shape = Shape::SMALL;
+    let mut fat = mount(shape.make());
+    write(&mut fat, "/one", &pattern(5000, 1)).unwrap();
+    write(&mut fat, "/two", &pattern(5000, 2)).unwrap();
+    let mut bytes = fat.unmount().unwrap().to_bytes();
+    // Clusters 2 to 11, and 12 to 21: the first one goes on with the second one's.
+    for part in &parts(&bytes)[1..3] {
+        bytes[part.start + 2 * 3..][..2].copy_from_slice(&14u16.to_le_bytes());
+    }
+    let mut fat = mount(Memory::from_bytes(&bytes));
+    let file = fat.open(at("/one").path()).unwrap();
+    // Of one's ten clusters the last eight go.
+    fat.remove(at("/two").path()).unwrap();
+    let mut into = [0; 5000];
+    assert_eq!(fat.read_at(file, 0, &mut into), Err(Error::Corrupt));
+    for offset in [0, 2000] {
+        // It is in memory, and has no place on the volume: who has it written hears so, each time.
+        assert_eq!(fat.write_at(file, offset, &pattern(5000, 4)), Ok(5000));
+        assert_eq!(fat.sync(), Err(Error::Corrupt));
+    }
+    // The clusters become somebody else's, who can be read to the end.
+    write(&mut fat, "/three", &pattern(9000, 3)).unwrap();
+    let _ = fat.close(file);
+    assert_eq!(read(&mut fat, "/three").unwrap().len(), 9000);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use exo::check::qmp::Qmp;
 use exopi_e2e::session::Session;
-use exopi_e2e::{Run, selftest_kernel};
+use exopi_e2e::{Run, kernel, selftest_kernel};
 use tempfile::TempDir;
 
 /// Addresses and type of the frames, and what the guest takes for the end.
@@ -259,4 +259,118 @@ fn without_an_adapter_the_kernel_goes_on() {
         .ends_with(0)
         .prints("network: no interface")
         .prints("minimal: done");
+}
+
+/// A program that sends frames back, and its cable.
+struct Reflector {
+    cable: Cable,
+    session: Session,
+}
+
+impl Reflector {
+    fn start() -> Self {
+        let (cable, net) = Cable::new();
+        let extra = env::var("QEMU_EXTRA").unwrap_or_default();
+        let mut command = Run::command();
+        command
+            .arg(kernel())
+            .args(["--program", "reflect"])
+            .env("QEMU_EXTRA", format!("{extra} {net}"));
+        let mut session = Session::start(&mut command);
+        session.wait_for("reflect: listening");
+        Self { cable, session }
+    }
+
+    /// Has so many frames come back, some on their way at a time: to whom they came from, with the rest as it was.
+    fn in_a_row(&self, count: usize) {
+        let numbered = |number: usize| frame(LEAST + number * 617 % (MOST - LEAST + 1), number);
+        let (mut sent, mut returned) = (0, 0);
+        while returned < count {
+            while sent < count && sent - returned < WINDOW {
+                self.cable.send(&numbered(sent));
+                sent += 1;
+            }
+            let (came, due) = (self.cable.receive(), numbered(returned));
+            assert_eq!(came.len(), due.len(), "frame {returned}");
+            assert!(
+                came[..6] == FROM && came[12..] == due[12..],
+                "frame {returned}"
+            );
+            returned += 1;
+        }
+    }
+
+    fn say(&self, word: &[u8]) {
+        self.cable
+            .send(&[&TO[..], &FROM, &TYPE, word, &[0; LEAST]].concat());
+    }
+
+    /// Ends it; what it says of itself.
+    fn end(mut self) -> String {
+        self.say(END);
+        self.session.wait_for("reflect: done")
+    }
+}
+
+/// Through filter, ring and send capability of a program at EL0, that owns nothing but these.
+#[test]
+fn a_hundred_thousand_frames_come_back_through_a_ring() {
+    const COUNT: usize = 100_000;
+    let reflector = Reflector::start();
+    reflector.in_a_row(COUNT);
+    let said = reflector.end();
+    assert_eq!(number_before(&said, " frames back"), COUNT as u64, "{said}");
+    for none in ["0 refused", "0 lost"] {
+        assert!(said.contains(none), "{said}");
+    }
+    println!("{said}");
+}
+
+/// Frames of other types, of no length that there is, cut off, or of fragments, go nowhere, and what comes next is
+/// unharmed; nor does one go out from an address that is another's.
+#[test]
+fn what_is_no_frame_of_the_programs_harms_nothing() {
+    let reflector = Reflector::start();
+    reflector.in_a_row(50);
+    for length in [1, 13, 14, 15, 20, 59, 60, 63] {
+        let mut short = frame(LEAST, length);
+        short.truncate(length);
+        // Of another type, so that nothing comes back, even if it is filled up on its way.
+        if let Some(kind) = short.get_mut(12..) {
+            kind.iter_mut().take(2).for_each(|byte| *byte = 0);
+        }
+        reflector.cable.send(&short);
+    }
+    for length in [1515, 1600, 2047] {
+        let mut long = frame(length, length);
+        long[12..14].fill(0);
+        reflector.cable.send(&long);
+    }
+    for kind in [
+        [0x08, 0x00],
+        [0x08, 0x06],
+        [0x86, 0xdd],
+        [0x81, 0x00],
+        [0; 2],
+        [0xff; 2],
+    ] {
+        for number in 0..20 {
+            let mut other = frame(LEAST + number * 73, number);
+            other[12..14].copy_from_slice(&kind);
+            // As IPv4: a header longer than the frame, and a fragment.
+            other[14] = 0x4f;
+            other[20] = 0x3f;
+            reflector.cable.send(&other);
+        }
+        // The host keeps no more frames for the emulator than a few hundred kilobytes.
+        reflector.in_a_row(5);
+    }
+    reflector.say(b"rule");
+    reflector.in_a_row(50);
+    let said = reflector.end();
+    assert!(
+        said.contains("130 frames back, 1 refused, 0 lost"),
+        "{said}"
+    );
+    assert!(said.contains("refused_rule: 1"), "{said}");
 }

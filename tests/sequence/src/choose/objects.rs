@@ -251,6 +251,15 @@ impl Chooser {
                 let order = self.random.pick(&[0, 1]) * self.spare_page(world, names);
                 [self.spare_page(world, names), count, order, 0, 0, 0]
             }
+            msgring_set => {
+                let count = self.random.pick(&[0, 1, 1, 2, 16, 17]);
+                let bit = self.random.pick(&[0, 5, 31, 32]);
+                [self.spare_page(world, names), count, bit, 0, 0, 0]
+            }
+            msgring_send => {
+                let [at, length] = self.bytes();
+                [self.gate(), at, length, 0, 0, 0]
+            }
             resume => [self.random.pick(&[0, 1, 4, 5]), 0, 0, 0, 0, 0],
             gate_bind => {
                 let gate = self.gate();

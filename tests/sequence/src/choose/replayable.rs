@@ -30,10 +30,12 @@ pub(super) fn replayable<W: World>(
     match Call::from_number(number) {
         Some(
             console_write | console_read | console_give | board_exit | board_reset | upcall_deliver
-            | revoke_request | revoke_setup | resume,
+            | revoke_request | revoke_setup | msgring_set | resume,
         ) => false,
         // What gives the core away, or makes another environment able to.
-        Some(gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply) => false,
+        Some(
+            gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply | msgring_send,
+        ) => false,
         Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
         // Whoever could run would, when the clock says so.
         Some(env_run) => target(world, words[0], Kind::Environment)
@@ -47,6 +49,8 @@ pub(super) fn replayable<W: World>(
         // Of several pages from free lists nobody tells the numbers, nor of one that is mapped elsewhere.
         Some(page_alloc) => words[0] >> 56 == 0 || words[1] <= 1,
         Some(insert_pte) => words[2] >> 56 <= 2 || (words[0] == 0 && words[4] <= 1),
+        // The simulated machine has no network.
+        Some(cap_mint) if [Kind::Filter as u64, Kind::Send as u64].contains(&words[0]) => false,
         // Seals, page numbers and saved registers are no contents that could be compared.
         Some(cap_mint | cap_narrow) => !is_in_area(words[4]),
         Some(env_read) => !is_in_area(words[2]),

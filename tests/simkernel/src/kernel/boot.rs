@@ -7,6 +7,7 @@ use exopi_abi::layout::FIRST_UAREA;
 use exopi_abi::{Access, PageNumber, PageSelect, TableLevel, VirtAddr};
 use exopi_cap::Key;
 use exopi_domains::{Alarms, Domains, Revocations, Subject, Tables, Target};
+use exopi_frames::Frames;
 use exopi_pages::model::Machine;
 use exopi_pages::{Index, Pages, Right, Source};
 use exopi_sequence::stage::STORE;
@@ -70,6 +71,7 @@ impl<'m> Kernel<'m> {
         domains.set_links(&storage.links, calls);
         let requests = Alarms::new(&mut storage.deadlines, &mut storage.deadline_order);
         domains.set_revocations(Revocations::new(&mut storage.revocations, requests));
+        domains.set_message_rings(&mut storage.message_rings);
         let by = domains
             .make_first_space(&mut machine, EXPOSED)
             .expect("a first space");
@@ -85,6 +87,7 @@ impl<'m> Kernel<'m> {
             spaces: board.spaces as u16,
             environments: board.environments as u16,
             domains,
+            frames: Frames::none(),
             machine,
             key: Key::new(board.key),
             seconds: board.seconds,

@@ -1,5 +1,6 @@
 //! States of environments: what lies in their u-areas while they have no core, and notices.
 
+use exopi_abi::msgring::MESSAGE_BYTES;
 use exopi_abi::uarea::{UArea, UpcallClass};
 use exopi_abi::{Error, Object, PageNumber, Progress, UserBytes, UserBytesMut};
 use exopi_domains::Window;
@@ -106,6 +107,18 @@ impl Kernel<'_> {
             self.put_byte(window.page, at, *byte);
         }
         moved(done, bytes.len())
+    }
+
+    /// Sends a message through a gate.
+    pub(crate) fn message(&mut self, gate: u64, from: &UserBytes<'_>) -> Result<(), Error> {
+        if from.length() > MESSAGE_BYTES as u64 {
+            return Err(Error::TooLong);
+        }
+        let mut bytes = vec![0; from.length() as usize];
+        if self.user(|user| user.read(from.address(), &mut bytes)) != bytes.len() {
+            return Err(Error::BadAddress);
+        }
+        self.enter(|domains, machine, by| domains.msgring_send(machine, by, gate, &bytes))
     }
 
     fn put_byte(&mut self, page: PageNumber, at: u64, byte: u8) {

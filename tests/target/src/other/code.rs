@@ -271,6 +271,30 @@ pub(crate) unsafe extern "C" fn live() {
     )
 }
 
+/// In the program's space, for ever: maps the x21 pages from x20 on at x19, unmaps the first x22 of them, and counts in
+/// x28.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn hoard() {
+    naked_asm!(
+        "1: mov x0, #0",
+        "mov x1, x19",
+        "mov x2, x20",
+        "mov x3, #0",
+        "mov x4, x21",
+        "mov x5, #{rw}",
+        "svc #{insert_pte}",
+        "mov x0, #0",
+        "mov x1, x19",
+        "mov x2, x22",
+        "svc #{remove_pte}",
+        "add x28, x28, #1",
+        "b 1b",
+        rw = const exopi_rt::Access::READ.bits() | exopi_rt::Access::WRITE.bits(),
+        insert_pte = const Call::insert_pte as u16,
+        remove_pte = const Call::remove_pte as u16,
+    )
+}
+
 /// For ever: sums up x2..x27, SP, TPIDR_EL0 and the vector registers, with no call in between, so that whatever is done
 /// to it is done between any two instructions, and counts. A sum that is not the first one is told by a breakpoint, as
 /// is a mail, x28, whose upper half is not the pad's word. The last mail is at the pad's begin.

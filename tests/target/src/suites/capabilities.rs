@@ -360,7 +360,7 @@ fn minting_is_for_owners() -> Outcome {
     memory::give_page(other)?;
     check_eq!(mint_page(number(other), 1, all), Some(Error::NotYours));
     // Kinds of which there is nothing yet.
-    for kind in [Kind::Filter, Kind::Block] {
+    for kind in [Kind::Extent, Kind::Block] {
         let refused = mint(kind, 0, 1, 0);
         check!(refused.is_err(), "{kind:?} gives {refused:?}");
     }

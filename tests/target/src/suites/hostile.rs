@@ -15,6 +15,7 @@
 //! which takes none and has the program wait for a call.
 
 mod fixture;
+mod network;
 
 use exopi_rt::calls::Row;
 use exopi_rt::page::FrameType;
@@ -41,8 +42,10 @@ pub(crate) const SUITE: Suite = Suite {
         account_create account_bind account_destroy space_create space_destroy
         env_create env_run env_stop env_yield env_keep env_debug env_read env_write env_destroy
         upcall_deliver console_give gate_bind gate_unbind gate_yield pct_call pct_send
-        revoke_request revoke_answer revoke_setup
-        account_allow slice_alloc slice_bind slice_move slice_free
+        revoke_request revoke_answer revoke_setup msgring_set msgring_clear msgring_send
+        account_allow dpf_split dpf_insert dpf_delete dpf_ref dpf_unref dpf_pktring
+        pktring_setring pktring_modring pktring_delring nettap send_refine send_delete net_xmit
+        slice_alloc slice_bind slice_move slice_free
     },
 };
 
@@ -95,6 +98,7 @@ fn attack(
 fn sweep(call: Call) -> Outcome {
     let fixture = Fixture::new()?;
     let row = machine::row_of(call)?;
+    fixture.prepare(call)?;
     machine::write_stub(0, call.number())?;
     machine::publish_stubs()?;
     let good = fixture.good(call);
@@ -119,6 +123,7 @@ fn sweep(call: Call) -> Outcome {
         }
     }
     check_mappings(&fixture)?;
+    fixture.unprepare(call)?;
     fixture.close()
 }
 

@@ -9,6 +9,7 @@ mod caveats;
 mod console;
 mod exposed;
 mod files;
+mod frames;
 mod giving;
 mod hammer;
 mod hostile;
@@ -17,6 +18,7 @@ mod isolation;
 mod keeping;
 mod mapping;
 mod memory;
+mod msgrings;
 mod notices;
 mod pages;
 mod pressure;
@@ -75,7 +77,12 @@ pub(crate) const SUITES: &[Suite] = &[
     pressure::SUITE,
     thousand::SUITE,
     ipc::SUITE,
+    msgrings::SUITE,
     files::SUITE,
+    frames::filters::SUITE,
+    frames::rings::SUITE,
+    frames::sending::SUITE,
+    frames::ending::SUITE,
     vm::SUITE,
     hammer::SUITE,
     sched::SUITE,
@@ -86,6 +93,7 @@ pub(crate) const SUITES: &[Suite] = &[
 /// to grow.
 pub(crate) fn prepare() {
     vm::prepare();
+    frames::prepare();
     memory::grow_heap();
     files::prepare();
     vm::settle();

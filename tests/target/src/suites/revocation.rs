@@ -40,6 +40,12 @@ pub(crate) const SUITE: Suite = Suite {
         ("takes_when_every_core_is_held", || {
             deaf(turning::takes_when_every_core_is_held)
         }),
+        ("takes_from_one_that_makes_calls", || {
+            deaf(turning::takes_from_one_that_makes_calls)
+        }),
+        ("takes_superpages_apart", || {
+            deaf(turning::takes_superpages_apart)
+        }),
         ("takes_from_the_dead", || deaf(takes_from_the_dead)),
         ("leaves_the_guaranteed", turning::leaves_the_guaranteed),
         (

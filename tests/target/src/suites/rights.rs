@@ -13,7 +13,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use exopi_rt::capability::{
-    AccountRights, EnvironmentRights, PageRights, SliceRights, SpaceRights,
+    AccountRights, EnvironmentRights, FilterRights, PageRights, SendRights, SliceRights,
+    SpaceRights,
 };
 use exopi_rt::domain::Resource;
 use exopi_rt::registers::{Argument, Arguments};
@@ -254,6 +255,17 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
         }),
         // A request, and pages of one's own.
         Call::revoke_answer => one(Words::new().with(9_u64).with(0_u64), Error::Stale),
+        // Pages of one's own, and a gate.
+        Call::msgring_set => one(
+            Words::new().with(page).with(1_u64).with(0_u64),
+            Error::NotYours,
+        ),
+        // Whoever ends its ring harms nobody but itself.
+        Call::msgring_clear => Vec::new(),
+        Call::msgring_send => one(
+            Words::new().with(0_u64).with(victim.buffer()).with(8_u64),
+            Error::NoGate,
+        ),
         Call::revoke_setup => one(
             Words::new().with(page).with(1_u64).with(0_u64),
             Error::NotYours,
@@ -293,6 +305,64 @@ fn attempts(call: Call, victim: &Victim) -> Result<Vec<Attempt>, Failure> {
             all.extend(one(Words::new().with(Object::Own), Error::NotYours));
             all
         }
+        Call::dpf_split => on(victim.filter(FilterRights::SPLIT)?, |filter| {
+            filter.with(victim.atom()).with(24_u64)
+        }),
+        Call::dpf_insert => on(victim.filter(FilterRights::REFINE)?, |filter| {
+            let atoms = filter.with(0_u64).with(victim.atom()).with(24_u64);
+            atoms.with(Object::Own)
+        }),
+        Call::dpf_delete => on(victim.filter(FilterRights::DELETE)?, |filter| {
+            filter.with(0_u64)
+        }),
+        // A filter, and a ring of one's own.
+        Call::dpf_ref | Call::dpf_pktring => {
+            let right = if call == Call::dpf_ref {
+                FilterRights::SHARE
+            } else {
+                FilterRights::RECEIVE
+            };
+            let ring = || victim.ring();
+            let mut all = on(victim.filter(right)?, |filter| filter.with(ring()));
+            let good = Words::new().with(victim.good_filter()?).with(ring());
+            all.push((good.words(), Error::NotYours));
+            all
+        }
+        Call::dpf_unref => {
+            let good = Words::new().with(victim.good_filter()?);
+            one(good.with(victim.ring()), Error::NotYours)
+        }
+        // The account's allowance.
+        Call::pktring_setring => {
+            let pages = Words::new().with(11_u64).with(victim.buffer());
+            one(pages.with(8_u64).with(32_u64), Error::OverAllowance)
+        }
+        Call::pktring_modring => one(
+            Words::new().with(victim.ring()).with(0_u64).with(page),
+            Error::NotYours,
+        ),
+        Call::pktring_delring => one(Words::new().with(victim.ring()), Error::NotYours),
+        // Whatever a filter below allows, it is not the interface's first.
+        Call::nettap => {
+            let mut all = on(victim.filter(FilterRights::RECEIVE)?, |filter| {
+                filter.with(victim.ring())
+            });
+            let good = Words::new().with(victim.good_filter()?);
+            all.push((good.with(victim.ring()).words(), Error::MissingRight));
+            all
+        }
+        Call::send_refine => on(victim.send(SendRights::REFINE)?, |send| {
+            send.with(victim.atom()).with(24_u64)
+        }),
+        // It belongs to an account, whoever may use it.
+        Call::send_delete => {
+            let mut refused = victim.send(SendRights::empty())?;
+            refused.truncate(1);
+            on(refused, |send| send)
+        }
+        Call::net_xmit => on(victim.send(SendRights::SEND)?, |send| {
+            send.with(victim.piece()).with(8_u64).with(u64::MAX)
+        }),
     })
 }
 

@@ -41,7 +41,7 @@ pub(crate) const SUITE: Suite = Suite {
 const PAGES: u64 = SUPERPAGE_PAGES;
 
 /// Takes the 512 pages of a superpage, the highest that are free.
-fn take_superpage() -> Result<PageNumber, Failure> {
+pub(super) fn take_superpage() -> Result<PageNumber, Failure> {
     let last = exposed::page_count() / PAGES;
     for number in (1..last).rev() {
         let first = PageNumber::new((number * PAGES) as u32);

@@ -168,7 +168,7 @@ fn at_once() -> Outcome {
     check!(beyond.is_err(), "a u-area that is one becomes one again");
     // Those that take turns go first. Whoever does asks for the kernel's lock each time, and in an emulator whose host has
     // fewer cores than the machine, the others wait for it each time that the host lets another one go on.
-    let takes_turns = |index: &usize| index % 8 == 0 && *index < 8 * TAKE_TURNS;
+    let takes_turns = |index: &usize| index.is_multiple_of(8) && *index < 8 * TAKE_TURNS;
     let all = || shuffled(ALL as usize);
     let rest = all().filter(|index| !takes_turns(index));
     many.end(all().filter(takes_turns).chain(rest))?;

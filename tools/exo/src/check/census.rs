@@ -349,6 +349,8 @@ impl Search<'_> {
             Kind::Environment => object(self.state.environments.get(at).map(|one| one.epoch)),
             Kind::Account => object(self.state.accounts.get(at).map(|account| account.epoch)),
             Kind::Slice => object(self.state.slices.get(at).map(|slice| slice.epoch)),
+            Kind::Filter => object(self.state.network.filter(at as u16).map(|one| one.epoch)),
+            Kind::Send => object(self.state.network.sends.get(at).map(|one| one.epoch)),
             _ => true,
         }
     }

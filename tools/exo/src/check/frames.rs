@@ -6,6 +6,7 @@ use exopi_abi::domain::Resource;
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::{FrameType, NONE, Owner, PageRecord, SUPERPAGE_PAGES};
 
+use super::network;
 use super::report::{Law, Report};
 use super::state::{Frame, State};
 
@@ -185,6 +186,9 @@ fn charges(state: &State, report: &mut Report) {
     }
     for (_, slice) in state.live_slices() {
         add(slice.account, Resource::Slices, 1);
+    }
+    for (owner, resource, count) in network::charges(&state.network) {
+        add(owner, resource, count);
     }
     let names: HashMap<u16, Owner> = state
         .live_accounts()

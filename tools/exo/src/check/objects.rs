@@ -64,6 +64,18 @@ fn epochs(state: &State, report: &mut Report) {
             live(&state.environments, |record| record.epoch),
         ),
         ("slice", live(&state.slices, |record| record.epoch)),
+        (
+            "filter",
+            live(&state.network.filters, |record| record.epoch),
+        ),
+        (
+            "packet ring",
+            live(&state.network.rings, |record| record.epoch),
+        ),
+        (
+            "send capability",
+            live(&state.network.sends, |record| record.epoch),
+        ),
     ];
     for (what, epochs) in kinds {
         let mut seen = HashMap::new();

@@ -81,10 +81,14 @@ laws! {
     Mapped = "mapped",
     /// A frame's references, and those of other accounts, are the entries that name it.
     References = "references",
-    /// A frame's pins are those that environments have set up, of plain pages of theirs.
+    /// A frame's pins are those that environments have set up, of plain pages of theirs, and those of packet rings.
     Pins = "pins",
+    /// Each ring for messages is its environment's, in plain pages of the account that pays for it.
+    MessageRings = "message-rings",
     /// An account is asked for what one open request to an environment of its says, and counts add up.
     Revocation = "revocation",
+    /// Filters are trees of as many as interfaces say, and rings and send capabilities what the others say of them.
+    Network = "network",
     /// Every entry that names a frame is on the frame's list, and nothing else is.
     List = "list",
     /// EL0 reads, writes and executes no frame whose type or whose space forbids it, by any way through the

@@ -7,6 +7,7 @@ use exopi_abi::page::{FrameType, PageRecord};
 use exopi_abi::revocation::{MAX_GUARANTEED, MAX_VECTOR_PAGES, RevocationState};
 
 use super::frames::name;
+use super::message_rings::MessageRing;
 use super::report::{Law, Report};
 use super::state::{Revocation, State};
 
@@ -22,6 +23,15 @@ pub(super) fn check(state: &State, report: &mut Report) {
         if record.is_open() {
             open.entry(record.account.index()).or_default().push(record);
         }
+    }
+    let network = state.network.live_rings().flat_map(|(_, _, pages)| pages);
+    for page in state
+        .message_rings
+        .iter()
+        .flat_map(MessageRing::set_up)
+        .chain(network)
+    {
+        *pins.entry(page).or_default() += 1;
     }
     for (number, frame) in state.numbered() {
         let told = u64::from(frame.marks & PageRecord::MAX_PINS);

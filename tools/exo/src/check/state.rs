@@ -13,18 +13,22 @@ use exopi_abi::domain::{
 };
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, MAX_CORES, Machine, Section};
 use exopi_abi::layout::PAGE_SIZE;
+use exopi_abi::msgring::MessageRingRecord;
 use exopi_abi::page::{MAX_COLOURS, Owner, PageRecord};
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::{MAX_SLICES, SliceRecord};
 
-mod records;
-
-pub use records::{Account, Environment, Frame, Living, Revocation, Slice, Space};
-
 use super::descriptor::{self, Shape};
 use super::kernel::{Kernel, Located};
 use super::memory::{ENTRIES, Fields, Memory};
+use super::message_rings::MessageRing;
 use super::report::{Law, Report};
+
+mod network;
+mod records;
+
+pub use network::Network;
+pub use records::{Account, Environment, Frame, Living, Revocation, Slice, Space};
 
 /// Bytes that the region can have: one entry of a root.
 const REGION: u64 = 1 << 30;
@@ -73,6 +77,10 @@ pub struct State {
     pub slices: Vec<Slice>,
     /// Ticks of a slice.
     pub slice_ticks: u64,
+    /// Their rings for messages, likewise.
+    pub message_rings: Vec<MessageRing>,
+    /// Filters, rings and send capabilities.
+    pub network: Network,
 }
 
 impl State {
@@ -211,6 +219,12 @@ impl Region {
         )?;
         let slices =
             self.section::<SliceRecord>("slices", offset_of!(Header, slices), MAX_SLICES as u64)?;
+        let message_rings = self.section::<MessageRingRecord>(
+            "message rings",
+            offset_of!(Header, message_rings),
+            MAX_ENVIRONMENTS as u64,
+        )?;
+        let (network, of_network) = self.network(memory)?;
         let pages = self.section::<PageRecord>("pages", offset_of!(Header, pages), MAX_FRAMES)?;
         let first = Place {
             offset: 0,
@@ -229,7 +243,9 @@ impl Region {
             revocations: self.records(memory, revocations, Revocation::read)?,
             slices: self.records(memory, slices, Slice::read)?,
             slice_ticks: header.u64(machine + offset_of!(Machine, slice_ticks)),
-            places: vec![
+            message_rings: self.records(memory, message_rings, MessageRing::read)?,
+            network,
+            places: [
                 first,
                 counters,
                 accounts,
@@ -238,8 +254,12 @@ impl Region {
                 lives,
                 revocations,
                 slices,
+                message_rings,
                 pages,
-            ],
+            ]
+            .into_iter()
+            .chain(of_network)
+            .collect(),
             exposed: self.table,
             image: self.image,
         })

@@ -12,7 +12,7 @@ mod records;
 mod tables;
 pub(crate) mod world;
 
-use records::{FRAMES, OBJECTS};
+use records::{FRAMES, NETWORKS, OBJECTS};
 use tables::{KERNEL, SPACES};
 use world::{SUPERPAGE, World};
 
@@ -52,7 +52,7 @@ fn byte(world: &mut World, at: u64, byte: u8) {
 
 #[test]
 fn each_damage_is_found_and_named() {
-    for damages in [FRAMES, OBJECTS, SPACES, KERNEL] {
+    for damages in [FRAMES, OBJECTS, NETWORKS, SPACES, KERNEL] {
         for (number, (law, damage)) in damages.iter().enumerate() {
             let mut world = World::new();
             damage(&mut world);
@@ -66,7 +66,7 @@ fn each_damage_is_found_and_named() {
 
 #[test]
 fn each_law_is_broken_once() {
-    let damages = [FRAMES, OBJECTS, SPACES, KERNEL].concat();
+    let damages = [FRAMES, OBJECTS, NETWORKS, SPACES, KERNEL].concat();
     for law in Law::ALL {
         // Those on capabilities are broken in the census.
         let broken = *law == Law::Capability || damages.iter().any(|(broken, _)| broken == law);

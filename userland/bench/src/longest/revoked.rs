@@ -4,6 +4,7 @@
 //!   account   pages apart, each mapped once: one step takes as many as it may, and each is a loss of its own
 //!             a page with more mappings than are broken at once
 //!             a table full of mappings of the benchmark's own page: taken in parts
+//!   below it  accounts in a chain, the last of which has pages: each is one less for all of them
 //! ```
 
 use exopi_rt::account::Allowance;
@@ -27,6 +28,10 @@ const AT: u64 = 0x10_0000_0000;
 const TABLE: u64 = 512 * PAGE_SIZE;
 /// Pages apart.
 const APART: u64 = 64;
+/// Accounts in the chain.
+const DEEP: u32 = 900;
+/// Pages of the last one of them.
+const AT_THE_END: u32 = 4;
 
 /// Has all of it taken.
 ///
@@ -40,10 +45,11 @@ pub(super) fn make(lent: Run<'static>) -> Result<(), Error> {
         pages: 3 * APART as u32,
         environments: 1,
         spaces: 1,
+        accounts: DEEP,
         ..Allowance::default()
     })?;
     account.bind()?;
-    let made = holder(source);
+    let made = holder(source).and_then(|made| chain().map(|()| made));
     Account::Own.bind()?;
     let outcome = made.and_then(|(name, cap)| taken_from(name, &cap));
     account.destroy()?;
@@ -78,6 +84,23 @@ fn holder(lent: PageSource<'_>) -> Result<(ObjectName, EnvironmentCap), Error> {
     Ok((name.flatten().ok_or(Error::Stale)?, cap))
 }
 
+/// Accounts below the one that is drawn on, each below the one before.
+fn chain() -> Result<(), Error> {
+    for left in (0..DEEP).rev() {
+        let below = Account::create(Allowance {
+            // Here and there one that is not used.
+            pages: AT_THE_END + left / 64,
+            accounts: left,
+            ..Allowance::default()
+        })?;
+        below.bind()?;
+    }
+    for _ in 0..AT_THE_END {
+        pages::take(PageSelect::Any)?;
+    }
+    Ok(())
+}
+
 /// Asks for everything, and waits until there is nothing more to be taken.
 fn taken_from(name: ObjectName, cap: &EnvironmentCap) -> Result<(), Error> {
     let wanted = Wanted::Any(Resource::Pages);
@@ -89,7 +112,9 @@ fn taken_from(name: ObjectName, cap: &EnvironmentCap) -> Result<(), Error> {
         let record = exposed::revocation_at(name.index).ok_or(Error::Stale)?;
         match record.state() {
             // All but the root, the u-area and the tables that lead to it.
-            RevocationState::Taken if record.taken > APART as u32 + 2 => return Ok(()),
+            RevocationState::Taken if record.taken > APART as u32 + AT_THE_END + 2 => {
+                return Ok(());
+            }
             state if !state.is_open() => return Err(Error::InUse),
             _ => {}
         }

@@ -360,10 +360,9 @@ impl Naive {
                     .expect("it lives")
                     .accepts = count;
             }
-            Call::AccountCreate(allowance) => {
-                let [pages, environments, spaces, accounts] = allowance;
-                let allowance = [pages, environments, spaces, accounts, 0];
-                self.put_account(name.index, name.epoch, Some(by.owner.index()), allowance);
+            Call::AccountCreate([pages, environments, spaces, accounts]) => {
+                let all = [pages, environments, spaces, accounts, 0, 0, 0];
+                self.put_account(name.index, name.epoch, Some(by.owner.index()), all);
             }
             Call::AccountBind(to) => {
                 let bound = match to {

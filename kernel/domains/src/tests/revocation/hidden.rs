@@ -49,14 +49,27 @@ impl Scene<'_> {
         Cap::of(Kind::Page, name)
     }
 
-    fn insert_tables(&mut self, address: u64, pages: [PageNumber; 4]) {
+    fn insert_tables(&mut self, core: u8, address: u64, pages: [PageNumber; 4]) {
         let [table2, links2, table3, links3] = pages;
         for (level, table, links) in [
             (TableLevel::Two, table2, links2),
             (TableLevel::Three, table3, links3),
         ] {
             let insert = Call::TableInsert(Named::Own, at(address), level, table, links);
-            assert_eq!(self.world.call(1, insert).error(), None);
+            assert_eq!(self.world.call(core, insert).error(), None);
+        }
+    }
+
+    /// The same filled with `count` mappings of a page that the manager lends.
+    fn fill_table(&mut self, core: u8, pages: [PageNumber; 4], count: u64) {
+        self.insert_tables(core, ELSEWHERE, pages);
+        let lent = self.world.alloc(0);
+        assert_eq!(self.world.call(0, Call::Limit(lent, 1, 512)).error(), None);
+        let cap = self.cap_of(lent);
+        for n in 0..count {
+            let place = at(ELSEWHERE + n * 4096);
+            let map = Call::Insert(Named::Own, place, Run::Cap(lent, cap), 1, WRITE);
+            assert_eq!(self.world.call(core, map).error(), None);
         }
     }
 }
@@ -250,12 +263,42 @@ fn what_children_set_up_is_no_hiding_place() {
 }
 
 #[test]
+fn what_is_set_up_again_by_another_is_no_hiding_place() {
+    let mut storage = storage();
+    let mut scene = Scene::new(&mut storage, 0);
+    let other = scene.world.alone(1);
+    let by = scene.world.domains.subject(other.index, 0);
+    let by = by.expect("it is there");
+    // More than one step takes, so that it can see the first one's end.
+    while scene
+        .world
+        .call(1, Call::Alloc(PageSelect::Any, 1))
+        .error()
+        .is_none()
+    {}
+    let hidden = *scene.holders().last().expect("it has pages");
+    scene.ask(PAGES, u32::MAX, 100, 0).expect("it may");
+    scene.now += 100;
+    let (domains, hw) = (&mut scene.world.domains, &mut scene.world.hw);
+    assert_eq!(domains.revoke_setup(hw, &by, hidden, 1, page(0)), Ok(()));
+    let mut refused = 0;
+    while domains.due(hw, scene.now) {
+        match domains.revoke_setup(hw, &by, hidden, 1, page(0)) {
+            Err(Error::Busy) => refused += 1,
+            other => assert_eq!(other, Err(Error::NotYours)),
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(scene.holders().len(), 0);
+}
+
+#[test]
 fn tables_that_lead_to_nothing_that_stays_are_taken() {
     let mut storage = storage();
     let mut scene = Scene::new(&mut storage, 0);
     let lent = scene.world.alloc(2);
     let own: [PageNumber; 4] = scene.own[..4].try_into().expect("four");
-    scene.insert_tables(ELSEWHERE, own);
+    scene.insert_tables(1, ELSEWHERE, own);
     // A page of somebody else's, many times: it takes several steps to get rid of.
     let cap = scene.cap_of(lent);
     for n in 0..60 {
@@ -296,7 +339,7 @@ fn tables_of_what_is_guaranteed_stay() {
     let mut storage = storage();
     let mut scene = Scene::new(&mut storage, 1);
     let own: [PageNumber; 4] = scene.own[..4].try_into().expect("four");
-    scene.insert_tables(ELSEWHERE, own);
+    scene.insert_tables(1, ELSEWHERE, own);
     let (kept, order) = (scene.own[7], scene.own[8]);
     let map = Call::Insert(Named::Own, at(ELSEWHERE), Run::Owned(kept), 1, WRITE);
     assert_eq!(scene.world.call(1, map).error(), None);
@@ -336,6 +379,137 @@ fn two_families_take_turns() {
     for account in [child, bystanders] {
         assert_eq!(scene.allowance(account), (0, 0));
     }
+}
+
+/// Each takes nearly as many parts as any table may.
+#[test]
+#[cfg(not(miri))] // It would take minutes there.
+fn tables_of_two_that_are_asked_at_once_are_taken() {
+    let mut storage = storage();
+    let mut scene = Scene::new(&mut storage, 0);
+    let own: [PageNumber; 4] = scene.own[..4].try_into().expect("four");
+    scene.fill_table(1, own, 500);
+    let bystander = scene.world.owner(scene.bystander.index);
+    let theirs: Vec<PageNumber> = scene.plain(bystander).into_iter().take(4).collect();
+    let theirs: [PageNumber; 4] = theirs.try_into().expect("four");
+    scene.fill_table(2, theirs, 500);
+    scene.ask(PAGES, u32::MAX, 100, 0).expect("it may");
+    let second = scene.world.on[2].expect("it runs").name;
+    scene.holder = second;
+    scene.ask(PAGES, u32::MAX, 100, 0).expect("it may");
+    scene.now += 100;
+    scene.work();
+    // Root and u-area are among neither.
+    assert_eq!(
+        (scene.tables(scene.asked_account()), scene.tables(bystander)),
+        (4, 4)
+    );
+}
+
+/// What is taken at the far end of a line of accounts leaves one after the other of them, in several steps, and at each
+/// moment all books are right.
+#[test]
+#[cfg(not(miri))] // It would take minutes there.
+fn what_was_put_away_far_below_sinks_in_steps() {
+    const LINE: u32 = 300;
+    let mut storage = Storage::new(160, LINE as usize + 10, 6, 8);
+    let mut scene = Scene::with_accounts(&mut storage, 0, LINE);
+    let mut line = Vec::new();
+    for left in (0..LINE).rev() {
+        // One that is not used, in the middle.
+        let pages = 2 + u32::from(left > LINE / 2);
+        line.push(scene.world.account(1, [pages, 0, 0, left]));
+        scene.draw_on(Named::Name(*line.last().expect("one")));
+    }
+    let hidden = [scene.world.alloc(1), scene.world.alloc(1)];
+    scene.draw_on(Named::Own);
+    let before = scene.allowance(scene.account);
+    // All but one of what is hidden.
+    scene.ask(PAGES, 20 + 1 + 1, 100, 0).expect("it may");
+    scene.now += 100;
+    let mut most = 0;
+    let mut told = scene.record().taken;
+    while scene.world.domains.is_due(scene.now) {
+        let counts = |scene: &Scene<'_>| -> Vec<u32> {
+            line.iter().map(|it| scene.allowance(*it).0).collect()
+        };
+        let was = counts(&scene);
+        let (domains, hw) = (&mut scene.world.domains, &mut scene.world.hw);
+        let _ = domains.due(hw, scene.now);
+        assert_eq!(scene.world.check(), Ok(()));
+        let is = counts(&scene);
+        most = most.max(was.iter().zip(&is).filter(|(was, is)| was != is).count());
+        assert!(scene.record().taken - told <= 20, "they are taken once");
+        told = scene.record().taken;
+    }
+    assert!(
+        (65..=LINE as usize * 2 / 3).contains(&most),
+        "{most} in a step"
+    );
+    let record = scene.record();
+    assert_eq!((record.taken, record.given), (20 + 1, 1));
+    for account in &line {
+        assert_eq!(scene.allowance(*account).0, 1);
+    }
+    let kind = |page| scene.world.domains.pages.record(page).map(|it| it.kind);
+    let kinds = hidden.map(kind);
+    assert!(kinds.contains(&Some(FrameType::Free)) && kinds.contains(&Some(FrameType::Plain)));
+    let after = scene.allowance(scene.account);
+    assert_eq!(after, (before.0 - 22, before.1 - 22));
+}
+
+/// A table and its links are two pages: where one is missing, one goes, though it has not sunk yet.
+#[test]
+fn of_a_table_below_no_more_goes_than_is_missing() {
+    let mut storage = storage();
+    let mut scene = Scene::new(&mut storage, 0);
+    let child = scene.world.account(1, [5, 0, 1, 0]);
+    scene.draw_on(Named::Name(child));
+    scene.world.space(1);
+    scene.draw_on(Named::Own);
+    assert_eq!(scene.allowance(child), (5, 5));
+    scene.ask(PAGES, 20 + 1, 100, 0).expect("it may");
+    scene.now += 100;
+    scene.work();
+    assert_eq!((scene.record().taken, scene.allowance(child)), (21, (4, 4)));
+}
+
+/// Who asked the account further up gets as much from elsewhere.
+#[test]
+#[cfg(not(miri))] // It would take minutes there.
+fn accounts_that_end_while_something_sinks_through_them_lose_nothing() {
+    const LINE: u32 = 300;
+    let mut storage = Storage::new(160, LINE as usize + 10, 6, 8);
+    let mut scene = Scene::with_accounts(&mut storage, 0, LINE);
+    let mut line = Vec::new();
+    for left in (0..LINE).rev() {
+        line.push(scene.world.account(1, [2, 0, 0, left]));
+        scene.draw_on(Named::Name(*line.last().expect("one")));
+    }
+    for _ in 0..2 {
+        scene.world.alloc(1);
+    }
+    scene.draw_on(Named::Own);
+    let before = scene.allowance(scene.account);
+    scene.ask(PAGES, 20 + 1, 100, 0).expect("it may");
+    scene.now += 100;
+    while scene.world.domains.revocations.sinking.is_none() {
+        let (domains, hw) = (&mut scene.world.domains, &mut scene.world.hw);
+        assert!(domains.due(hw, scene.now), "it has to come to that");
+    }
+    let _ = scene
+        .world
+        .call(1, Call::AccountDestroy(Named::Name(line[0])));
+    while scene.world.domains.is_ending() {
+        let _ = scene.world.sweep();
+        assert_eq!(scene.world.check(), Ok(()));
+    }
+    scene.work();
+    // The line is gone, with what it was allowed and the account that it was for each.
+    let (allowed, used) = scene.allowance(scene.account);
+    assert!(allowed >= before.0 - 21 && used <= before.1 - 21);
+    assert!(!scene.record().state().is_open());
+    assert_eq!(scene.world.check(), Ok(()));
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub unsafe fn write(offset: usize, words: &[u32]) -> Option<usize> {
     Some(ARENA + offset)
 }
 
-/// The part of [`write`] that lies in one page.
+/// The part of [`write()`] that lies in one page.
 ///
 /// # Safety
 /// As there, and all words lie in the arena, in the page that `at` is in.

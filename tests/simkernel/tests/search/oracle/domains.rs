@@ -139,22 +139,54 @@ impl Oracle {
                 let [first, count, order, ..] = made.words;
                 let order = Some(order as u32).filter(|order| *order != 0);
                 let vector = (0..count as u32).map(|n| first as u32 + n);
-                let home = Caller {
-                    facts: Environment {
-                        bound: caller.facts.account,
-                        ..caller.facts
-                    },
-                    name: caller.name,
-                    words: caller.words,
-                };
-                vector
-                    .chain(order)
-                    .try_for_each(|page| self.is_owned(&home, page))
+                self.are_homes(caller, vector.chain(order))
+            }
+            Call::msgring_set => self.ring_set(caller, made),
+            Call::msgring_clear => {
+                self.rings.remove(&made.by);
+                Ok(())
+            }
+            Call::msgring_send => {
+                let to = self.through(made.by, word, Rights::CALL)?;
+                let there = self.environments.contains_key(&to) && self.rings.contains(&to);
+                if there && made.words[2] <= 240 {
+                    Ok(())
+                } else {
+                    Err(format!(
+                        "{to:?}, which has no ring, has a message of {:?}",
+                        made.by
+                    ))
+                }
             }
             Call::console_write | Call::console_read => self.has_console(made.by),
             Call::board_exit | Call::board_reset if self.board == Some(made.by) => Ok(()),
             _ => Err(format!("{call:?} was carried out for {:?}", made.by)),
         }
+    }
+
+    /// Whether pages are those of the account that the caller is charged to.
+    fn are_homes(&self, caller: &Caller<'_>, mut pages: impl Iterator<Item = u32>) -> Verdict {
+        let home = Caller {
+            facts: Environment {
+                bound: caller.facts.account,
+                ..caller.facts
+            },
+            name: caller.name,
+            words: caller.words,
+        };
+        pages.try_for_each(|page| self.is_owned(&home, page))
+    }
+
+    /// A ring was set up: from now on the kernel writes in its pages, which are the caller's.
+    fn ring_set(&mut self, caller: &Caller<'_>, made: &Made<'_>) -> Verdict {
+        let [first, count, ..] = made.words;
+        let pages = (0..count as u32).map(|n| first as u32 + n);
+        self.are_homes(caller, pages.clone())?;
+        for page in pages {
+            self.pages[page as usize].contents = None;
+        }
+        self.rings.insert(made.by);
+        Ok(())
     }
 
     /// Whom a gate leads to that was bound with this right.

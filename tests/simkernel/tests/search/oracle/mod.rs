@@ -12,7 +12,7 @@
 //! * `reach`: what every core could reach now, against what was given.
 //! * `digest`: all that as a number, for explorations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use exopi_abi::Access;
 use exopi_abi::capability::{
@@ -135,6 +135,8 @@ pub(crate) struct Oracle {
     tokens: HashMap<Words, Token>,
     /// Whom gates lead to, by who has bound them and their number, and what they were bound with.
     gates: HashMap<(ObjectName, u64), (ObjectName, EnvironmentRights)>,
+    /// Who has a ring for messages.
+    rings: HashSet<ObjectName>,
     /// Whom callers have called, and may have an answer of.
     calls: HashMap<ObjectName, ObjectName>,
     /// Seconds since boot.

@@ -5,14 +5,17 @@ use exopi_rt::cap::PageCap;
 use exopi_rt::capability::{CAPABILITY_WORDS, Kind, PageRights};
 use exopi_rt::domain::{AccountRecord, ObjectName};
 use exopi_rt::layout::{EXPOSED_BASE, FIRST_UAREA, PAGE_SIZE, TABLES_BASE, USER_END, USER_START};
+use exopi_rt::msgring::MAX_PAGES;
 use exopi_rt::page::{DEFAULT_LIMIT, FrameType, Owner, PageRecord, SUPERPAGE_PAGES, Stamp};
 use exopi_rt::pages::Run;
 use exopi_rt::registers::{Argument, Arguments};
+use exopi_rt::revocation::MAX_VECTOR_PAGES;
 use exopi_rt::{
     Account, Call, Environment, Error, Note, PageNumber, PageSelect, Slice, Space, TableLevel,
     environment, exposed, memory, stubs,
 };
 
+use super::network::Network;
 use crate::area::{
     AREA, Area, RW, free_run, give_run, give_stamped, insert, insert_table, owner, place, record,
     remove, remove_table, take_run,
@@ -24,8 +27,10 @@ use crate::harness::{Failure, Outcome};
 const OWNED: u64 = 8;
 /// Pages whose records are watched: the owned ones, some free ones after them, and the tables.
 const WATCHED: usize = OWNED as usize + 4 + 6;
+/// The gate by which the program sends messages to itself: one of the nasty values.
+const RING_GATE: u64 = 3;
 /// Nasty values.
-pub(super) const NASTY: usize = 49;
+pub(super) const NASTY: usize = 51;
 /// Bytes that a level-3 table covers.
 const LEVEL3: u64 = TableLevel::Three.span();
 
@@ -44,6 +49,7 @@ pub(super) struct Fixture {
     links: PageNumber,
     me: ObjectName,
     owner: Owner,
+    network: Option<Network>,
     pub(super) nasty: [u64; NASTY],
 }
 
@@ -98,7 +104,7 @@ fn level(word: u64) -> TableLevel {
 }
 
 /// A handle's word, as registers hold it.
-fn word(object: exopi_rt::Object<'_>) -> u64 {
+pub(super) fn word(object: exopi_rt::Object<'_>) -> u64 {
     let mut words = Arguments::new([0; 6]);
     object.encode(&mut words);
     words.words()[0]
@@ -155,9 +161,12 @@ impl Fixture {
             links,
             me,
             owner: owner()?,
+            network: None,
             nasty: [0; NASTY],
         };
-        fixture.nasty = fixture.nasty_values();
+        let network = Network::new(row)?;
+        fixture.nasty = fixture.nasty_values(&network);
+        fixture.network = Some(network);
         Ok(fixture)
     }
 
@@ -169,6 +178,9 @@ impl Fixture {
         let Some(area) = self.area.take() else {
             return Ok(());
         };
+        if let Some(network) = self.network.take() {
+            network.close()?;
+        }
         remove(place(AREA)?, 2).unless_stopped()?;
         give_run(self.row, OWNED)?;
         remove_table(place(AREA + LEVEL3)?, TableLevel::Three)?;
@@ -183,7 +195,8 @@ impl Fixture {
     }
 
     /// Borders of every type that an argument can have, and names of things that there are.
-    fn nasty_values(&self) -> [u64; NASTY] {
+    fn nasty_values(&self, network: &Network) -> [u64; NASTY] {
+        let [filter, ring] = network.words();
         let page = |offset| u64::from(self.row.get()) + offset;
         let end = exposed::page_count();
         [
@@ -229,6 +242,8 @@ impl Fixture {
             u64::from(self.table.get()),
             u64::from(self.tables[2].get()),
             word(Environment::Owned(self.me).object()),
+            filter,
+            ring,
             end - 1,
             end,
             u32::MAX.into(),
@@ -287,10 +302,40 @@ impl Fixture {
             Call::slice_alloc => [0, 5, 0, 0, 0, 0],
             Call::slice_move => [0, 0, 9, 0, 0, 0],
             Call::slice_free => [1 << 56, 0, 0, 0, 0, 0],
+            Call::msgring_set => [page(2), 2, 3, 0, 0, 0],
+            Call::msgring_send => [RING_GATE, AREA, 8, 0, 0, 0],
             // No environment: of its own it would not come back.
             Call::env_stop | Call::env_destroy => [1 << 56, 0, 0, 0, 0, 0],
-            _ => [0; 6],
+            _ => match &self.network {
+                Some(network) => network.good(call, page(0)),
+                None => [0; 6],
+            },
         }
+    }
+
+    /// What must be there before a call can do anything: a ring of the program's own, and a gate to it.
+    pub(super) fn prepare(&self, call: Call) -> Outcome {
+        if call == Call::msgring_send {
+            stubs::gate_bind(RING_GATE, exopi_rt::Object::Own)?;
+            self.set_ring()?;
+        }
+        Ok(())
+    }
+
+    /// The opposite.
+    pub(super) fn unprepare(&self, call: Call) -> Outcome {
+        if call == Call::msgring_send {
+            stubs::msgring_clear()?;
+            stubs::gate_unbind(RING_GATE)?;
+        }
+        Ok(())
+    }
+
+    /// The ring is empty.
+    fn set_ring(&self) -> Outcome {
+        let first = nth(self.row, 2);
+        // SAFETY: the fixture's page is loose, and nothing else's.
+        Ok(unsafe { stubs::msgring_set(first, 1, 3) }?)
     }
 
     /// Takes back what a call has carried out.
@@ -343,7 +388,12 @@ impl Fixture {
             }
             Call::slice_alloc => Ok(Slice::Owned(ObjectName::from_word(value)).free()?),
             Call::slice_move => Ok(Slice::Own.move_to(0, Some(0)).map(drop)?),
-            _ => Ok(()),
+            Call::msgring_set => Ok(stubs::msgring_clear()?),
+            Call::msgring_send => self.set_ring(),
+            _ => match &self.network {
+                Some(network) => network.undo(call, value),
+                None => Ok(()),
+            },
         }
     }
 
@@ -390,20 +440,24 @@ impl Fixture {
             // It would lose what it lives in.
             Call::revoke_request => myself,
             // The kernel writes to what may be a page of the program's.
-            Call::revoke_setup => self.writes_own(words),
+            Call::revoke_setup => self.writes_own(words, MAX_VECTOR_PAGES),
+            Call::msgring_set => self.writes_own(words, MAX_PAGES),
             // Without a slice it would not go on once it gives the core away, nor on this core.
             Call::slice_free => words[0] == 0,
             Call::slice_move => words[0] == 0 && (1..4).contains(&words[1]),
             Call::page_break => self.breaks_own(words),
-            _ => false,
+            _ => match &self.network {
+                Some(network) => network.harmful(call, words, self.row.get().into()),
+                None => false,
+            },
         }
     }
 
-    /// Whether pages that the program lives in are among those that a call sets up as a vector.
-    fn writes_own(&self, words: [u64; 6]) -> bool {
+    /// Whether pages that the program lives in are among those, so many at most, that a call sets up to be written.
+    fn writes_own(&self, words: [u64; 6], most: u64) -> bool {
         let first = words[0] & 0xffff_ffff;
         let fixtures = u64::from(self.row.get()) + 2..u64::from(self.row.get()) + OWNED;
-        (first..first + words[1].min(4)).any(|number| {
+        (first..first + words[1].min(most)).any(|number| {
             let record = exposed::page(PageNumber::new(number as u32));
             !fixtures.contains(&number)
                 && record.is_some_and(|record| record.charged_to() == self.owner)

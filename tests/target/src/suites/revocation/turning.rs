@@ -5,17 +5,22 @@ use core::mem::offset_of;
 
 use exopi_rt::account::Allowance;
 use exopi_rt::domain::{EnvironmentState, ObjectName};
-use exopi_rt::page::{FrameType, PageRecord};
-use exopi_rt::revocation::RevocationState;
+use exopi_rt::layout::PAGE_SIZE;
+use exopi_rt::page::{FrameType, PageRecord, SUPERPAGE_PAGES};
+use exopi_rt::revocation::{RevocationState, Wanted};
 use exopi_rt::uarea::{UArea, UpcallClass};
-use exopi_rt::{Account, Environment, Error, Object, PageNumber, PageSelect, exposed, stubs, time};
+use exopi_rt::{
+    Account, Environment, Error, Object, PageNumber, PageRun, PageSelect, exposed, stubs, time,
+};
 
 use super::{
     HELD, PAGES, allowed, ask, bound, last_bit, long, nth, outcome, state, take, ticks, told,
 };
-use crate::area::{Area, place, record};
+use crate::area::{Area, RW, place, record};
+use crate::catch;
 use crate::harness::{Failure, Outcome};
-use crate::other::{code, wait};
+use crate::other::{code, stop, wait};
+use crate::suites::superpages::take_superpage;
 
 /// Pages that a holder can put away with a child.
 const CHILDS: u32 = 6;
@@ -41,9 +46,21 @@ impl Drop for Turning {
 
 impl Turning {
     fn new(index: u64, guaranteed: u32, masked: bool, core: u64) -> Result<Self, Failure> {
+        Self::running(code::spin, index, guaranteed, masked, core)
+    }
+
+    /// The same with other code than turning in one place. Its x19 is the address that follows that of its u-area, x20
+    /// and x21 are its first page and how many there are, and x22 is half of that.
+    fn running(
+        code: unsafe extern "C" fn(),
+        index: u64,
+        guaranteed: u32,
+        masked: bool,
+        core: u64,
+    ) -> Result<Self, Failure> {
         let account = Account::create_guaranteed(
             Allowance {
-                pages: HELD as u32 + 1 + CHILDS,
+                pages: HELD as u32 + 1 + CHILDS + SUPERPAGE_PAGES as u32,
                 environments: 1,
                 slices: 1,
                 accounts: 1,
@@ -63,7 +80,11 @@ impl Turning {
                 unsafe { place.write_volatile(word) };
             };
             let turn = code::spin as *const () as u64;
-            put(offset_of!(UArea, saved) + 32 * 8, turn);
+            put(offset_of!(UArea, saved) + 32 * 8, code as *const () as u64);
+            let words = [Area::address(index + 1), first.get().into(), HELD, HELD / 2];
+            for (n, word) in (19..).zip(words) {
+                put(offset_of!(UArea, saved) + n * 8, word);
+            }
             put(offset_of!(UArea, masked), masked.into());
             put(
                 offset_of!(UArea, entries) + 16 * UpcallClass::Notice as usize,
@@ -86,6 +107,22 @@ impl Turning {
             ask(Object::Owned(self.name), PAGES, count, ticks(100_000), 0)?;
             Ok(())
         })
+    }
+
+    /// Its x28, when it is on no core any more.
+    fn count(&self, index: u64) -> Result<u64, Failure> {
+        bound(self.account, || match stop(Object::Owned(self.name)) {
+            // It leaves its core at its next interrupt.
+            Ok(()) | Err(Error::Busy) => Ok(()),
+            Err(error) => Err(error.into()),
+        })?;
+        wait(
+            || Ok(exposed::life(self.name).core().is_none()),
+            || "it does not leave its core".into(),
+        )?;
+        let place = Area::address(index) + (offset_of!(UArea, saved) + 28 * 8) as u64;
+        // SAFETY: the u-area is mapped there.
+        Ok(unsafe { (place as *const u64).read_volatile() })
     }
 
     fn end(mut self) -> Outcome {
@@ -155,6 +192,79 @@ pub(super) fn takes_when_every_core_is_held() -> Outcome {
     for one in turning {
         one.end()?;
     }
+    area.close()
+}
+
+/// It maps all of its pages and unmaps some, over and over, on a core of its own: whichever of its calls waits for the
+/// kernel meanwhile, its pages go, and what it says of them afterwards is refused.
+pub(super) fn takes_from_one_that_makes_calls() -> Outcome {
+    let area = Area::new()?;
+    let turning = Turning::running(code::hoard, 0, 0, true, 1)?;
+    wait(
+        || Ok(exposed::life(turning.name).state() == EnvironmentState::Running),
+        || "it does not run".into(),
+    )?;
+    let mut left = HELD;
+    for count in [3, 2, u32::MAX] {
+        let goes = left.min(count.into());
+        turning.ask(count)?;
+        let taken = outcome(turning.name)?;
+        check_eq!(taken.state(), RevocationState::Taken);
+        check_eq!(u64::from(taken.taken), goes);
+        left -= goes;
+        check_eq!(turning.left()?, left);
+    }
+    check!(turning.count(0)? > 0, "it made no calls");
+    for n in 0..HELD {
+        let at = Area::address(1 + n);
+        check!(catch::read(at).is_err(), "page {n} is mapped");
+        check_eq!(record(nth(turning.first, n))?.references, 0);
+    }
+    turning.end()?;
+    area.close()
+}
+
+/// One page of a superpage goes, and the mapping of all; then the others.
+pub(super) fn takes_superpages_apart() -> Outcome {
+    let area = Area::new()?;
+    let turning = Turning::new(0, 0, true, 1)?;
+    let at = Area::address(SUPERPAGE_PAGES);
+    let first = bound(turning.account, || {
+        let first = take_superpage()?;
+        let run = PageRun::Owned(first);
+        // SAFETY: the kernel maps over nothing.
+        let mapped = unsafe { stubs::insert_superpage(Object::Own, place(at)?, run, 1, RW) };
+        check_eq!(mapped.unless_stopped(), Ok(1));
+        Ok(first)
+    })?;
+    let ends = [0, SUPERPAGE_PAGES / 2 + 1, SUPERPAGE_PAGES - 1];
+    for n in ends {
+        check!(catch::read(at + n * PAGE_SIZE).is_ok());
+    }
+    let one = nth(first, SUPERPAGE_PAGES / 2 + 1);
+    bound(turning.account, || {
+        let name = Object::Owned(turning.name);
+        ask(name, Wanted::Pages(one), 1, ticks(100_000), 0)?;
+        Ok(())
+    })?;
+    let taken = outcome(turning.name)?;
+    check_eq!((taken.state(), taken.taken), (RevocationState::Taken, 1));
+    for n in ends {
+        check!(
+            catch::read(at + n * PAGE_SIZE).is_err(),
+            "page {n} is mapped"
+        );
+    }
+    check_eq!(record(one)?.kind, FrameType::Free);
+    let head = record(first)?;
+    check_eq!((head.kind, head.references), (FrameType::Plain, 0));
+    turning.ask(u32::MAX)?;
+    let taken = outcome(turning.name)?;
+    check_eq!(u64::from(taken.taken), HELD + SUPERPAGE_PAGES - 1);
+    for n in 0..SUPERPAGE_PAGES {
+        check_eq!(record(nth(first, n))?.kind, FrameType::Free);
+    }
+    turning.end()?;
     area.close()
 }
 

@@ -8,6 +8,8 @@
 //!   the second environment's account --- what it runs on, nothing left
 //! ```
 
+mod network;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -15,8 +17,8 @@ use core::cell::{Cell, RefCell};
 use exopi_rt::account::Allowance;
 use exopi_rt::cap::{Cap, PageCap};
 use exopi_rt::capability::{
-    AccountRights, EnvironmentRights, Kind, KindRights, PageRights, Second as Time, SliceRights,
-    SpaceRights,
+    AccountRights, EnvironmentRights, FilterRights, Kind, KindRights, PageRights, Second as Time,
+    SendRights, SliceRights, SpaceRights,
 };
 use exopi_rt::domain::{AccountRecord, EnvironmentRecord, LifeWord, ObjectName, SpaceRecord};
 use exopi_rt::handle::{Handle, Owns};
@@ -28,13 +30,14 @@ use exopi_rt::slice::SliceRecord;
 use exopi_rt::tables::{self, Mapping};
 use exopi_rt::uarea::UArea;
 use exopi_rt::{
-    Account, Call, Capability, Environment, Error, Operation, PageNumber, PageSelect, Reply, Slice,
-    Space, TableLevel, UserCapability, VirtAddr, environment, exposed, memory, pages,
+    Account, Call, Capability, Environment, Error, Object, Operation, PageNumber, PageSelect,
+    Reply, Slice, Space, TableLevel, UserCapability, VirtAddr, environment, exposed, memory, pages,
 };
 
 use crate::area::place;
 use crate::harness::{Failure, Outcome};
 use crate::second::{self, Second};
+use network::{Network, named};
 
 /// Where the victim's environment sees its u-area.
 pub(crate) const AT: u64 = 0x34_0000_0000;
@@ -107,7 +110,7 @@ impl Household {
 }
 
 /// One kind's capabilities: one with all rights, and one that has been good.
-struct Caps<R> {
+pub(super) struct Caps<R> {
     all: Cap<R>,
     stale: Cap<R>,
 }
@@ -128,6 +131,7 @@ pub(crate) struct Victim {
     account_caps: Caps<AccountRights>,
     slice: ObjectName,
     slice_caps: Caps<SliceRights>,
+    network: Network,
     /// Capabilities that attempts name by address.
     #[expect(clippy::vec_box, reason = "their addresses stay while the list grows")]
     kept: RefCell<Vec<Box<Capability>>>,
@@ -147,6 +151,7 @@ pub(crate) struct Snapshot {
     environments: Vec<(ObjectName, EnvironmentRecord, LifeWord)>,
     slices: Vec<(ObjectName, SliceRecord)>,
     mappings: u64,
+    network: Vec<[u64; 3]>,
     uarea: Vec<u8>,
     buffer: [u64; 8],
 }
@@ -168,6 +173,10 @@ impl Snapshot {
             ),
             ("a slice's record", self.slices == now.slices),
             ("a mapping", self.mappings == now.mappings),
+            (
+                "a filter, ring or send capability",
+                self.network == now.network,
+            ),
             ("a u-area", self.uarea == now.uarea),
             ("memory", self.buffer == now.buffer),
         ];
@@ -224,6 +233,7 @@ impl Victim {
                 all: slice.mint(SliceRights::all())?,
                 stale: stale_slice,
             },
+            network: Network::new()?,
             second,
             closed: false,
             household,
@@ -244,6 +254,7 @@ impl Victim {
         }
         self.second.close()?;
         self.account.destroy()?;
+        self.network.close()?;
         self.household.close()?;
         Run::owned(self.pages, 2).free().unless_stopped()?;
         Ok(())
@@ -339,8 +350,41 @@ impl Victim {
         self.object(Slice::Owned(self.slice), &self.slice_caps, needed)
     }
 
+    /// The filter without `needed`.
+    pub(crate) fn filter(&self, needed: FilterRights) -> Result<Vec<Refused>, Failure> {
+        let owned = named(self.network.filter);
+        self.refused(&self.network.filter_caps, needed, owned)
+    }
+
+    /// The send capability without `needed`.
+    pub(crate) fn send(&self, needed: SendRights) -> Result<Vec<Refused>, Failure> {
+        let owned = named(self.network.send);
+        self.refused(&self.network.send_caps, needed, owned)
+    }
+
+    /// All rights to the filter, for the second environment.
+    pub(crate) fn good_filter(&self) -> Result<u64, Failure> {
+        let cap = self.network.filter_caps.all.only_for(self.second.name())?;
+        Ok(self.keep(*cap.capability()))
+    }
+
+    /// The ring.
+    pub(crate) fn ring(&self) -> Object<'static> {
+        Object::Owned(self.network.ring)
+    }
+
+    /// Where an atom is, and a piece of the victim's page.
+    pub(crate) fn atom(&self) -> u64 {
+        self.network.words.as_ptr() as u64
+    }
+
+    /// The piece.
+    pub(crate) fn piece(&self) -> u64 {
+        self.network.words[3..].as_ptr() as u64
+    }
+
     /// What the second environment can mint nothing for: kind and index.
-    pub(crate) fn not_mintable(&self) -> Result<[(Kind, u64); 6], Failure> {
+    pub(crate) fn not_mintable(&self) -> Result<[(Kind, u64); 8], Failure> {
         let index = |name: Option<ObjectName>| {
             let name = name.ok_or_else(|| Failure::new("it has no name"))?;
             Ok::<u64, Failure>(name.index.into())
@@ -351,6 +395,8 @@ impl Victim {
             (Kind::Environment, self.household.environment.index.into()),
             (Kind::Account, index(self.account.name())?),
             (Kind::Slice, self.slice.index.into()),
+            (Kind::Filter, self.network.filter.index.into()),
+            (Kind::Send, self.network.send.index.into()),
             // What one draws on is not one's child.
             (Kind::Account, index(self.second.account().name())?),
         ])
@@ -412,6 +458,7 @@ impl Victim {
             spaces: exposed::spaces().collect(),
             mappings: tables::mappings(0, TABLES_BASE)
                 .fold(0, |sum, mapping| digest(sum, &mapping)),
+            network: network::records(),
             uarea,
             buffer: self.buffer.get(),
         })

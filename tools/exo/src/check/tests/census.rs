@@ -50,7 +50,7 @@ fn good_world_holds_nothing() {
         "{told}"
     );
     assert!(
-        told.contains("space 1: 2 environments; 8 pages owned; 4 mapped, 1 of them"),
+        told.contains("space 1: 2 environments; 9 pages owned; 4 mapped, 1 of them"),
         "{told}"
     );
     assert!(

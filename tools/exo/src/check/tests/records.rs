@@ -4,12 +4,17 @@ use core::mem::offset_of;
 
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, SpaceRecord};
 use exopi_abi::exposed::{Header, Machine};
+use exopi_abi::msgring::MessageRingRecord;
+use exopi_abi::net::{FilterRecord, InterfaceRecord, RingRecord, SendRecord};
 use exopi_abi::page::{NONE, PageRecord};
 use exopi_abi::revocation::RevocationRecord;
 use exopi_abi::slice::SliceRecord;
 
 use super::super::Law;
-use super::world::{EXPOSED_3, KERNEL_ROOT, OWNERS, ROOTS, SHARED, SPARE, World};
+use super::world::{
+    EXPOSED_3, FILTERS_AT, INTERFACE_AT, KERNEL_ROOT, OWNERS, RING_PAGES_AT, RINGS_AT, ROOTS,
+    SENDS_AT, SHARED, SPARE, World,
+};
 use super::{Damage, FIRST, KIND, OWNER, SECOND, byte, none};
 
 /// Ways to break what the header and the page array say.
@@ -80,6 +85,82 @@ pub(super) const FRAMES: &[Damage] = &[
     (Law::FreeList, |w| w.record(SPARE, 1, OWNERS[0], NONE, NONE)),
 ];
 
+/// In a ring's record, its first page; the word has pages and notice, too.
+const FIRST_PAGE: usize = offset_of!(MessageRingRecord, first);
+/// Ways to break what filters, rings and send capabilities say.
+pub(super) const NETWORKS: &[Damage] = &[
+    (Law::Network, |w| {
+        byte(
+            w,
+            INTERFACE_AT + offset_of!(InterfaceRecord, filters) as u64,
+            3,
+        );
+    }),
+    (Law::Network, |w| {
+        byte(
+            w,
+            INTERFACE_AT + offset_of!(InterfaceRecord, taps) as u64,
+            0,
+        );
+    }),
+    (Law::Network, |w| {
+        byte(
+            w,
+            FILTERS_AT + 64 + offset_of!(FilterRecord, parent) as u64,
+            2,
+        );
+    }),
+    (Law::Network, |w| {
+        byte(w, FILTERS_AT + 64 + offset_of!(FilterRecord, key) as u64, 1);
+    }),
+    (Law::Network, |w| {
+        byte(
+            w,
+            FILTERS_AT + 64 + offset_of!(FilterRecord, state) as u64,
+            4,
+        );
+    }),
+    (Law::Network, |w| {
+        byte(
+            w,
+            FILTERS_AT + 64 + offset_of!(FilterRecord, references) as u64,
+            2,
+        );
+    }),
+    (Law::Charge, |w| {
+        byte(
+            w,
+            FILTERS_AT + 64 + offset_of!(FilterRecord, keys) as u64,
+            1,
+        );
+    }),
+    (Law::Charge, |w| w.set(RINGS_AT + 8, OWNERS[0].word())),
+    (Law::Pins, |w| w.set(RINGS_AT + 8, OWNERS[0].word())),
+    (Law::Pins, |w| byte(w, RING_PAGES_AT, SPARE as u8)),
+    (Law::Network, |w| {
+        byte(w, RINGS_AT + offset_of!(RingRecord, pages) as u64, 0);
+    }),
+    (Law::Network, |w| {
+        byte(w, RINGS_AT + offset_of!(RingRecord, tap) as u64, 2);
+    }),
+    (Law::Network, |w| {
+        byte(w, SENDS_AT + 128 + offset_of!(SendRecord, parent) as u64, 1);
+    }),
+    (Law::Network, |w| {
+        byte(w, SENDS_AT + 128 + offset_of!(SendRecord, depth) as u64, 2);
+    }),
+    (Law::Network, |w| {
+        byte(w, SENDS_AT + offset_of!(SendRecord, interface) as u64, 1);
+    }),
+    (Law::Epoch, |w| w.set(SENDS_AT + 128, 43)),
+    (Law::Region, |w| {
+        w.set(
+            World::header_field(offset_of!(Header, filters) + 8),
+            u64::MAX,
+        );
+    }),
+];
+
 /// Ways to break what accounts, spaces and environments say.
 pub(super) const OBJECTS: &[Damage] = &[
     // A pin that nobody has set up, one that is not counted, and one of what is not plain.
@@ -107,6 +188,27 @@ pub(super) const OBJECTS: &[Damage] = &[
             w,
             World::revocation(0, offset_of!(RevocationRecord, vector_pages)),
             1,
+        );
+    }),
+    // A ring in pages that are not pinned, one that is too long, one in what is not plain, one of nobody, and one that is
+    // none and has been written to.
+    (Law::Pins, |w| {
+        w.set(World::message_ring(0, FIRST_PAGE), 1 << 32 | SPARE);
+    }),
+    (Law::MessageRings, |w| {
+        w.set(World::message_ring(0, FIRST_PAGE), 17 << 32 | SPARE);
+    }),
+    (Law::MessageRings, |w| {
+        w.set(World::message_ring(0, FIRST_PAGE), 1 << 32 | ROOTS[0]);
+    }),
+    (Law::MessageRings, |w| {
+        w.set(World::message_ring(7, FIRST_PAGE), 1 << 32 | SPARE);
+    }),
+    (Law::MessageRings, |w| byte(w, World::message_ring(0, 0), 1)),
+    (Law::MessageRings, |w| {
+        w.set(
+            World::message_ring(0, FIRST_PAGE),
+            32 << 40 | 1 << 32 | SPARE,
         );
     }),
     (Law::Revocation, |w| {

@@ -7,9 +7,9 @@ use exopi_abi::page::{NONE, PageRecord};
 
 use super::super::Law;
 use super::world::{
-    CODE, CONSTANTS, DEVICE_2, EXPOSED_2, EXPOSED_3, HEADER, IMAGE_3, LINEAR_2, LINEAR_3, OWN,
-    OWNERS, RO, ROOTS, RW, RX, SHARED, SPARE, SUPER, SUPERPAGE, TABLE, TABLES_2, TABLES_3, UAREAS,
-    World, slot,
+    CODE, CONSTANTS, DEVICE_2, EXPOSED_2, EXPOSED_3, HEADER, IMAGE_3, LINEAR_2, LINEAR_3, NETWORK,
+    OWN, OWNERS, RO, ROOTS, RW, RX, SHARED, SPARE, SUPER, SUPERPAGE, TABLE, TABLES_2, TABLES_3,
+    UAREAS, World, slot,
 };
 use super::{Damage, FIRST, OWNER, SECOND, byte, none};
 
@@ -239,7 +239,11 @@ pub(super) const KERNEL: &[Damage] = &[
         w.entry(EXPOSED_3, 1, (HEADER + 1) << 12 | 0x0020_0000_0000_07c3)
     }),
     (Law::Exposed, |w| {
-        w.entry(EXPOSED_3, 8, 0x9_1000 | 0x0060_0000_0000_07c3)
+        w.entry(
+            EXPOSED_3,
+            NETWORK - HEADER + 1,
+            0x9_1000 | 0x0060_0000_0000_07c3,
+        )
     }),
     (Law::Exposed, |w| {
         w.entry(EXPOSED_3, 1, SPARE << 12 | 0x0060_0000_0000_07c3)

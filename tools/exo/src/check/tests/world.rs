@@ -20,6 +20,7 @@ use exopi_abi::boot::KERNEL_MAGIC;
 use exopi_abi::capability::{Capability, Epoch};
 use exopi_abi::domain::{AccountRecord, EnvironmentRecord, Life, Resource, SpaceRecord};
 use exopi_abi::exposed::{CoreCounters, Header, MAGIC, Machine};
+use exopi_abi::net::{FilterRecord, InterfaceRecord, RingRecord, SendRecord};
 use exopi_abi::page::{NONE, Owner, PageRecord};
 use exopi_abi::slice::SliceRecord;
 
@@ -48,7 +49,7 @@ pub(crate) const DEVICE_2: u64 = 0x89;
 pub(crate) const EXPOSED_2: u64 = 0x8a;
 pub(crate) const EXPOSED_3: u64 = 0x8b;
 /// The header's frame, and those behind it: counters, accounts, spaces, environments, lives,
-/// revocations, slices.
+/// revocations, slices, message rings, network.
 pub(crate) const HEADER: u64 = 0x8c;
 const COUNTERS: u64 = 0x8d;
 const ACCOUNTS: u64 = 0x8e;
@@ -57,7 +58,10 @@ const ENVIRONMENTS: u64 = 0x90;
 const LIVES: u64 = 0x91;
 pub(crate) const REVOCATIONS: u64 = 0x92;
 const SLICES: u64 = 0x93;
-const KEY_PAGE: u64 = 0x94;
+pub(crate) const MESSAGE_RINGS: u64 = 0x94;
+/// Records of a network.
+pub(crate) const NETWORK: u64 = 0x95;
+const KEY_PAGE: u64 = 0x96;
 const ARRAY: u64 = 0x200;
 /// Frames of generated code: a block.
 const ARENA: Range<u64> = 0x600..0x800;
@@ -81,6 +85,14 @@ pub(crate) const CODE: u64 = 0x106;
 pub(crate) const OWN: u64 = 0x116;
 /// A plain page of account 0 that is mapped nowhere.
 pub(crate) const SPARE: u64 = 0x107;
+/// A plain page of account 1 that is a packet ring's.
+pub(crate) const RING: u64 = 0x11a;
+/// Where records of a network are in their page: an interface, filters, rings, send capabilities, pages of rings.
+pub(crate) const INTERFACE_AT: u64 = NETWORK * 4096;
+pub(crate) const FILTERS_AT: u64 = INTERFACE_AT + 0x100;
+pub(crate) const RINGS_AT: u64 = INTERFACE_AT + 0x200;
+pub(crate) const SENDS_AT: u64 = INTERFACE_AT + 0x300;
+pub(crate) const RING_PAGES_AT: u64 = INTERFACE_AT + 0x400;
 /// First frame of the superpage.
 pub(crate) const SUPERPAGE: u64 = 0x400;
 /// u-areas, by environment.
@@ -121,6 +133,7 @@ impl World {
         world.kernel_map();
         world.header();
         world.users();
+        world.network();
         world.free_lists();
         world.accounts();
         world.set(KEY_PAGE * 4096, KEY[0]);
@@ -187,6 +200,11 @@ impl World {
         REVOCATIONS * 4096 + index * 128 + field as u64
     }
 
+    /// Where a field of an environment's ring for messages is.
+    pub(crate) fn message_ring(index: u64, field: usize) -> u64 {
+        MESSAGE_RINGS * 4096 + index * 16 + field as u64
+    }
+
     /// The address of an account's field.
     pub(crate) fn account(index: u64, field: usize) -> u64 {
         ACCOUNTS * 4096 + index * size_of::<AccountRecord>() as u64 + field as u64
@@ -249,7 +267,7 @@ impl World {
         self.entry(DEVICE_2, 0x1f8, 0x3f00_0000 | DEVICE);
         self.entry(EXPOSED_2, 0, EXPOSED_3 << 12 | 3);
         self.entry(EXPOSED_2, 1, ARRAY << 12 | (EXPOSED & !2));
-        for (index, page) in (HEADER..=SLICES).enumerate() {
+        for (index, page) in (HEADER..=NETWORK).enumerate() {
             self.entry(EXPOSED_3, index as u64, page << 12 | EXPOSED);
         }
     }
@@ -278,6 +296,18 @@ impl World {
             (offset_of!(Header, lives), [page(LIVES), 8, 32]),
             (offset_of!(Header, revocations), [page(REVOCATIONS), 8, 128]),
             (offset_of!(Header, slices), [page(SLICES), 128, 32]),
+            (
+                offset_of!(Header, message_rings),
+                [page(MESSAGE_RINGS), 8, 16],
+            ),
+            (offset_of!(Header, interfaces), [page(NETWORK), 1, 128]),
+            (offset_of!(Header, filters), [page(NETWORK) + 0x100, 4, 64]),
+            (offset_of!(Header, rings), [page(NETWORK) + 0x200, 2, 64]),
+            (offset_of!(Header, sends), [page(NETWORK) + 0x300, 3, 64]),
+            (
+                offset_of!(Header, ring_pages),
+                [page(NETWORK) + 0x400, 2, 256],
+            ),
             (offset_of!(Header, pages), [0x20_0000, FRAMES, 32]),
         ] {
             for (at, word) in section.into_iter().enumerate() {
@@ -418,6 +448,46 @@ impl World {
         }
     }
 
+    /// An interface with its root and a filter of account 1, which has a ring that is a tap, too, and a send
+    /// capability.
+    fn network(&mut self) {
+        self.write(
+            INTERFACE_AT + offset_of!(InterfaceRecord, filters) as u64,
+            &[2],
+        );
+        self.write(
+            INTERFACE_AT + offset_of!(InterfaceRecord, taps) as u64,
+            &[1],
+        );
+        for (at, epoch, owner) in [
+            (FILTERS_AT, 40, OWNERS[0]),
+            (FILTERS_AT + 64, 41, OWNERS[1]),
+            (RINGS_AT, 42, OWNERS[1]),
+            (SENDS_AT, 43, OWNERS[0]),
+            (SENDS_AT + 128, 44, OWNERS[1]),
+        ] {
+            self.set(at, epoch);
+            self.set(at + 8, owner.word());
+        }
+        let filter = |field: usize| FILTERS_AT + field as u64;
+        self.write(filter(offset_of!(FilterRecord, state)), &[1]);
+        self.write(filter(offset_of!(FilterRecord, keys)), &[1]);
+        let filter = |field: usize| FILTERS_AT + 64 + field as u64;
+        self.write(filter(offset_of!(FilterRecord, state)), &[1]);
+        self.write(filter(offset_of!(FilterRecord, depth)), &[1]);
+        self.write(filter(offset_of!(FilterRecord, references)), &[1]);
+        let ring = |field: usize| RINGS_AT + field as u64;
+        self.write(ring(offset_of!(RingRecord, pages)), &[1]);
+        self.write(ring(offset_of!(RingRecord, tap)), &[1]);
+        self.write(ring(offset_of!(RingRecord, references)), &[1]);
+        self.write(RING_PAGES_AT, &(RING as u32).to_le_bytes());
+        let depth = offset_of!(SendRecord, depth) as u64;
+        self.write(SENDS_AT + 128 + depth, &[1]);
+        self.record(RING, PLAIN, OWNERS[1], NONE, NONE);
+        self.references(RING, 1, 0);
+        self.write(Self::frame(RING, offset_of!(PageRecord, marks)), &[1]);
+    }
+
     /// Every frame whose record is zero and that the kernel does not use is on the list of its colour.
     fn free_lists(&mut self) {
         let kernel = |number: u64| {
@@ -451,15 +521,27 @@ impl World {
     }
 
     /// Account 0 has 517 plain pages, a u-area, a root and two tables with links, and gave account 1 20 pages of
-    /// which it uses 8. Each environment has a slice on core 0.
+    /// which it uses 9, and what it has of a network. Each environment has a slice on core 0.
     fn accounts(&mut self) {
         for (index, allowance, used) in [
             (
                 0_u64,
-                [2000, 8, 8, 8, 256],
-                [512 + 3 + 1 + 5 + 20, 1 + 3, 1 + 2, 1 + 1, 1 + 4],
+                [2000, 8, 8, 8, 256, 100, 100],
+                [
+                    512 + 3 + 1 + 5 + 20,
+                    1 + 3,
+                    1 + 2,
+                    1 + 1,
+                    1 + 4,
+                    1 + 16 + 1 + 9,
+                    9,
+                ],
             ),
-            (1, [20, 3, 2, 1, 4], [1 + 2 + 5, 2, 1, 0_u32, 2]),
+            (
+                1,
+                [20, 3, 2, 1, 4, 9, 9],
+                [1 + 2 + 5 + 1, 2, 1, 0, 2, 2, 9_u32],
+            ),
         ] {
             let at = |field| Self::account(index, field);
             let epoch = OWNERS[index as usize].epoch().bits();

@@ -3,7 +3,39 @@
 //! Octets of a frame are numbered from the *base*, which is 0 where the frame begins and moves forward as
 //! atoms say. A field is a big-endian number, as fields of network headers are (RFC 791, appendix B).
 
-use crate::{Error, MAX_ATOMS};
+use core::fmt;
+
+/// Most atoms in one list.
+pub const MAX_ATOMS: usize = 64;
+
+/// Why atoms were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtomError {
+    /// An atom has an unknown form, or something set that its kind does not have.
+    Malformed,
+    /// The same list would be written in another way.
+    NotCanonical,
+    /// No atoms, or more than [`MAX_ATOMS`].
+    BadCount,
+}
+
+impl fmt::Display for AtomError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl core::error::Error for AtomError {}
+
+impl AtomError {
+    /// What a call tells of it.
+    pub const fn told(self) -> crate::Error {
+        match self {
+            Self::BadCount => crate::Error::BadCount,
+            Self::Malformed | Self::NotCanonical => crate::Error::Malformed,
+        }
+    }
+}
 
 /// Size of a field, as the logarithm of its octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,7 +112,36 @@ pub struct Atom {
     pub value: u64,
 }
 
-const _: () = assert!(size_of::<Atom>() == 24);
+const _: () = assert!(size_of::<Atom>() == Atom::OCTETS);
+
+impl Atom {
+    /// Octets of an atom in memory.
+    pub const OCTETS: usize = 24;
+
+    /// The atom in three words of memory.
+    pub const fn from_words([head, mask, value]: [u64; 3]) -> Self {
+        let [kind, width, shift, reserved, o0, o1, r0, r1] = head.to_le_bytes();
+        Self {
+            kind,
+            width,
+            shift: shift as i8,
+            reserved,
+            offset: u16::from_le_bytes([o0, o1]),
+            reserved2: u16::from_le_bytes([r0, r1]),
+            mask,
+            value,
+        }
+    }
+
+    /// As three words of memory.
+    pub const fn into_words(self) -> [u64; 3] {
+        let [o0, o1] = self.offset.to_le_bytes();
+        let [r0, r1] = self.reserved2.to_le_bytes();
+        let (kind, width, shift) = (self.kind, self.width, self.shift as u8);
+        let head = [kind, width, shift, self.reserved, o0, o1, r0, r1];
+        [u64::from_le_bytes(head), self.mask, self.value]
+    }
+}
 
 /// What an [`Atom`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,8 +177,9 @@ pub enum Operation {
     },
 }
 
-/// A number shifted left, or right by a negative shift.
-pub(crate) const fn shifted(value: u64, shift: i8) -> u64 {
+/// A number shifted left, or right by a negative shift: how far [`Operation::AdvanceBy`] goes, of a field as
+/// masked. The shift is -15 to 15.
+pub const fn shifted(value: u64, shift: i8) -> u64 {
     if shift < 0 {
         value >> shift.unsigned_abs()
     } else {
@@ -133,8 +195,8 @@ impl Operation {
     /// What `atom` says.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for all that the table of [`Atom`] does not have.
-    pub fn decode(atom: &Atom) -> Result<Self, Error> {
+    /// [`AtomError::Malformed`] for all that the table of [`Atom`] does not have.
+    pub fn decode(atom: &Atom) -> Result<Self, AtomError> {
         let Atom {
             kind,
             width,
@@ -144,7 +206,7 @@ impl Operation {
             value,
             ..
         } = *atom;
-        let width = Width::from_code(width).ok_or(Error::Malformed)?;
+        let width = Width::from_code(width).ok_or(AtomError::Malformed)?;
         let operation = match kind {
             EQUAL => Self::Equal {
                 offset,
@@ -159,7 +221,7 @@ impl Operation {
                 mask,
                 shift,
             },
-            _ => return Err(Error::Malformed),
+            _ => return Err(AtomError::Malformed),
         };
         let good = match operation {
             Self::Equal { .. } => mask != 0 && mask & !width.ones() == 0 && value & !mask == 0,
@@ -176,7 +238,7 @@ impl Operation {
         if good && operation.encode() == *atom {
             Ok(operation)
         } else {
-            Err(Error::Malformed)
+            Err(AtomError::Malformed)
         }
     }
 
@@ -242,22 +304,22 @@ impl<'a> Program<'a> {
     /// Checks `atoms`.
     ///
     /// # Errors
-    /// [`Error::BadCount`], [`Error::Malformed`], [`Error::NotCanonical`].
-    pub fn new(atoms: &'a [Atom]) -> Result<Self, Error> {
+    /// [`AtomError::BadCount`], [`AtomError::Malformed`], [`AtomError::NotCanonical`].
+    pub fn new(atoms: &'a [Atom]) -> Result<Self, AtomError> {
         if atoms.is_empty() || atoms.len() > MAX_ATOMS {
-            return Err(Error::BadCount);
+            return Err(AtomError::BadCount);
         }
         let mut free = 0;
         let mut ended = false;
         for atom in atoms {
             let operation = Operation::decode(atom)?;
             if ended {
-                return Err(Error::NotCanonical);
+                return Err(AtomError::NotCanonical);
             }
             match operation {
                 Operation::Equal { offset, width, .. } => {
                     if u32::from(offset) < free {
-                        return Err(Error::NotCanonical);
+                        return Err(AtomError::NotCanonical);
                     }
                     free = u32::from(offset) + width.octets();
                 }
@@ -304,7 +366,7 @@ mod tests {
         .encode()
     }
 
-    fn check(atoms: &[Atom]) -> Result<(), Error> {
+    fn check(atoms: &[Atom]) -> Result<(), AtomError> {
         Program::new(atoms).map(|_| ())
     }
 
@@ -317,16 +379,25 @@ mod tests {
             check(&[sixteen, advance_by(15, 2), sixteen, by(14)]),
             Ok(())
         );
-        assert_eq!(check(&[eight, sixteen]), Err(Error::NotCanonical));
-        assert_eq!(check(&[eight, eight]), Err(Error::NotCanonical));
+        assert_eq!(check(&[eight, sixteen]), Err(AtomError::NotCanonical));
+        assert_eq!(check(&[eight, eight]), Err(AtomError::NotCanonical));
         let within = equal(13, Width::Bits8);
-        assert_eq!(check(&[sixteen, within]), Err(Error::NotCanonical));
-        assert_eq!(check(&[by(14), sixteen]), Err(Error::NotCanonical));
-        assert_eq!(check(&[by(14), by(1)]), Err(Error::NotCanonical));
-        assert_eq!(check(&[]), Err(Error::BadCount));
+        assert_eq!(check(&[sixteen, within]), Err(AtomError::NotCanonical));
+        assert_eq!(check(&[by(14), sixteen]), Err(AtomError::NotCanonical));
+        assert_eq!(check(&[by(14), by(1)]), Err(AtomError::NotCanonical));
+        assert_eq!(check(&[]), Err(AtomError::BadCount));
         let long: [Atom; 65] = core::array::from_fn(|at| equal(at as u16, Width::Bits8));
-        assert_eq!(check(&long), Err(Error::BadCount));
+        assert_eq!(check(&long), Err(AtomError::BadCount));
         assert_eq!(check(&long[..64]), Ok(()));
+    }
+
+    #[test]
+    fn an_atom_is_its_words() {
+        let words = [0xffee_ddcc_bbf1_0301, 2, 3];
+        let atom = Atom::from_words(words);
+        assert_eq!((atom.kind, atom.width, atom.shift), (1, 3, -15));
+        assert_eq!((atom.reserved, atom.offset), (0xbb, 0xddcc));
+        assert_eq!(atom.into_words(), words);
     }
 
     #[test]
@@ -381,7 +452,11 @@ mod tests {
             advance_by(1, i8::MAX),
         ];
         for atom in bad {
-            assert_eq!(Operation::decode(&atom), Err(Error::Malformed), "{atom:?}");
+            assert_eq!(
+                Operation::decode(&atom),
+                Err(AtomError::Malformed),
+                "{atom:?}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
 //! The pages that the interface's controller reads and writes.
+#![expect(unsafe_code, reason = "memory that a device writes to")]
 
 use core::array;
 use core::cell::UnsafeCell;
@@ -19,14 +20,14 @@ unsafe impl Sync for Pages {}
 static PAGES: Pages = Pages(UnsafeCell::new([0; NETWORK_MEMORY]));
 
 /// The memory of the interface.
-pub(super) struct Memory(());
+pub struct Memory(());
 
 impl Memory {
     /// The one way to the pages.
     ///
     /// # Safety
     /// It is called once.
-    pub(super) unsafe fn take() -> Self {
+    pub unsafe fn take() -> Self {
         Self(())
     }
 
