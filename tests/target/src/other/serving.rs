@@ -180,8 +180,8 @@ pub(crate) unsafe extern "C" fn call_once() {
     )
 }
 
-/// Calls the object in x1 as often as the pad's word says, again when it is busy, checks and counts each answer, and
-/// stops. An answer that is another one's, and a refusal for another reason, is told by a breakpoint.
+/// Calls the object in x1 as often as the pad's word says, again when it is busy or owes time, checks and counts each
+/// answer, and stops. An answer that is another one's, and a refusal for another reason, is told by a breakpoint.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn hammer() {
     naked_asm!(
@@ -199,6 +199,8 @@ pub(crate) unsafe extern "C" fn hammer() {
         "cmp x8, #{busy}",
         "b.eq 1b",
         "cmp x8, #{closed}",
+        "b.eq 1b",
+        "cmp x8, #{indebted}",
         "b.eq 1b",
         "cbnz x8, 9f",
         "ldr x10, [sp, #0]",
@@ -220,6 +222,7 @@ pub(crate) unsafe extern "C" fn hammer() {
         word = const WORD,
         busy = const Error::Busy as u16,
         closed = const Error::NotAccepting as u16,
+        indebted = const Error::Indebted as u16,
         bind = const Call::gate_bind as u16,
         call = const Call::pct_call as u16,
         env_stop = const Call::env_stop as u16,

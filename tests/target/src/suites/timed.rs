@@ -7,6 +7,7 @@ use exopi_rt::domain::EnvironmentState;
 use exopi_rt::uarea::UpcallClass;
 use exopi_rt::{Environment, Object, Slice, args, exposed};
 
+use super::ipc;
 use super::slices::{
     CORE, EPILOGUE, PROLOGUE, dispatches, hears, noted, slice_ticks, used, wait_for_notes,
     wait_for_turns,
@@ -26,6 +27,11 @@ pub(crate) const SUITE: Suite = Suite {
             burning_the_limit_gains_nothing,
         ),
         ("nobody_is_late_by_more", nobody_is_late_by_more),
+        ("calls_are_two_switches", calls_are_two_switches),
+        (
+            "request_and_answer_are_two_switches",
+            request_and_answer_are_two_switches,
+        ),
     ],
 };
 
@@ -34,6 +40,16 @@ fn only_timed() -> Outcome {
         Some(_) => Ok(()),
         None => Err(Failure::skip("time passes by itself here")),
     }
+}
+
+fn calls_are_two_switches() -> Outcome {
+    only_timed()?;
+    ipc::calls::switches()
+}
+
+fn request_and_answer_are_two_switches() -> Outcome {
+    only_timed()?;
+    ipc::pipes::switches()
 }
 
 fn turns_are_taken_in_order() -> Outcome {
@@ -126,7 +142,7 @@ fn measured(others: &[Other], parts: &[u64]) -> Outcome {
 }
 
 fn shares_are_exact() -> Outcome {
-    const PARTS: [u64; 3] = [1, 2, 4];
+    const PARTS: [u64; 3] = [1, 2, 5];
     only_timed()?;
     let area = Area::new()?;
     let mut others = Vec::new();

@@ -11,6 +11,7 @@ use exopi_rt::pages::Run;
 use exopi_rt::transfer::Call;
 use exopi_rt::{Error, PageSource, Space, VirtAddr, memory};
 
+use super::paid;
 use crate::area::{AREA, RW, place};
 use crate::harness::{Failure, Outcome};
 use crate::peer::{self, Peer, Shared};
@@ -116,19 +117,19 @@ pub(super) fn returned() -> Outcome {
             let loan = loan(run, peer)?;
             let pages = *loan.cap();
             let sum = (WORDS * (WORDS - 1) / 2) << round;
-            check_eq!(client.call(&Work::Double { pages }), Ok(Ok(sum)));
+            check_eq!(paid(|| client.call(&Work::Double { pages })), Ok(Ok(sum)));
             check_eq!(loan.end()?, Ended::Returned);
             check_eq!(last_word(), (WORDS - 1) << (round + 1));
             // It is over.
             let stale = Ok(Err(Error::Stale as u32));
-            check_eq!(client.call(&Work::Double { pages }), stale);
+            check_eq!(paid(|| client.call(&Work::Double { pages })), stale);
         }
         // What was dropped is over as well.
         let dropped = loan(run, peer)?;
         let pages = *dropped.cap();
         drop(dropped);
         let stale = Ok(Err(Error::Stale as u32));
-        check_eq!(client.call(&Work::Double { pages }), stale);
+        check_eq!(paid(|| client.call(&Work::Double { pages })), stale);
         // Nobody else may present it, not even the lender.
         let loan = loan(run, peer)?;
         let mine = Borrowed::map(loan.cap(), place(ITS)?, PAGES, true);
@@ -145,7 +146,7 @@ pub(super) fn kept() -> Outcome {
         let loan = loan(run, peer)?;
         let pages = *loan.cap();
         let sum = WORDS * (WORDS - 1) / 2;
-        check_eq!(client.call(&Work::Keep { pages }), Ok(Ok(sum)));
+        check_eq!(paid(|| client.call(&Work::Keep { pages })), Ok(Ok(sum)));
         check_eq!(loan.end()?, Ended::Kept);
         // SAFETY: nothing in use is in the pages.
         let broken = unsafe { run.break_all() }.progress.unless_stopped()?;

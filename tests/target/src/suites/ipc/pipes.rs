@@ -286,8 +286,8 @@ pub(super) fn dying() -> Outcome {
     })
 }
 
-pub(super) fn switches() -> Outcome {
-    const ROUNDS: u64 = 100;
+/// A case with one whom a byte can be sent, and whose answer is waited for.
+fn with_echo(case: impl FnOnce(&Peer, &mut dyn FnMut(u8) -> Outcome) -> Outcome) -> Outcome {
     with_peer(Task::EchoByGate, 0, |peer, there, back| {
         let gate = Gate::bind(peer.environment())?;
         let mut writer = Writer::new(there, HandOver(&gate))?;
@@ -301,6 +301,18 @@ pub(super) fn switches() -> Outcome {
         };
         // The first one finds it at its beginning.
         ask(0)?;
+        case(peer, &mut ask)
+    })
+}
+
+pub(super) fn requests() -> Outcome {
+    with_echo(|_, ask| (0..=u8::MAX).cycle().take(1000).try_for_each(ask))
+}
+
+/// To be counted where nobody's turn ends but as it is to.
+pub(in super::super) fn switches() -> Outcome {
+    const ROUNDS: u64 = 100;
+    with_echo(|peer, ask| {
         let lives = [peer::me()?, peer.name()].map(|name| exposed::live_at(name.index));
         let dispatches =
             || lives.map(|life| life.map_or(0, |life| life.dispatches.load(Ordering::Relaxed)));
