@@ -16,7 +16,7 @@ use exopi_rt::domain::{EnvironmentState, ObjectName};
 use exopi_rt::environment::{self, Builder, Made};
 use exopi_rt::layout::{PAGE_SIZE, USER_START};
 use exopi_rt::upcall::{self, Action};
-use exopi_rt::{Environment, PageNumber, PageSource, Space, memory, space};
+use exopi_rt::{Environment, Error, PageNumber, PageSource, Space, memory, space};
 
 use crate::area::{AREA, RW, place};
 use crate::harness::{Failure, Outcome};
@@ -200,9 +200,15 @@ impl Peer {
         };
         let space = *space;
         if there {
-            self.environment().stop()?;
-            self.note_pages();
-            self.environment().destroy()?;
+            match self.environment().stop() {
+                // It has come to its end by itself meanwhile.
+                Err(Error::NotYours) => self.wait_for_end()?,
+                stopped => {
+                    stopped?;
+                    self.note_pages();
+                    self.environment().destroy()?;
+                }
+            }
         }
         wait(
             || Ok(space.record().is_none()),
