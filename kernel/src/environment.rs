@@ -172,7 +172,8 @@ pub fn idle() -> ! {
             Next::Again => true,
             Next::Idle => false,
         };
-        let swept = sweep_under(&mut kernel, true);
+        // One of both in a hold: each is as much as one may be.
+        let swept = !again && sweep_under(&mut kernel, true);
         set_timer_to(&kernel, None);
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
@@ -414,6 +415,8 @@ fn dispatch(mut kernel: Guard) -> ! {
         // The space that this core was in may be what is swept.
         mmu::empty_lower_half();
         sweep_under(&mut kernel, false);
+        drop(kernel);
+        idle()
     }
     kernel.write_failed();
     if let Next::Run(next) = kernel.next(here(), timer::now()) {
@@ -438,7 +441,6 @@ extern "C" fn __environment_interrupted() -> ! {
     if kernel.runs(&subject) {
         let now = kernel.asked();
         switch::stop_stepping();
-        do_what_is_due(&mut kernel);
         match kernel.deadline(&subject, now) {
             Some(end) if end <= now => {
                 if stays(&kernel, end, now) {
@@ -447,6 +449,8 @@ extern "C" fn __environment_interrupted() -> ! {
                 kernel.preempt(&subject);
             }
             deadline => {
+                // Who leaves makes room for that: one step in a hold.
+                do_what_is_due(&mut kernel);
                 Core::set_leaving(0);
                 set_timer_to(&kernel, deadline);
                 go_on(kernel, subject)
