@@ -5,7 +5,7 @@
 //! Every command runs even when one before it failed: one run should tell everything.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -62,9 +62,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         [] => Stage::value_variants(),
         named => named,
     };
+    // All of it is planned before anything runs: cargo may replace this program's file meanwhile, by one of the same
+    // source, and then nothing says any more where that is.
+    let port = args.port.as_deref();
+    let plans = stages.iter().map(|stage| plan::steps(*stage, port));
+    let plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
     let mut outcomes = Vec::new();
-    for &stage in stages {
-        let outcome = run_stage(stage, args.port.as_deref(), &mut std::io::stdout())?;
+    for (stage, steps) in stages.iter().zip(plans) {
+        let outcome = run_stage(*stage, steps, &mut std::io::stdout())?;
         println!("{}\n", report(&outcome));
         outcomes.push(outcome);
     }
@@ -95,12 +100,11 @@ fn report(outcome: &Outcome) -> String {
     format!("stage {name}: {tally} ({seconds:.1} s)")
 }
 
-fn run_stage(stage: Stage, port: Option<&Path>, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+fn run_stage(stage: Stage, steps: Vec<Step>, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let name = stage
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned());
     let start = Instant::now();
-    let steps = plan::steps(stage, port)?;
     let tally = run_steps(&name, steps, out)?;
     let seconds = start.elapsed().as_secs_f32();
     Ok(Outcome {
