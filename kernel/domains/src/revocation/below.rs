@@ -19,13 +19,13 @@
 //! one thing that sinks, and one table that is taken.
 
 use exopi_abi::PageNumber;
-use exopi_abi::domain::Resource;
+use exopi_abi::domain::{AccountRecord, Resource};
 use exopi_abi::layout::PAGE_SIZE;
 use exopi_abi::page::{FrameType, Owner};
 use exopi_abi::revocation::RevocationRecord;
 use exopi_pages::{DISSOLVE_BOUND, Dissolved, Hardware, Taken};
 
-use super::budget::{Budget, FRAME, HOP, PAGE, RECORD, TABLE};
+use super::budget::{Budget, FRAME, HOP, PAGE, RECORD, TABLE, UNUSED};
 use super::pages::Item;
 use crate::Domains;
 use crate::cores::NOBODY;
@@ -187,7 +187,7 @@ impl Domains<'_> {
         }
     }
 
-    /// What the next frozen account from the cursor on has not used.
+    /// What the next frozen account from the cursor on has not used, of those with something left.
     pub(super) fn unused_item(
         &mut self,
         index: u16,
@@ -195,9 +195,16 @@ impl Domains<'_> {
         budget: &mut Budget,
     ) -> Item {
         let (from, most) = (record.cursor, budget.most(RECORD));
+        let resource = usize::from(record.resource);
+        let unused = |account: &AccountRecord| {
+            let [allowed, used] = [account.allowance, account.used]
+                .map(|counts| counts.get(resource).copied().unwrap_or(0));
+            allowed.saturating_sub(used)
+        };
         let accounts = self.accounts.iter().skip(from as usize).take(most as usize);
         let mut accounts = (from..).zip(accounts);
-        let Some((at, account)) = accounts.find(|(_, account)| account.frozen != 0) else {
+        let found = accounts.find(|(_, account)| account.frozen != 0 && unused(account) != 0);
+        let Some((at, account)) = found else {
             budget.spend(most, RECORD);
             let next = from.saturating_add(most);
             self.update_revocation(index, |record| record.cursor = next);
@@ -205,11 +212,9 @@ impl Domains<'_> {
             return if over { Item::Over } else { Item::Later };
         };
         budget.spend(at - from, RECORD);
-        let resource = usize::from(record.resource);
-        let [allowed, used] = [account.allowance, account.used]
-            .map(|counts| counts.get(resource).copied().unwrap_or(0));
+        budget.spend(1, UNUSED);
         let owner = Owner::new(at as u16, epoch_of(account.epoch));
-        let count = allowed.saturating_sub(used).min(self.excess(record));
+        let count = unused(account).min(self.excess(record));
         self.update_revocation(index, |record| record.cursor = at);
         if count != 0 {
             self.let_sink(owner, count);

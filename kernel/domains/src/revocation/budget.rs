@@ -17,6 +17,8 @@ pub(super) const FRAME: u32 = 8;
 pub(super) const RECORD: u32 = 16;
 /// An account on the way up to the one that was asked.
 pub(super) const HOP: u32 = 32;
+/// An account whose unused part goes, beyond what an item costs.
+pub(super) const UNUSED: u32 = 300;
 /// A page that is taken, and told of.
 pub(super) const PAGE: u32 = 400;
 /// A mapping that is broken.

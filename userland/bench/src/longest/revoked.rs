@@ -4,7 +4,8 @@
 //!   account   pages apart, each mapped once: one step takes as many as it may, and each is a loss of its own
 //!             a page with more mappings than are broken at once
 //!             a table full of mappings of the benchmark's own page: taken in parts
-//!   below it  accounts in a chain, the last of which has pages: each is one less for all of them
+//!   below it  accounts in a chain, each of which has a page unused, and the last of which has pages: each is one less
+//!             for all of them
 //! ```
 
 use exopi_rt::account::Allowance;
@@ -42,7 +43,7 @@ pub(super) fn make(lent: Run<'static>) -> Result<(), Error> {
     let lent = lent.mint(PageRights::READ)?;
     let source = PageSource::Run(lent.run(0).ok_or(Error::OutOfRange)?);
     let account = Account::create(Allowance {
-        pages: 3 * APART as u32,
+        pages: 3 * APART as u32 + DEEP,
         environments: 1,
         spaces: 1,
         accounts: DEEP,
@@ -88,8 +89,8 @@ fn holder(lent: PageSource<'_>) -> Result<(ObjectName, EnvironmentCap), Error> {
 fn chain() -> Result<(), Error> {
     for left in (0..DEEP).rev() {
         let below = Account::create(Allowance {
-            // Here and there one that is not used.
-            pages: AT_THE_END + left / 64,
+            // One that is not used in each.
+            pages: AT_THE_END + left,
             accounts: left,
             ..Allowance::default()
         })?;

@@ -316,6 +316,8 @@ pub(in super::super) fn switches() -> Outcome {
         let lives = [peer::me()?, peer.name()].map(|name| exposed::live_at(name.index));
         let dispatches =
             || lives.map(|life| life.map_or(0, |life| life.dispatches.load(Ordering::Relaxed)));
+        // A turn begins here that is longer than all of this: none ends in between.
+        environment::yield_now();
         let yields = || [Call::gate_yield, Call::env_yield].map(|call| exposed::calls(0, call));
         let before = (dispatches(), yields());
         for byte in 0..ROUNDS as u8 {

@@ -176,7 +176,8 @@ const _: () = assert!(PAGES_OF_ONE + 4 < APART / PAGE_SIZE);
 
 pub(super) fn out_of_environments() -> Outcome {
     let all = Allowance {
-        pages: 12 * PAGES_OF_ONE as u32,
+        // For all that there may be, and one that each of them is making.
+        pages: 2 * 8 * PAGES_OF_ONE as u32,
         environments: 8,
         slices: 8,
         ..Allowance::default()
