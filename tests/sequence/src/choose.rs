@@ -207,15 +207,17 @@ impl Chooser {
             found
         });
         let call = drawn.map_or(Call::null, |(call, _)| *call);
-        let mut words = self.words(call, world, names);
-        if self.random.chance(4) {
-            self.spoil(&mut words, names);
-        }
         let number = if self.random.below(300) == 0 {
             self.random.below(80) as u16
         } else {
             call.number()
         };
+        // Words that are sensible for another call name what has other numbers on every machine.
+        let meant = Call::from_number(number).filter(|_| !search);
+        let mut words = self.words(meant.unwrap_or(call), world, names);
+        if self.random.chance(4) {
+            self.spoil(&mut words, names);
+        }
         let operations = (number == Call::pte_batch.number())
             .then(|| core::array::from_fn(|_| self.operation(world, names)));
         Step::Call {

@@ -2,7 +2,7 @@
 
 use exopi_abi::Call;
 use exopi_abi::capability::{Capability, Kind};
-use exopi_abi::domain::{EnvironmentState, ObjectName};
+use exopi_abi::domain::{EnvironmentState, ObjectName, Resource};
 use exopi_abi::exposed::MAX_CORES;
 use exopi_abi::layout::{EXPOSED_BASE, USER_END};
 
@@ -46,10 +46,13 @@ pub(super) fn replayable<W: World>(
         Some(slice_move | slice_free) => is_anothers(world, words[0]),
         // More than the smaller machine has, and less than any has.
         Some(account_create) => words[0] <= 64 || words[0] >= 1 << 24,
+        // What the first account accepts has its end where the machine has.
+        Some(page_accept) => words[0] <= 64,
+        // The simulated machine has no network.
+        Some(account_allow) => !of_a_network(words[1]),
         // Of several pages from free lists nobody tells the numbers, nor of one that is mapped elsewhere.
         Some(page_alloc) => words[0] >> 56 == 0 || words[1] <= 1,
         Some(insert_pte) => words[2] >> 56 <= 2 || (words[0] == 0 && words[4] <= 1),
-        // The simulated machine has no network.
         Some(cap_mint) if [Kind::Filter as u64, Kind::Send as u64].contains(&words[0]) => false,
         // Seals, page numbers and saved registers are no contents that could be compared.
         Some(cap_mint | cap_narrow) => !is_in_area(words[4]),
@@ -86,6 +89,11 @@ fn is_anywhere(names: &Names, word: u64) -> bool {
     let number = (word & 0xff_ffff_ffff_ffff) as u32;
     let named = names.pages().iter().any(|page| page.get() == number);
     named || number == 0 || number >= 1 << 23 || word & 0xff_ffff_0000_0000 != 0
+}
+
+/// Whether a resource is one of a network.
+fn of_a_network(resource: u64) -> bool {
+    [Resource::Filters as u64, Resource::Frames as u64].contains(&resource)
 }
 
 /// Whether memory that a call writes from an address on is some that the program loads from.
