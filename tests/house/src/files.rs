@@ -4,6 +4,15 @@
 
 /// Rust files stay below this many lines.
 const LINES: usize = 600;
+/// The table of calls is one invocation of a macro, and whoever serves it implements one trait: a few lines for each call,
+/// which are found where the others are.
+const TABLES: [&str; 3] = [
+    "kernel/abi/src/calls.rs",
+    "kernel/src/syscall/mod.rs",
+    "tests/simkernel/src/calls.rs",
+];
+/// They stay below this many.
+const LINES_OF_TABLES: usize = 900;
 /// Pictures in the book stay below this many bytes.
 const PICTURE: usize = 200 * 1024;
 
@@ -46,7 +55,12 @@ fn rust_violations(path: &str, text: &str) -> Vec<String> {
         found.push(format!("{path} does not open with what it is (`//! ...`)"));
     }
     let lines = text.lines().count();
-    if lines >= LINES {
+    let most = if TABLES.contains(&path) {
+        LINES_OF_TABLES
+    } else {
+        LINES
+    };
+    if lines >= most {
         found.push(format!("{path} has {lines} lines"));
     }
     if is_logic_root(path) && !text.contains("#![forbid(unsafe_code)]") {
@@ -184,6 +198,8 @@ mod tests {
         let text = |lines| "//! What.\n".repeat(lines);
         assert_eq!(count("a.rs", &text(LINES - 1)), 0);
         assert_eq!(count("a.rs", &text(LINES)), 1);
+        assert_eq!(count(TABLES[0], &text(LINES_OF_TABLES - 1)), 0);
+        assert_eq!(count(TABLES[0], &text(LINES_OF_TABLES)), 1);
     }
 
     #[test]

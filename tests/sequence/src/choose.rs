@@ -234,7 +234,8 @@ impl Chooser {
             0 => self.random.pick(&BORDERS),
             1 => self.random.pick(&BAD_PLACES),
             2 => words[at] ^ 1 << self.bit_of_word(),
-            3 => self.any_page(names),
+            // A number that is not the same on every machine may mean anything where no page is meant.
+            3 if self.purpose == Purpose::Search => self.any_page(names),
             _ => self.random.word(),
         };
         words[at] = value;

@@ -205,7 +205,7 @@ fn tell_record<W: World>(
             None => Ok(()),
         },
         Kind::Slice => match world.slice(name.index) {
-            Some(record) => tell_slice(line, place, &record, names),
+            Some(record) => tell_slice(line, &record, names),
             None => Ok(()),
         },
         _ => match world.environment(name.index) {
@@ -285,12 +285,7 @@ fn tell_space(line: &mut Line, record: &SpaceRecord, names: &mut Names) -> fmt::
 }
 
 /// What it has left depends on the clock.
-fn tell_slice(
-    line: &mut Line,
-    place: usize,
-    record: &SliceRecord,
-    names: &mut Names,
-) -> fmt::Result {
+fn tell_slice(line: &mut Line, record: &SliceRecord, names: &mut Names) -> fmt::Result {
     let epoch = names.tell_epoch(Epoch::from_low_bits(record.epoch));
     let environment = ObjectName::from_word(record.environment);
     let environment = names.tell(Kind::Environment, environment);
@@ -298,11 +293,7 @@ fn tell_slice(
         line,
         "{epoch} {environment} {}",
         names.tell_owner(record.account)
-    )?;
-    match place {
-        0 => Ok(()),
-        _ => write!(line, " {}", record.carry),
-    }
+    )
 }
 
 fn tell_environment(

@@ -67,7 +67,7 @@ fn small_types_accept_their_values_alone() {
         assert_eq!(decode::<TableLevel>(word).is_ok(), word == 2 || word == 3);
         assert_eq!(decode::<OnRefusal>(word).is_ok(), word < 2);
         assert_eq!(decode::<UpcallClass>(word).is_ok(), word < 5);
-        assert_eq!(decode::<Resource>(word).is_ok(), word < 5);
+        assert_eq!(decode::<Resource>(word).is_ok(), word < 7);
         let kind = Kind::from_code(word as u8);
         assert_eq!(decode::<Kind>(word).ok(), kind);
         assert_eq!(decode::<Kind>(word | 0x100), Err(Error::Malformed));

@@ -37,6 +37,8 @@ pub(super) fn replayable<W: World>(
             gate_bind | gate_unbind | gate_yield | pct_call | pct_send | pct_reply | msgring_send,
         ) => false,
         Some(env_stop | env_destroy | env_debug | env_keep) => !means_caller(world, words[0]),
+        // Whether somebody gets what is left of a turn, the clock says.
+        Some(env_yield) => words[0] == 0 || rests(world, words[0]),
         // Whoever could run would, when the clock says so.
         Some(env_run) => target(world, words[0], Kind::Environment)
             .and_then(|index| world.environment(index))
