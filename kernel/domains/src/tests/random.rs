@@ -13,7 +13,7 @@ use exopi_abi::page::FrameType;
 use exopi_abi::{Error, PageNumber, Reply};
 use proptest::prelude::*;
 
-use super::naive::Naive;
+use super::naive::{Environment, Naive};
 use super::{Call, Named, Storage, World, page};
 pub(super) use choices::{Choices, Step};
 use expect::Expected;
@@ -57,9 +57,18 @@ fn both(world: &mut World<'_>, naive: &mut Naive, core: u8, call: Call) -> Reply
         );
     }
     if world.on[usize::from(core)].is_none() {
-        naive.leave(by.name.index);
+        leave(naive, by.name.index, core);
     }
     reply
+}
+
+/// One has left `core`: if nothing else is known of it, its turn was over.
+fn leave(naive: &mut Naive, index: u16, core: u8) {
+    let is_over = |it: &Environment| it.state == EnvironmentState::Running;
+    if naive.environments.get(&index).is_some_and(is_over) {
+        naive.set(index, EnvironmentState::Ready, Some(core));
+    }
+    naive.leave(index);
 }
 
 /// What happened, for the sake of knowing that it does.
@@ -124,7 +133,10 @@ fn happen(
                 let slices = world.domains.environment(by.name.index);
                 let has = slices.is_some_and(|one| one.slices[usize::from(core)] != 0);
                 assert!(given || has, "{by:?} has no slice there");
-                naive.set(by.name.index, EnvironmentState::Running, Some(core));
+                // Who was given the core may have been stopped since, or doomed: it leaves at once.
+                if next.state == EnvironmentState::Ready {
+                    naive.set(by.name.index, EnvironmentState::Running, Some(core));
+                }
             }
         }
         Step::Interrupt(core) => {
@@ -132,11 +144,7 @@ fn happen(
             let before = world.on[usize::from(core)];
             world.interrupt(core);
             if let Some(by) = before.filter(|_| world.on[usize::from(core)].is_none()) {
-                let mine = &naive.environments[&by.name.index];
-                if mine.state == EnvironmentState::Running {
-                    naive.set(by.name.index, EnvironmentState::Ready, Some(core));
-                }
-                naive.leave(by.name.index);
+                leave(naive, by.name.index, core);
             }
         }
         Step::Suspend(core) => {
