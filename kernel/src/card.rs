@@ -10,8 +10,8 @@ use exopi_bsp::block::{BlockDevice, SECTOR, Segment, SegmentMemory};
 use exopi_bsp::boards::{BUS_ALIAS, CARD_INTERRUPT, CARD_MEMORY, CardParts, CardSlot, Pins};
 use exopi_bsp::dma::{DmaMemory, LINE};
 use exopi_bsp::traits::{Clock, Firmware, Source};
-use spin::mutex::TicketMutex;
 
+use crate::arch::smp::Lock;
 use crate::arch::{cache, mmu, timer};
 use crate::console::log;
 use crate::interrupts;
@@ -141,7 +141,7 @@ pub struct Slot {
     interrupts: u64,
 }
 
-static SLOT: TicketMutex<Option<Slot>> = TicketMutex::new(None);
+static SLOT: Lock<Option<Slot>> = Lock::new(None);
 
 /// Puts the slot together and begins to look for a card. The time for which a card's supply must be stable then passes
 /// while the boot does other things; [`report`] does the rest.

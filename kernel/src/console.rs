@@ -14,8 +14,8 @@ use exopi_abi::domain::ObjectName;
 use exopi_bsp::boards::{CONSOLE_INTERRUPT, Console};
 use exopi_bsp::traits::{Polled, Received, Serial, Source};
 use heapless::Deque;
-use spin::mutex::TicketMutex;
 
+use crate::arch::smp::Lock;
 use crate::arch::timer;
 use crate::exposed;
 
@@ -35,7 +35,7 @@ struct Stream {
 /// The environment that owns the stream, as [`ObjectName::word`]. Changed under the kernel lock.
 static OWNER: AtomicU64 = AtomicU64::new(0);
 
-static STREAM: TicketMutex<Option<Stream>> = TicketMutex::new(None);
+static STREAM: Lock<Option<Stream>> = Lock::new(None);
 
 /// The interrupt that [`serve`] is for.
 pub const INTERRUPT: Source = CONSOLE_INTERRUPT;

@@ -27,7 +27,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, ObjectName};
+use exopi_abi::domain::{EnvironmentRecord, EnvironmentState, LifeWord, ObjectName};
 use exopi_abi::uarea::UpcallClass;
 use exopi_abi::{exit, layout};
 use exopi_domains::{Entering, Left, Next, Subject};
@@ -174,7 +174,7 @@ pub fn idle() -> ! {
         };
         // One of both in a hold: each is as much as one may be.
         let swept = !again && sweep_under(&mut kernel, true);
-        set_timer_to(&kernel, None);
+        let _ = set_timer_to(&kernel, None);
         drop(kernel);
         // Whoever gives this core something to do interrupts it. Between the look above and here that
         // stays pending, and ends the sleep at once.
@@ -323,28 +323,42 @@ fn enter(mut kernel: Guard, next: Entering) -> ! {
 pub fn set_timer(kernel: &mut Guard, subject: &Subject) {
     Core::set_leaving(0);
     let end = kernel.deadline(subject, timer::now());
-    set_timer_to(kernel, end);
+    set_turn(kernel, subject, end);
 }
 
 /// The same for one that has had this core before, when there are other things to be in time for.
 pub fn renew_timer(kernel: &mut Guard, subject: &Subject) {
-    let limit = Core::leaving();
-    let end = if limit == 0 {
-        kernel.deadline(subject, timer::now())
-    } else {
-        Some(limit)
-    };
-    set_timer_to(kernel, end);
+    match Core::leaving() {
+        0 => {
+            let end = kernel.deadline(subject, timer::now());
+            set_turn(kernel, subject, end);
+        }
+        limit => {
+            let _ = set_timer_to(kernel, Some(limit));
+        }
+    }
+}
+
+/// The turn in which `subject` runs here ends at `end`, if anybody waits for that.
+fn set_turn(kernel: &Guard, subject: &Subject, end: Option<u64>) {
+    let alarm = set_timer_to(kernel, end);
+    if let (Some(end), Some(slice)) = (end, kernel.turn(subject.core)) {
+        Core::set_turn(end, slice.index, kernel.leaving_ticks(), alarm);
+    }
 }
 
 /// Lets the timer interrupt this core at `end`, if there is one, or before, when a call's deadline comes or there is
-/// something else to be done.
-fn set_timer_to(kernel: &Guard, end: Option<u64>) {
-    let all = [end, kernel.alarms.earliest(here()), next_deadline(kernel)];
-    match all.into_iter().flatten().min() {
+/// something else to be done: when that is, or `u64::MAX`. Nobody's turn ends here without the lock.
+fn set_timer_to(kernel: &Guard, end: Option<u64>) -> u64 {
+    let alarms = [kernel.alarms.earliest(here()), next_deadline(kernel)];
+    let alarm = alarms.into_iter().flatten().min();
+    match [end, alarm].into_iter().flatten().min() {
         Some(first) => timer::set_deadline(first),
         None => timer::cancel(),
     }
+    let alarm = alarm.unwrap_or(u64::MAX);
+    Core::set_turn(0, 0, 0, alarm);
+    alarm
 }
 
 /// Takes this core from `by`, whose registers were put away, which is in no frame and whose time was charged, and gives
@@ -403,7 +417,7 @@ fn stays(kernel: &Guard, end: u64, now: u64) -> bool {
         }
         Core::set_leaving(limit);
     }
-    set_timer_to(kernel, Some(limit));
+    let _ = set_timer_to(kernel, Some(limit));
     now < limit
 }
 
@@ -452,12 +466,21 @@ extern "C" fn __environment_interrupted() -> ! {
                 // Who leaves makes room for that: one step in a hold.
                 do_what_is_due(&mut kernel);
                 Core::set_leaving(0);
-                set_timer_to(&kernel, deadline);
+                set_turn(&kernel, &subject, deadline);
                 go_on(kernel, subject)
             }
         }
     }
     leave(kernel, subject, [0; 2])
+}
+
+/// Called by `pct` when this core has gone from the environment of `context` to another one that it has claimed, by a few
+/// instructions, and there is more to do: see [`exopi_domains::Domains::yielded`]. `part` is the core's `part_light` or
+/// `part_saved`, by what the first one is.
+#[unsafe(no_mangle)]
+extern "C" fn __yielded(context: &'static context::Context, part: u64) {
+    let light = part & LifeWord::LIGHT;
+    kernel::lock().yielded(&mut Processor, context.name().index, light, here());
 }
 
 /// Called by `switch` when an upcall cannot be delivered: its frame waits to be resumed already, or there is no

@@ -8,14 +8,13 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use exopi_abi::exposed::Event;
 use exopi_bsp::boards::Interrupts;
 use exopi_bsp::traits::{InterruptController, Source};
-use spin::mutex::TicketMutex;
 
 use crate::arch::core_data::{Core, CoreNumber, count, count_event};
-use crate::arch::smp::{self, Message};
+use crate::arch::smp::{self, Lock, Message};
 use crate::arch::timer;
 use crate::{card, console, kernel, network};
 
-static CONTROLLER: TicketMutex<Option<Interrupts>> = TicketMutex::new(None);
+static CONTROLLER: Lock<Option<Interrupts>> = Lock::new(None);
 
 static TIMER_SEEN: AtomicBool = AtomicBool::new(false);
 

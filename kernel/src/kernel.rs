@@ -8,23 +8,13 @@ use core::ops::{Deref, DerefMut};
 
 use exopi_domains::Domains;
 use exopi_pages::Pages;
-use spin::RelaxStrategy;
-use spin::mutex::TicketMutex;
 use spin::mutex::ticket::TicketMutexGuard;
 
-use crate::arch::{smp, timer, uarea};
+use crate::arch::smp::{Lock, Relax};
+use crate::arch::{timer, uarea};
 use crate::{exposed, interrupts};
 
-/// How a core waits for the lock.
-struct Relax;
-
-impl RelaxStrategy for Relax {
-    fn relax() {
-        smp::relax();
-    }
-}
-
-static DOMAINS: TicketMutex<Domains<'static>, Relax> = TicketMutex::new(Domains::none());
+static DOMAINS: Lock<Domains<'static>> = Lock::new(Domains::none());
 
 /// Lets boot fill in, in its place, what has nothing in it: it is large for a stack.
 pub fn init<T>(fill: impl FnOnce(&mut Domains<'static>) -> T) -> T {

@@ -23,8 +23,8 @@ use exopi_bsp::traits::Source;
 use exopi_domains::{Domains, Subject};
 use exopi_filter::{Arguments, FilterId, KeyId, MAX_CODE_WORDS, Secrets, Trie};
 use exopi_frames::{Books, By, Code, Frames, Memory};
-use spin::mutex::TicketMutex;
 
+use crate::arch::smp::Lock;
 use crate::arch::{arena, barrier, copy, mmu, timer};
 use crate::kernel;
 
@@ -56,7 +56,7 @@ const ENTRY: usize = 64;
 const PIECE: usize = MAX_CODE_WORDS * size_of::<u32>();
 const _: () = assert!(ENTRY + room::KEYS * PIECE <= CODE_OF_INTERFACE && PIECE.is_multiple_of(64));
 
-static FRAMES: TicketMutex<Frames<'static>> = TicketMutex::new(Frames::none());
+static FRAMES: Lock<Frames<'static>> = Lock::new(Frames::none());
 /// Whether there is something for [`tidy`] to do.
 static UNTIDY: AtomicBool = AtomicBool::new(false);
 /// Whether frames wait on the interface whose cable leads back to it.

@@ -2,12 +2,12 @@
 
 use exopi_bsp::boards::PowerSwitch;
 use exopi_bsp::traits::Power;
-use spin::mutex::TicketMutex;
 
-use crate::arch::{semihosting, smp};
+use crate::arch::semihosting;
+use crate::arch::smp::{self, Lock};
 use crate::console;
 
-static SWITCH: TicketMutex<Option<PowerSwitch>> = TicketMutex::new(None);
+static SWITCH: Lock<Option<PowerSwitch>> = Lock::new(None);
 
 /// Takes the power switch over.
 pub fn init(switch: PowerSwitch) {

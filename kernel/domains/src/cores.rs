@@ -282,7 +282,7 @@ impl<'m> Domains<'m> {
     }
 
     /// The same; its word has `flags` from now on, and `except` is a core that looks for itself who is next.
-    fn depart<H: Hardware>(&mut self, hw: &mut H, index: u16, flags: u64, except: u8) {
+    pub(crate) fn depart<H: Hardware>(&mut self, hw: &mut H, index: u16, flags: u64, except: u8) {
         self.fail_call(index, Error::Interrupted);
         match self.lives.left(index, flags).map(LifeWord::state) {
             Ok(EnvironmentState::Dying) => {}

@@ -9,6 +9,7 @@ use exopi_abi::Error;
 use exopi_abi::capability::EnvironmentRights;
 use exopi_abi::domain::{EnvironmentState, LifeWord};
 use exopi_abi::transfer::GATES;
+use exopi_pages::Hardware;
 
 use crate::links::Gate;
 use crate::subject::{epoch_of, lasting};
@@ -86,6 +87,18 @@ impl Domains<'_> {
             return Err(Error::Indebted);
         }
         self.yield_core(by, Some(bound.index), now)
+    }
+
+    /// What is left to do when `core` went, without the lock, from the environment at `index` to another one that it
+    /// claimed. It has put away all that is kept of the first one, charged its time, and made it ready, unless it was
+    /// to stop, to die or to hear something: then it has the core by its word still, and leaves it now, with `flags`.
+    /// If it is ready, other cores where it has slices are told.
+    pub fn yielded<H: Hardware>(&mut self, hw: &mut H, index: u16, flags: u64, core: u8) {
+        if self.life(index).core() != Some(core) {
+            return self.tell_cores(index, core);
+        }
+        let _ = self.lives.give_up(index, EnvironmentState::Ready);
+        self.depart(hw, index, flags, core);
     }
 
     fn gate(&self, by: &Subject, gate: u64) -> Result<&Gate, Error> {

@@ -9,11 +9,12 @@
 //!   without the lock                      under the lock
 //!     enter   Asleep, light, nowhere        claim    Ready, nowhere      -> Running, here
 //!                      -> Running, here     stop     any, core kept      -> Stopped
-//!     resume  Calling, light, nowhere       doom     any, core kept      -> Dying
-//!                      -> Running, here     wake     Asleep, core kept   -> Ready
-//!     part    Running, here, no flags       give_up  Running             -> another, core kept
-//!                      -> another, light,   left     any                 -> nowhere
-//!                         nowhere           attend   flag only
+//!     take    Ready, nowhere, no flags      doom     any, core kept      -> Dying
+//!             but light -> Running, here    wake     Asleep, core kept   -> Ready
+//!     resume  Calling, light, nowhere       give_up  Running             -> another, core kept
+//!                      -> Running, here     left     any                 -> nowhere
+//!     part    Running, here, no flags       attend   flag only
+//!                      -> another, nowhere
 //! ```
 //!
 //! * A word that names a core is changed to another core by nobody: what is not to go on is marked, its
@@ -163,7 +164,7 @@ impl<'m> Lives<'m> {
     }
 
     /// Without the lock: gives `core` to `name`, which is asleep, on no core, light, and for which nothing
-    /// waits. One that is ready is entered under the lock: when it is that again, other cores may have to hear of it.
+    /// waits.
     ///
     /// # Errors
     /// The word that was found: nothing has changed.

@@ -66,6 +66,9 @@ pub struct Links {
     /// Where this one goes on behind a call that has failed, with which stack pointer and error; 1 if it takes
     /// single steps.
     failure: [AtomicU64; 4],
+    /// Cores where this one has slices, by bit: a core that gives it up without the lock looks whether others are to hear
+    /// of it.
+    pub homes: AtomicU64,
     /// The gates.
     pub gates: [Gate; GATES],
 }
@@ -86,6 +89,7 @@ impl Links {
             caller_sp: AtomicU64::new(0),
             callee: AtomicU64::new(0),
             failure: [const { AtomicU64::new(0) }; 4],
+            homes: AtomicU64::new(0),
             gates: [const {
                 Gate {
                     life: AtomicU64::new(0),
@@ -99,6 +103,7 @@ impl Links {
     pub(crate) fn clear(&self) {
         self.caller.store(Link::NOBODY.0, Ordering::Relaxed);
         self.callee.store(Link::NOBODY.0, Ordering::Relaxed);
+        self.homes.store(0, Ordering::Relaxed);
         for gate in &self.gates {
             gate.life.store(0, Ordering::Relaxed);
             gate.tail.store(0, Ordering::Relaxed);

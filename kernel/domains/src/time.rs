@@ -12,9 +12,11 @@
 //! What one owes that leaves its core late, its next turns pay. One that has no slices pays with time: whatever goes
 //! by was others'.
 
+use core::sync::atomic::{Ordering, fence};
+
 use exopi_abi::Error;
 use exopi_abi::capability::{EnvironmentRights, Epoch, SliceRights};
-use exopi_abi::domain::{LifeWord, ObjectName, Resource};
+use exopi_abi::domain::{EnvironmentRecord, LifeWord, ObjectName, Resource};
 use exopi_abi::slice::{Place, SliceRecord};
 use exopi_slices::{Of, decayed};
 
@@ -23,6 +25,14 @@ use crate::{Domains, Subject, Target};
 
 /// A position that means any.
 const ANY: u64 = u64::MAX;
+
+/// Cores where the environment of `record` has slices, by bit.
+pub(crate) fn homes(record: &EnvironmentRecord) -> u64 {
+    let counts = (0..).zip(record.slices);
+    counts.fold(0, |homes, (core, count)| {
+        homes | u64::from(count != 0) << core
+    })
+}
 
 impl Domains<'_> {
     /// Makes a slice as the row `slice_alloc` of the call table says.
@@ -165,6 +175,8 @@ impl Domains<'_> {
     /// A slice is bound to `environment` from now on, whose place in the schedule may be new.
     pub(crate) fn count_slice(&mut self, environment: ObjectName, slice: ObjectName, by: u8) {
         self.update_slices(environment, slice, |count| count.saturating_add(by));
+        // Whoever gives it up without the lock makes it ready and then looks at its homes: one of both sees the other.
+        fence(Ordering::SeqCst);
         if self.lives.is_ready(environment.index) {
             self.tell_cores(environment.index, u8::MAX);
         }
@@ -192,12 +204,21 @@ impl Domains<'_> {
                 *count = change(*count);
             }
         });
+        self.note_homes(environment.index);
+    }
+
+    /// Notes on which cores the environment at `index` has slices, for those that do not take the lock.
+    fn note_homes(&self, index: u16) {
+        if let (Some(record), Some(links)) = (self.environment(index), self.links(index)) {
+            links.homes.store(homes(record), Ordering::Relaxed);
+        }
     }
 
     /// Frees some of the slices of an environment or account that is dying. Goes on from number `from`; gives the
     /// number to go on from next time, `None` for the end.
     pub(crate) fn end_slices(&mut self, of: Of, from: u16) -> Option<u16> {
         let (accounts, environments) = (&mut self.accounts, &mut self.environments);
+        let places = self.places;
         self.slices.free_of(of, from, |place, record| {
             let account = accounts.get_mut(usize::from(record.account.index()));
             if let Some(account) = account
@@ -212,6 +233,9 @@ impl Domains<'_> {
                 && let Some(count) = environment.slices.get_mut(usize::from(place.core()))
             {
                 *count -= 1;
+                if let Some(links) = places.links(name.index) {
+                    links.homes.store(homes(environment), Ordering::Relaxed);
+                }
             }
         })
     }

@@ -20,11 +20,11 @@ use exopi_bsp::drivers::ethernet::nic::Kind;
 use exopi_bsp::traits::{Ethernet, Firmware, Link, SendError};
 use exopi_domains::Domains;
 use exopi_frames::{Arrival, Books, Budget, Frames, Outgoing, Went};
-use spin::mutex::TicketMutex;
 
 use super::memory::Memory;
 use super::{Linear, address, classify, with};
 use crate::arch::core_data::Core;
+use crate::arch::smp::Lock;
 use crate::arch::timer;
 
 /// Its number.
@@ -42,7 +42,7 @@ struct Wire {
     budget: Budget,
 }
 
-static WIRE: TicketMutex<Option<Wire>> = TicketMutex::new(None);
+static WIRE: Lock<Option<Wire>> = Lock::new(None);
 /// When to look at the latest, in ticks.
 static DUE: AtomicU64 = AtomicU64::new(NEVER);
 /// Whether an interrupt has come since it was looked, or something was left to do.

@@ -80,6 +80,7 @@ pub mod offset {
     pub const CALLER_PC_AND_SP: usize = offset_of!(Context, links) + offset_of!(Links, caller_pc);
     const _: () = assert!(offset_of!(Links, caller_sp) == offset_of!(Links, caller_pc) + 8);
     pub const CALLEE: usize = offset_of!(Context, links) + offset_of!(Links, callee);
+    pub const HOMES: usize = offset_of!(Context, links) + offset_of!(Links, homes);
     pub const GATES: usize = offset_of!(Context, links) + offset_of!(Links, gates);
 }
 

@@ -73,12 +73,27 @@ pub struct Core {
     current: AtomicPtr<Context>,
     /// The first of all contexts.
     contexts: u64,
+    /// What the low half of the life word of one that runs here differs in from that of one that is ready, and light.
+    part_light: u64,
     /// The low half of a life word of one that runs here.
     running: u64,
+    /// What that differs in from the low half of one that is ready, and whose state was saved.
+    part_saved: u64,
     /// What that differs in from the low half of one that sleeps and takes calls.
     claim: u64,
+    /// When the turn that is under way here is at its end, in ticks, for which the timer is set; 0: nobody waits for it,
+    /// or who runs here has been told.
+    turn_end: Cell<u64>,
     /// Since when who runs here is to be charged, in ticks.
     since: AtomicU64,
+    /// The number of the slice whose turn it is, as the turn began.
+    turn_slice: Cell<u64>,
+    /// The cores besides this one, by bit.
+    elsewhere: u64,
+    /// When this core is to do something else than to end the turn, in ticks; `u64::MAX`: nothing.
+    alarm: Cell<u64>,
+    /// How long who is told may stay after its turn's end, in ticks.
+    limit: Cell<u64>,
     /// Top of the stack for exceptions that find the other one used up.
     emergency_stack: u64,
     /// Until when who was told to leave may keep this core although its slice is at its end; 0: nobody was.
@@ -124,8 +139,26 @@ pub mod offset {
     pub const CURRENT_AND_CONTEXTS: usize = CURRENT;
     const _: () = assert!(offset_of!(Core, contexts) == CURRENT + 8);
     pub const RUNNING: usize = offset_of!(Core, running);
+    /// The two are loaded as a pair.
+    pub const PART_LIGHT_AND_RUNNING: usize = offset_of!(Core, part_light);
+    const _: () = assert!(RUNNING == PART_LIGHT_AND_RUNNING + 8);
+    /// The two are loaded as a pair.
+    pub const RUNNING_AND_PART_SAVED: usize = RUNNING;
+    const _: () = assert!(offset_of!(Core, part_saved) == RUNNING + 8);
     pub const CLAIM: usize = offset_of!(Core, claim);
     pub const SINCE: usize = offset_of!(Core, since);
+    /// The two are loaded as a pair.
+    pub const TURN_END_AND_SINCE: usize = offset_of!(Core, turn_end);
+    const _: () = assert!(SINCE == TURN_END_AND_SINCE + 8);
+    /// The two are loaded as a pair.
+    pub const TURN_SLICE_AND_ELSEWHERE: usize = offset_of!(Core, turn_slice);
+    const _: () = assert!(offset_of!(Core, elsewhere) == TURN_SLICE_AND_ELSEWHERE + 8);
+    /// The two are loaded as a pair.
+    pub const ALARM_AND_LIMIT: usize = offset_of!(Core, alarm);
+    const _: () = assert!(offset_of!(Core, limit) == ALARM_AND_LIMIT + 8);
+    /// The two are stored as a pair.
+    pub const LEAVING_AND_TOLD: usize = offset_of!(Core, leaving);
+    const _: () = assert!(offset_of!(Core, told) == LEAVING_AND_TOLD + 8);
     pub const EMERGENCY_STACK: usize = offset_of!(Core, emergency_stack);
 }
 
@@ -142,6 +175,7 @@ impl Core {
         let running = word(EnvironmentState::Running, number.index() as u8).bits();
         let takes_calls = word(EnvironmentState::Asleep, LifeWord::NOWHERE).with(LifeWord::LIGHT);
         let takes_calls = takes_calls.bits();
+        let ready = word(EnvironmentState::Ready, LifeWord::NOWHERE);
         // SAFETY: kernel.ld keeps this place for this core's record: the boot code set SP just below
         // it, and no other core writes there.
         unsafe {
@@ -155,9 +189,16 @@ impl Core {
                 guards: AtomicU64::new(guard::VECTORS),
                 current: AtomicPtr::new(context::nobody()),
                 contexts: context::table(),
+                part_light: running ^ ready.with(LifeWord::LIGHT).bits(),
                 running,
+                part_saved: running ^ ready.bits(),
                 claim: running ^ takes_calls,
+                turn_end: Cell::new(0),
                 since: AtomicU64::new(0),
+                turn_slice: Cell::new(0),
+                elsewhere: !(1 << number.index()),
+                alarm: Cell::new(u64::MAX),
+                limit: Cell::new(0),
                 emergency_stack: (slot + EMERGENCY_TOP) as u64,
                 leaving: Cell::new(0),
                 told: Cell::new(0),
@@ -202,6 +243,16 @@ impl Core {
         let context = core::ptr::from_ref(context).cast_mut();
         core.current.store(context, Ordering::Relaxed);
         core.since.store(timer::now(), Ordering::Relaxed);
+    }
+
+    /// What this core does next by its timer: end the turn under way in slice `slice` at `end`, if that is not 0, and let
+    /// who runs then stay for `limit` ticks more; and something else at `alarm`, if that is not `u64::MAX`.
+    pub fn set_turn(end: u64, slice: u16, limit: u64, alarm: u64) {
+        let core = Self::current();
+        core.turn_end.set(end);
+        core.turn_slice.set(slice.into());
+        core.limit.set(limit);
+        core.alarm.set(alarm);
     }
 
     /// The one that runs here has been told that its slice is at its end, and may stay until `limit`, in ticks; 0: it

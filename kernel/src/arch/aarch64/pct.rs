@@ -15,13 +15,26 @@
 //! A callee that is ready, not asleep, is entered under the lock: when it is ready again, cores where it has slices must
 //! hear of it, or it could be forgotten.
 //!
+//! ```text
+//!   gate_yield   gate bound and may give the core, turn not over, nobody waits for the caller's answer
+//!     claim the other one's life word: Ready, nowhere -> Running, here
+//!     charge the caller's time; space, thread pointer, u-area: the other one's
+//!     own life word: Running, here, no flags -> Ready, nowhere
+//!     it has slices elsewhere, or is to stop, to die or to hear something: the rest under the lock
+//!     eret to the other one's prologue, or where its state says
+//! ```
+//!
+//! The schedule need not hear of a yield: the turn goes on, and the timer is set for its end. At worst that ends a turn
+//! for which nobody waits any more.
+//!
 //! Why no lock is needed: what is written belongs to the caller, who runs here, or to the callee once it is claimed,
 //! and a gate is its owner's alone. Whoever stops or destroys one of the two changes its life word and interrupts
 //! this core, which looks after that at its next instruction at EL0. The caller's own word is not changed at all
 //! while it waits: it says "running here", and this core has it (see `exopi_domains::Links`).
 //!
 //! What leaves in registers: the message in x0..x7; x8 and x9 as [`exopi_abi::transfer`] says; x10..x18 and x30
-//! are zero, and x19..x29 are as the other side left them, which that side knows.
+//! are zero, and x19..x29 are as the other side left them, which that side knows. The same at a prologue, where x0..x2
+//! are its arguments and x3..x9 are zero.
 #![expect(unsafe_code, reason = "enters environments, in assembly")]
 
 use core::arch::global_asm;
@@ -29,7 +42,7 @@ use core::mem::offset_of;
 
 use aarch64_cpu::registers::{ELR_EL1, Readable, SP_EL0};
 use exopi_abi::calls::Entry;
-use exopi_abi::domain::Life;
+use exopi_abi::domain::{EnvironmentState, Life, LifeWord};
 use exopi_abi::exposed::{CoreCounters, Event};
 use exopi_abi::transfer::{GATES, Message};
 use exopi_abi::uarea::{self, Frame, UArea, UpcallClass, Vectors};
@@ -276,10 +289,131 @@ __pct_reply:
 9:  mov x16, #{REPLY_INDEX}
     b __transfer
 
-// x8 = gate. The caller's state is saved as that after success, for it goes on when it next has a core.
+// x8 = gate. x0..x7, x9..x18 and x30 are free.
 .global __gate_yield
+.balign 64
 __gate_yield:
-    mov x16, #{YIELD_INDEX}
+    cmp x8, #{GATES}
+    b.hs 9f
+    ldp x10, x14, [sp, #{CURRENT_AND_CONTEXTS}]
+    add x11, x10, x8, lsl #4
+    ldp x12, x13, [x11, #{GATE}]
+    tbz x13, #{SCHEDULE_BIT}, 9f
+    // Who serves a call takes no other, and with asynchronous upcalls masked neither: its word is to say so.
+    ldr x15, [x10, #{CALLER}]
+    cmp x15, #{NOBODY}
+    b.ne 9f
+    ldp x16, x17, [sp, #{UAREA}]
+    cmp x17, #{VECTORS_GUARD}
+    b.ne 6f
+1:  ldr x15, [x16, #{MASKED}]
+    cbnz x15, 9f
+    // The turn goes on, and the timer is set for its end: x1 = what is left of it, x7 = now.
+    ldp x0, x6, [sp, #{TURN_END_AND_SINCE}]
+    mrs x7, cntvct_el0
+    subs x1, x0, x7
+    b.ls 9f
+    add x9, x14, x13, lsr #{OFFSET_SHIFT}
+    ldp x14, x11, [x9, #{LIFE}]
+    ldp x18, x17, [sp, #{PART_LIGHT_AND_RUNNING}]
+    ldr x0, [x16, #{BEGIN_ENTRY}]
+    cbz x0, 5f
+    // Claim it: ready and light, its word is the gate's but for the state.
+2:  ldr x15, [sp, #{CLAIM}]
+    eor x15, x12, x15
+    eor x4, x12, #{ASLEEP_TO_READY}
+    ldr x5, [x11, #{BEGIN_ENTRY}]
+    cbz x5, 8f
+3:  ldaxr x30, [x14]
+    cmp x30, x4
+    b.ne 7f
+    stlxr w5, x15, [x14]
+    cbnz w5, 3b
+    tbz x18, #{LIGHT_BIT}, __hold_saved
+__give:
+    ldr x8, [x10, #{LIFE}]
+    str x7, [sp, #{SINCE}]
+    sub x6, x7, x6
+    ldr x5, [x8, #{TICKS}]
+    add x5, x5, x6
+    str x5, [x8, #{TICKS}]
+    ldr x5, [x14, #{DISPATCHES}]
+    add x5, x5, #1
+    str x5, [x14, #{DISPATCHES}]
+    SWITCH x5, x6
+    // Before another core can enter or destroy the one that yields: this core uses another space, and what EL0 has
+    // begun of cache maintenance is complete.
+    dsb ish
+    isb
+11:  ldaxr x13, [x8]
+    eor x6, x13, x17
+    tst x6, #0xffff
+    b.ne 12f
+    eor x6, x13, x18
+    stlxr w0, x6, [x8]
+    cbnz w0, 11b
+    // Has it slices on other cores? Whoever gives it one now sees it ready.
+    ldp x2, x5, [sp, #{TURN_SLICE_AND_ELSEWHERE}]
+    add x6, x10, #{HOMES}
+    ldar x6, [x6]
+    tst x6, x5
+    b.ne 13f
+14:  tbz x4, #{LIGHT_BIT}, 15f
+    ldp x5, x6, [x11, #{BEGIN_ENTRY}]
+    ENTER x5, x6
+    COUNT {UPCALLS}, x5
+    COUNT_EXCEPTION x5
+    ldp x3, x4, [sp, #{ZERO}]
+    ldp x5, x6, [sp, #{ZERO}]
+    ldp x7, x8, [sp, #{ZERO}]
+    mov x9, xzr
+    SCRUB_FROM_X10
+    eret
+15:  COUNT_EXCEPTION x5
+    add x0, x11, #{SAVED}
+    b __resume_here
+12:  clrex
+    // The rest of it under the lock. What it had in these registers is saved, or nothing to it.
+13:  mov x19, x1
+    mov x20, x4
+    mov x21, x11
+    mov x0, x10
+    mov x1, x18
+    bl __yielded
+    mov x1, x19
+    ldr x2, [sp, #{TURN_SLICE_AND_ELSEWHERE}]
+    mov x4, x20
+    mov x11, x21
+    mov x0, xzr
+    ldp x19, x20, [sp, #{ZERO}]
+    mov x21, xzr
+    b 14b
+// The state in `saved` is what it goes on with.
+__hold_saved:
+    mov x5, #1
+    str x5, [x16, #{SAVED_HELD}]
+    str xzr, [x16, #{SAVED_ESR}]
+    str xzr, [x16, #{SAVED_FAR}]
+    b __give
+// Without a prologue, its state is saved as that after success.
+5:  mov x2, x6
+    mov x3, x7
+    add x17, x16, #{SAVED}
+    SAVE_AFTER_SUCCESS {PC}
+    mov x6, x2
+    mov x7, x3
+    ldp x17, x18, [sp, #{RUNNING_AND_PART_SAVED}]
+    b 2b
+6:  PUT_VECTORS_AWAY 9f
+    b 1b
+7:  clrex
+    // It may be one without a prologue whose state was saved.
+8:  tbz x4, #{LIGHT_BIT}, 9f
+    eor x4, x4, #{LIGHT}
+    ldr x5, [x11, #{BEGIN_ENTRY}]
+    cbz x5, 3b
+// Its state is saved as that after success, for it goes on when it next has a core.
+9:  mov x16, #{YIELD_INDEX}
     b __saving_transfer
 // The same with a message in x0..x7.
 .global __pct_send
@@ -346,6 +480,21 @@ __transfer:
     OFFSET_SHIFT = const Gate::OFFSET_SHIFT,
     BADGE = const Gate::BADGE,
     NOBODY = const Link::NOBODY.word(),
+    SCHEDULE_BIT = const Gate::SCHEDULE_BIT,
+    TURN_END_AND_SINCE = const offset::TURN_END_AND_SINCE,
+    TURN_SLICE_AND_ELSEWHERE = const offset::TURN_SLICE_AND_ELSEWHERE,
+    PART_LIGHT_AND_RUNNING = const offset::PART_LIGHT_AND_RUNNING,
+    RUNNING_AND_PART_SAVED = const offset::RUNNING_AND_PART_SAVED,
+    ASLEEP_TO_READY = const EnvironmentState::Asleep as u64 ^ EnvironmentState::Ready as u64,
+    LIGHT = const LifeWord::LIGHT,
+    LIGHT_BIT = const LifeWord::LIGHT.ilog2(),
+    HOMES = const context::HOMES,
+    BEGIN_ENTRY = const offset_of!(UArea, entries)
+        + UpcallClass::SliceBegin as usize * size_of::<uarea::Entry>(),
+    SAVED_HELD = const offset_of!(UArea, saved) + offset_of!(Frame, held),
+    SAVED_ESR = const offset_of!(UArea, saved) + offset_of!(Frame, esr),
+    SAVED_FAR = const offset_of!(UArea, saved) + offset_of!(Frame, far),
+    UPCALLS = const offset_of!(CoreCounters, upcalls),
     TICKS = const offset_of!(Life, ticks),
     DISPATCHES = const offset_of!(Life, dispatches),
     PCT_ENTRY = const offset_of!(UArea, entries)

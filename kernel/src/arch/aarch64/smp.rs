@@ -7,6 +7,8 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use exopi_bsp::boards::SPIN_TABLE;
+use spin::RelaxStrategy;
+use spin::mutex::TicketMutex;
 
 use super::core_data::{Core, CoreNumber, count};
 use super::{barrier, cache, mmu, pmu, switch, timer, vectors};
@@ -93,6 +95,19 @@ pub fn relax() {
     // SAFETY: a hint.
     unsafe { core::arch::asm!("yield", options(nomem, nostack, preserves_flags)) };
 }
+
+/// How a core waits for a lock.
+#[derive(Debug)]
+pub struct Relax;
+
+impl RelaxStrategy for Relax {
+    fn relax() {
+        relax();
+    }
+}
+
+/// What cores share: each waits for no more than those before it.
+pub type Lock<T> = TicketMutex<T, Relax>;
 
 /// Sends `message` to `core`.
 pub fn send(core: CoreNumber, message: Message) {

@@ -41,7 +41,7 @@ use core::mem::offset_of;
 use aarch64_cpu::registers::{Readable, TPIDR_EL0, TPIDRRO_EL0, Writeable};
 use exopi_abi::calls::Entry;
 use exopi_abi::exposed::{CoreCounters, Event};
-use exopi_abi::uarea::{Frame, UArea, Vectors};
+use exopi_abi::uarea::{Frame, UArea, UpcallClass, Vectors};
 use exopi_abi::{Call, Reply};
 
 use super::barrier;
@@ -133,12 +133,21 @@ __handler:
     ldr x6, [x6, x16, lsl #3]
     br x6
 
-// x16 = call number - 1, x0 = class of upcalls. A fault that is held goes on from here, with nothing else
+// x16 = call number - 1, x0 = class of upcalls. A frame that is held goes on from here, faults first, with nothing else
 // touched on the way; the rest is the Rust code's.
 .global __resume_call
 __resume_call:
-    cbnz x0, __handler
+    cbnz x0, 1f
     ldr x1, [sp, #{UAREA}]
+    ldr x2, [x1, #{FAULT} + {HELD}]
+    cbz x2, __handler
+    add x0, x1, #{FAULT}
+    b __resume_here
+1:  cmp x0, #{CLASSES}
+    b.hs __handler
+    ldr x1, [sp, #{UAREA}]
+    mov x2, #{FRAME_BYTES}
+    madd x1, x0, x2, x1
     ldr x2, [x1, #{FAULT} + {HELD}]
     cbz x2, __handler
     add x0, x1, #{FAULT}
@@ -240,6 +249,7 @@ __store_vectors:
 .global __resume
 __resume:
     mov sp, x1
+.global __resume_here
 __resume_here:
     ldr x4, [sp, #{CURRENT}]
     ldp x2, x3, [x0, #{PC}]
@@ -276,6 +286,8 @@ __resume_here:
     HANDLERS = sym HANDLERS,
     EXCEPTIONS = const offset_of!(CoreCounters, events) + 8 * Event::Exception as usize,
     FAULT = const offset_of!(UArea, frames),
+    CLASSES = const UpcallClass::COUNT,
+    FRAME_BYTES = const size_of::<Frame>(),
     SAVED = const offset_of!(UArea, saved),
     PC = const offset_of!(Frame, pc),
     ESR = const offset_of!(Frame, esr),

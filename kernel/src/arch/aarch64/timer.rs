@@ -5,6 +5,9 @@ use aarch64_cpu::registers::{
     CNTFRQ_EL0, CNTKCTL_EL1, CNTP_CTL_EL0, CNTP_CVAL_EL0, CNTVCT_EL0, Readable, Writeable,
 };
 
+/// What `CNTP_CTL_EL0` reads when a deadline has come: enabled, not masked, and met (ARM DDI 0487, D24.10.16).
+pub const DUE: u64 = 1 | 1 << 2;
+
 /// The counter, in ticks of [`frequency`]. The same clock as EL0 reads.
 #[inline(always)]
 pub fn now() -> u64 {

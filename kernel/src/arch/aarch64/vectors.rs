@@ -11,7 +11,8 @@
 //!   anything else     --> state to the u-area's frame, count --> eret to the handler
 //!                         guards are up --> switch::__guarded: vector registers, single steps
 //!                         frame held, or no handler --> switch::__suspend
-//!   interrupt         --> caller-saved registers to the stack, Rust, back, eret
+//!   interrupt         --> a turn's end --> state to the u-area's frame --> eret to the epilogue
+//!                         anything else: caller-saved registers to the stack, Rust, back, eret
 //!                         the environment is asked for --> switch::__attend
 //! ```
 //!
@@ -20,7 +21,8 @@
 //! * after a call, x0 and x1 are its result, x2..x18 and x30 are zero, the rest is as it was;
 //! * in a handler, x0..x2 are what the frame has too, x3..x5 come from the environment or its exposed
 //!   counters, x16 and x17 are zero;
-//! * after an interrupt, everything is as it was.
+//! * in an epilogue, x0..x2 are its arguments, x3..x11, x16 and x17 are zero, and the rest is as it was;
+//! * after any other interrupt, everything is as it was.
 //!
 //! At EL1 all interrupts are masked, always: an idle core wakes from WFI by a masked one and asks the
 //! controller. So every exception from EL1 is a fault of the kernel's, but for two expected ones that
@@ -32,14 +34,14 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 use exopi_abi::calls::{Entry, entries};
 use exopi_abi::exposed::{CoreCounters, Event};
-use exopi_abi::uarea::{Frame, UArea};
+use exopi_abi::uarea::{self, Frame, UArea, UpcallClass};
 use exopi_abi::{Call, Error};
 
 use super::context;
 use super::core_data::{STACK_BOTTOM, offset};
 use super::exception::Record;
 use super::macros::{count_exception, macros, purge};
-use super::{mmu, switch};
+use super::{mmu, switch, timer};
 use crate::syscall::Caller;
 
 /// How many calls there are.
@@ -185,7 +187,80 @@ __unknown_call:
     SCRUB_CALLER_SAVED
     eret
 
+// Is it the timer, and is the turn of who runs here at its end and nothing else due? Then that one is told, if it takes
+// its epilogue now: no lock is needed for that. Other interrupts come as soon as it is entered.
 __interrupt:
+    stp x16, x17, [sp, #{SCRATCH}]
+    mrs x16, cntp_ctl_el0
+    cmp x16, #{TIMER_DUE}
+    b.ne 1f
+    ldp x16, x17, [sp, #{UAREA_AND_GUARDS}]
+    tbnz x17, #{STEPS_BIT}, 1f
+    ldr x17, [x16, #{MASKED}]
+    cbnz x17, 1f
+    ldr x17, [x16, #{SLICE_END} + {FRAME_HELD}]
+    cbnz x17, 1f
+    add x16, x16, #{SLICE_END}
+    stp x0, x1, [x16, #0]
+    X2_TO_X15 stp, x16
+    // x0 = context, x2 and x3 = entry, x4 = the turn's end, x6 = what else is due, x8 = now.
+    ldr x0, [sp, #{CURRENT}]
+    ldr x1, [sp, #{UAREA_AND_GUARDS}]
+    ldr x5, [x0, #{CALLER}]
+    tbz x5, #0, 2f
+    ldp x2, x3, [x1, #{SLICE_END_ENTRY}]
+    cbz x2, 2f
+    ldr x4, [sp, #{TURN_END}]
+    cbz x4, 2f
+    ldp x6, x7, [sp, #{ALARM_AND_LIMIT}]
+    mrs x8, cntvct_el0
+    cmp x8, x4
+    b.lo 2f
+    cmp x8, x6
+    b.hs 2f
+    // Until when it may stay, and how long that is.
+    add x7, x4, x7
+    subs x9, x7, x8
+    b.ls 2f
+    ldp x10, x11, [sp, #{SCRATCH}]
+    stp x10, x11, [x16, #128]
+    X18_TO_X29 stp, x16
+    mrs x10, sp_el0
+    stp x30, x10, [x16, #240]
+    mrs x10, elr_el1
+    mrs x11, spsr_el1
+    stp x10, x11, [x16, #{FRAME_PC}]
+    stp xzr, xzr, [x16, #{FRAME_ESR}]
+    mov x11, #1
+    str x11, [x16, #{FRAME_HELD}]
+    ldr x11, [x0, #{NAME}]
+    stp x7, x11, [sp, #{LEAVING_AND_TOLD}]
+    str xzr, [sp, #{TURN_END}]
+    cmp x7, x6
+    csel x7, x7, x6, lo
+    msr cntp_cval_el0, x7
+    msr elr_el1, x2
+    msr sp_el0, x3
+    msr spsr_el1, xzr
+    COUNT {INTERRUPTS}, x4
+    COUNT {UPCALLS}, x4
+    COUNT_EXCEPTION x4
+    mov x0, x9
+    mov x1, xzr
+    mov x2, x10
+    ldp x3, x4, [sp, #{ZERO}]
+    ldp x5, x6, [sp, #{ZERO}]
+    ldp x7, x8, [sp, #{ZERO}]
+    ldp x9, x10, [sp, #{ZERO}]
+    mov x11, xzr
+    ldp x16, x17, [sp, #{ZERO}]
+    eret
+2:  ldp x0, x1, [x16, #0]
+    ldp x2, x3, [x16, #16]
+    ldp x4, x5, [x16, #32]
+    ldp x6, x7, [x16, #48]
+    ldp x8, x9, [x16, #64]
+1:  ldp x16, x17, [sp, #{SCRATCH}]
     sub sp, sp, #{SAVED_BYTES}
     stp x0, x1, [sp, #0]
     X2_TO_X15 stp, sp
@@ -281,6 +356,22 @@ __kernel_exception:
     PC = const offset_of!(UArea, frames) + offset_of!(Frame, pc),
     ESR = const offset_of!(UArea, frames) + offset_of!(Frame, esr),
     HELD = const offset_of!(UArea, frames) + offset_of!(Frame, held),
+    TIMER_DUE = const timer::DUE,
+    STEPS_BIT = const switch::guard::STEPS.ilog2(),
+    MASKED = const offset_of!(UArea, masked),
+    SLICE_END = const offset_of!(UArea, frames)
+        + UpcallClass::SliceEnd as usize * size_of::<Frame>(),
+    SLICE_END_ENTRY = const offset_of!(UArea, entries)
+        + UpcallClass::SliceEnd as usize * size_of::<uarea::Entry>(),
+    FRAME_HELD = const offset_of!(Frame, held),
+    FRAME_PC = const offset_of!(Frame, pc),
+    FRAME_ESR = const offset_of!(Frame, esr),
+    CALLER = const context::offset::CALLER_AND_REST,
+    NAME = const context::offset::NAME,
+    TURN_END = const offset::TURN_END_AND_SINCE,
+    ALARM_AND_LIMIT = const offset::ALARM_AND_LIMIT,
+    LEAVING_AND_TOLD = const offset::LEAVING_AND_TOLD,
+    INTERRUPTS = const offset_of!(CoreCounters, interrupts),
     SAVED_BYTES = const SAVED_BYTES,
     RECORD_BYTES = const Record::BYTES,
     STACK_BIT = const STACK_BOTTOM.ilog2(),

@@ -10,10 +10,10 @@
 
 use exopi_bsp::boards::{Network, USB_INTERRUPT};
 use exopi_bsp::traits::{Clock, Ethernet, MOST_FRAME};
-use spin::mutex::TicketMutex;
 
 use super::{Counter, PATIENCE};
-use crate::arch::{smp, timer};
+use crate::arch::smp::{self, Lock};
+use crate::arch::timer;
 use crate::console::log;
 use crate::interrupts;
 use crate::network::memory::Memory;
@@ -28,7 +28,7 @@ struct State {
     interrupts: u64,
 }
 
-static STATE: TicketMutex<Option<State>> = TicketMutex::new(None);
+static STATE: Lock<Option<State>> = Lock::new(None);
 
 /// Serves the controller's interrupt.
 pub fn serve() {
