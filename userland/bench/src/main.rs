@@ -16,6 +16,7 @@ extern crate alloc;
 mod authority;
 #[cfg(target_os = "none")]
 mod frames;
+mod handing;
 #[cfg(target_os = "none")]
 mod longest;
 #[cfg(target_os = "none")]

@@ -12,7 +12,7 @@ use exopi_rt::{
 
 use crate::authority;
 use crate::measure::{self, Sample};
-use crate::{messages, pipe, slices, transfer, vm};
+use crate::{handing, messages, pipe, slices, transfer, vm};
 
 /// Rounds of a row.
 pub(crate) const ROUNDS: u64 = 1000;
@@ -81,6 +81,8 @@ pub(crate) const ROWS: &[Measured] = &[
     ("cap_mint", authority::cap_mint),
     ("fault_map", authority::fault_map),
     ("env_create_destroy", authority::env_create_destroy),
+    ("yield_to", handing::yield_to),
+    ("ctx_switch", handing::ctx_switch),
     ("pct_oneway", transfer::oneway),
     ("pct_roundtrip", transfer::roundtrip),
     ("pct_roundtrip_fp", transfer::roundtrip_fp),
