@@ -49,8 +49,14 @@ static DUE: AtomicU64 = AtomicU64::new(NEVER);
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 fn ticks(microseconds: u64) -> u64 {
-    let ticks = u128::from(microseconds) * u128::from(timer::frequency()) / 1_000_000;
-    u64::try_from(ticks).unwrap_or(NEVER)
+    const SECOND: u64 = 1_000_000;
+    let (whole, rest) = (microseconds / SECOND, microseconds % SECOND);
+    let ticks = whole.checked_mul(timer::frequency());
+    // A frequency has 32 bits (ARM DDI 0487, CNTFRQ_EL0), so that the rest of a second does not overflow.
+    let rest = rest.saturating_mul(timer::frequency()) / SECOND;
+    ticks
+        .and_then(|ticks| ticks.checked_add(rest))
+        .unwrap_or(NEVER)
 }
 
 /// Puts the interface together, if the controller gets power. It comes up while other things happen.
@@ -175,8 +181,8 @@ impl Wire {
     }
 
     fn receive(&mut self, frames: &mut Frames<'static>, books: &mut Books<'_, 'static>, time: u64) {
+        let mut memory = Linear::new();
         for _ in 0..MOST_AT_ONCE {
-            let mut memory = Linear::new();
             let some = self.device.try_receive(|frame| {
                 let arrival = Arrival {
                     interface: NUMBER,
@@ -199,6 +205,7 @@ impl Wire {
         books: &mut Books<'_, 'static>,
         now: u64,
     ) -> bool {
+        let mut memory = Linear::new();
         for _ in 0..MOST_AT_ONCE {
             let Some(out) = frames.next(NUMBER) else {
                 return false;
@@ -210,7 +217,6 @@ impl Wire {
                 Err(SendError::Full) => return false,
                 Err(SendError::Length | SendError::Down) => Went::Lost,
             };
-            let mut memory = Linear::new();
             frames.went(token, went, now, &mut memory, books);
             memory.tell_all(books.0);
         }

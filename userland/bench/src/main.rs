@@ -5,6 +5,8 @@
 //! measured by itself; rounds of one thing must agree, the minimum is the row's figure, and where they
 //! do not agree the result line says so. Nothing is printed while something is measured.
 //!
+//! Boot argument `rows=network` has those rows measured that need a network adapter, and no others.
+//!
 //! A kernel with the feature `count` executes more instructions. Whoever runs both takes figures (`B`)
 //! from the one without and event counts (`V`) from the one with it; the two are never mixed.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -34,6 +36,8 @@ mod slices;
 mod transfer;
 #[cfg(target_os = "none")]
 mod vm;
+#[cfg(target_os = "none")]
+mod wire;
 
 #[cfg(target_os = "none")]
 exopi_rt::entry!(main);
