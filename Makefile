@@ -22,8 +22,8 @@ MIRI_MINUTES := 10
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
-setup: ## Install what is missing: emulator, C linker, Rust targets, tools for FAT
-	@tools/setup.sh host emulator volumes
+setup: ## Install what is missing: emulator, C linker, Rust targets, tools for FAT and captures
+	@tools/setup.sh host emulator volumes captures
 
 # What needs no emulator.
 setup-host:

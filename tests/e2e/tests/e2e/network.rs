@@ -1,5 +1,7 @@
 //! The network interface: raw frames to the emulator's adapter and back, byte for byte.
 
+mod tap;
+
 use std::env;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
