@@ -5,7 +5,8 @@
 //! measured by itself; rounds of one thing must agree, the minimum is the row's figure, and where they
 //! do not agree the result line says so. Nothing is printed while something is measured.
 //!
-//! Boot argument `rows=network` has those rows measured that need a network adapter, and no others.
+//! Boot argument `rows=network` has those rows measured that need a network adapter, and no others; `rows=flood`, how
+//! much of the core is left while frames come that nobody wants.
 //!
 //! A kernel with the feature `count` executes more instructions. Whoever runs both takes figures (`B`)
 //! from the one without and event counts (`V`) from the one with it; the two are never mixed.
@@ -16,6 +17,8 @@ extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod authority;
+#[cfg(target_os = "none")]
+mod flood;
 #[cfg(target_os = "none")]
 mod frames;
 #[cfg(target_os = "none")]

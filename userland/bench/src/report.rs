@@ -9,7 +9,7 @@ use exopi_rt::exposed::Event;
 use exopi_rt::{Error, ExitCode, args, exposed, println, time};
 
 use crate::rows::{self, Measured, NETWORK, ROUNDS, ROWS, Row};
-use crate::{longest, measure, wire};
+use crate::{flood, longest, measure, wire};
 
 /// Name of the suite.
 const SUITE: &str = "bench";
@@ -36,9 +36,10 @@ const NOTED: [Noted; 3] = [
 /// What rows count.
 const UNIT: &str = "instructions";
 
-/// Measures every row, or those that need an adapter.
+/// Measures every row, or those that need an adapter, or how much of the core a flood leaves.
 pub(crate) fn main() -> ExitCode {
     let (rows, noted): (&[Measured], &[Noted]) = match args().value("rows") {
+        Some("flood") => return flood::main(),
         Some("network") => (NETWORK, &[]),
         _ => (ROWS, &NOTED),
     };

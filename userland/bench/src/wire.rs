@@ -21,7 +21,7 @@ use crate::rows::{Row, refused};
 
 /// The interface whose cable leads back to it, and the adapter.
 const LOOPBACK: usize = 0;
-const ADAPTER: usize = 1;
+pub(crate) const ADAPTER: usize = 1;
 /// Where a ring is, and what is sent, far from all else.
 const RING: u64 = 0x46_0000_0000;
 const OUT: u64 = 0x46_4000_0000;
@@ -192,7 +192,10 @@ impl Sending {
 }
 
 /// The adapter's address, once it is up.
-fn come_up() -> Result<[u8; 6], Error> {
+///
+/// # Errors
+/// It is not in time.
+pub(crate) fn come_up() -> Result<[u8; 6], Error> {
     let begin = time::ticks();
     while time::microseconds(time::ticks() - begin) < PATIENCE {
         let record = exposed::interface_at(ADAPTER).ok_or(Error::OutOfRange)?;

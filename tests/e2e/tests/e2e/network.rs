@@ -1,5 +1,6 @@
 //! The network interface: raw frames to the emulator's adapter and back, byte for byte.
 
+mod flood;
 mod tap;
 
 use std::env;
