@@ -11,6 +11,9 @@
 //! of a core while somebody wants that: beyond it, frames stay in the driver's places, and with all of those
 //! in use it asks the device for no more.
 
+#[cfg(feature = "selftest")]
+mod rest;
+
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use exopi_abi::net::{InterfaceState, MAX_PIECES};
@@ -40,6 +43,8 @@ const NEVER: u64 = u64::MAX;
 struct Wire {
     device: Network<Memory>,
     budget: Budget,
+    #[cfg(feature = "selftest")]
+    rest: rest::Rest,
 }
 
 static WIRE: TicketMutex<Option<Wire>> = TicketMutex::new(None);
@@ -70,6 +75,8 @@ pub fn begin<D: DmaBuffer>(usb: UsbController, firmware: &mut FirmwareMailbox<D>
     *WIRE.lock() = Some(Wire {
         device: Network::new(usb, memory, address, Kind::Rndis),
         budget: Budget::new(ticks(PERIOD), SHARE),
+        #[cfg(feature = "selftest")]
+        rest: rest::Rest::default(),
     });
     ASKED.store(true, Ordering::Relaxed);
 }
@@ -140,6 +147,8 @@ impl Wire {
             self.receive(frames, books, now);
             self.budget.spend(now, timer::now());
         }
+        #[cfg(feature = "selftest")]
+        self.rest.follow(&mut self.device, timer::microseconds(now));
         let sends = self.send(frames, books, now);
         // Places that were taken off can be armed.
         self.look(now);
@@ -184,6 +193,8 @@ impl Wire {
         let mut memory = Linear::new();
         for _ in 0..MOST_AT_ONCE {
             let some = self.device.try_receive(|frame| {
+                #[cfg(feature = "selftest")]
+                self.rest.see(frame);
                 let arrival = Arrival {
                     interface: NUMBER,
                     frame,

@@ -2,10 +2,11 @@
 
 mod flood;
 mod tap;
+mod unplugged;
 
 use std::env;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use exo::check::qmp::Qmp;
@@ -272,13 +273,18 @@ struct Reflector {
 
 impl Reflector {
     fn start() -> Self {
+        Self::with(kernel(), "")
+    }
+
+    /// On this kernel; `more` is behind what plugs the adapter in.
+    fn with(kernel: &Path, more: &str) -> Self {
         let (cable, net) = Cable::new();
         let extra = env::var("QEMU_EXTRA").unwrap_or_default();
         let mut command = Run::command();
         command
-            .arg(kernel())
+            .arg(kernel)
             .args(["--program", "reflect"])
-            .env("QEMU_EXTRA", format!("{extra} {net}"));
+            .env("QEMU_EXTRA", format!("{extra} {net}{more}"));
         let mut session = Session::start(&mut command);
         session.wait_for("reflect: listening");
         Self { cable, session }
