@@ -34,6 +34,8 @@ mod room;
 mod wire;
 
 pub use room::{BYTES, FILTERS, INTERFACES, RINGS, Room, SENDS};
+#[cfg(feature = "selftest")]
+pub use wire::adopt;
 pub use wire::{begin, serve};
 
 /// The interrupt that [`serve`] is for.

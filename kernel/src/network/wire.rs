@@ -72,8 +72,18 @@ pub fn begin<D: DmaBuffer>(usb: UsbController, firmware: &mut FirmwareMailbox<D>
         return;
     }
     let address = firmware.mac_address().ok();
+    take_over(Network::new(usb, memory, address, Kind::Rndis));
+}
+
+/// Goes on with an interface that a self-test has used.
+#[cfg(feature = "selftest")]
+pub fn adopt(device: Network<Memory>) {
+    take_over(device);
+}
+
+fn take_over(device: Network<Memory>) {
     *WIRE.lock() = Some(Wire {
-        device: Network::new(usb, memory, address, Kind::Rndis),
+        device,
         budget: Budget::new(ticks(PERIOD), SHARE),
         #[cfg(feature = "selftest")]
         rest: rest::Rest::default(),

@@ -6,7 +6,7 @@
 //! do not agree the result line says so. Nothing is printed while something is measured.
 //!
 //! Boot argument `rows=network` has those rows measured that need a network adapter, and no others; `rows=flood`, how
-//! much of the core is left while frames come that nobody wants.
+//! much of the core is left while frames come that nobody wants; `rows=rate`, how many frames go and come in a second.
 //!
 //! A kernel with the feature `count` executes more instructions. Whoever runs both takes figures (`B`)
 //! from the one without and event counts (`V`) from the one with it; the two are never mixed.

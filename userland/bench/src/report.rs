@@ -36,10 +36,11 @@ const NOTED: [Noted; 3] = [
 /// What rows count.
 const UNIT: &str = "instructions";
 
-/// Measures every row, or those that need an adapter, or how much of the core a flood leaves.
+/// Measures every row, or what else the boot arguments ask for.
 pub(crate) fn main() -> ExitCode {
     let (rows, noted): (&[Measured], &[Noted]) = match args().value("rows") {
         Some("flood") => return flood::main(),
+        Some("rate") => return wire::rates(),
         Some("network") => (NETWORK, &[]),
         _ => (ROWS, &NOTED),
     };

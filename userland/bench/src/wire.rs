@@ -13,7 +13,8 @@ use exopi_rt::net::{
 };
 use exopi_rt::registers::{Argument, Arguments};
 use exopi_rt::{
-    Access, Call, Error, Object, PageNumber, UserBytes, VirtAddr, exposed, memory, time,
+    Access, Call, Error, ExitCode, Object, PageNumber, UserBytes, VirtAddr, exposed, memory,
+    println, time,
 };
 
 use crate::measure::{self, Sample};
@@ -323,4 +324,55 @@ pub(crate) fn send(name: &'static str) -> Result<Row, Error> {
 /// A short frame in.
 pub(crate) fn receive(name: &'static str) -> Result<Row, Error> {
     both_ways(name, SHORT, Way::In)
+}
+
+/// Frames that are timed, and how many are on their way at a time: as the kernel's self-test of the driver alone has it.
+const LOOP: usize = 4_000;
+const WINDOW: usize = 8;
+
+/// Sends and receives, and tells how long it takes.
+pub(crate) fn rates() -> ExitCode {
+    for length in [SHORT, MOST_FRAME] {
+        match prepare().and_then(|()| rate(length)) {
+            Ok(microseconds) => println!(
+                "rate: {LOOP} of {length} bytes sent and received in {microseconds} us: {}/s, {} KB/s",
+                LOOP as u64 * 1_000_000 / microseconds.max(1),
+                (LOOP * length) as u64 * 1_000 / microseconds.max(1),
+            ),
+            Err(error) => {
+                println!("rate: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Sends frames that come back, some on their way at a time; how long it takes, in microseconds.
+fn rate(length: usize) -> Result<u64, Error> {
+    let sending = Sending::new(Receiving::LAST, length)?;
+    let mut receiving = Receiving::new()?;
+    let begin = time::ticks();
+    let (mut sent, mut count, mut last) = (0, 0, begin);
+    while count < LOOP {
+        while sent < LOOP && sent - count < WINDOW {
+            sending.send()?;
+            sent += 1;
+        }
+        match receiving.ring.take() {
+            Some(entry) if entry.frame().len() == length => {
+                count += 1;
+                last = time::ticks();
+            }
+            Some(_) => return Err(Error::BadCount),
+            None if time::microseconds(time::ticks() - last) > PATIENCE => {
+                return Err(Error::Vacant);
+            }
+            None => {}
+        }
+    }
+    let microseconds = time::microseconds(last - begin);
+    receiving.close()?;
+    sending.close()?;
+    Ok(microseconds)
 }
