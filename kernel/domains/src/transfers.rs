@@ -408,7 +408,7 @@ impl Domains<'_> {
         }
     }
 
-    /// Calls fail whose deadlines, of those that `core` sees to, have passed by `now`: at most [`EXPIRED`] of them. The
+    /// Calls fail whose deadlines, of those that `core` sees to, have passed by `now`: at most `EXPIRED` of them. The
     /// next deadline is then the earliest of [`Alarms`](crate::Alarms), and may have passed, too.
     pub fn expire(&mut self, core: u8, now: u64) {
         for _ in 0..EXPIRED {

@@ -357,7 +357,7 @@ impl<'f, 'm> Play<'f, 'm> {
 
     fn some_ring(&self, input: &mut Input<'_>) -> Option<usize> {
         let at = input.below(256);
-        (!self.rings.is_empty() && at % 5 > 0).then(|| at % self.rings.len())
+        (!self.rings.is_empty() && !at.is_multiple_of(5)).then(|| at % self.rings.len())
     }
 
     /// Has a ring get frames, by one of the ways.
