@@ -237,12 +237,11 @@ impl Frames<'_> {
         }
         ledger.room(by.owner, Holding::Frame)?;
         let token = self.free_slot;
-        self.slot(token).ok_or(Error::Exhausted)?;
+        let slot = self.slots.get_mut(usize::from(token));
+        let slot = slot.filter(|_| token != NONE).ok_or(Error::Exhausted)?;
+        let rule = self.rules.get(usize::from(index)).ok_or(Error::Stale)?;
         frame.pin(by.owner, completion, ledger)?;
         // What is in a free slot is nobody's.
-        let rule = self.rules.get(usize::from(index));
-        let slot = self.slots.get_mut(usize::from(token));
-        let (rule, slot) = rule.zip(slot).ok_or(Error::Exhausted)?;
         let head_length = frame.copy_head(&mut slot.head.0, memory);
         if !rule.allows(&slot.head, head_length) {
             unpin(frame.pieces(), completion, ledger);

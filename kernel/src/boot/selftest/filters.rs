@@ -10,8 +10,9 @@
 //!                    divided by dpf_100
 //! ```
 //!
-//! A filter asks for Ethernet type, IPv4 without options and fragments, TCP, both addresses and both ports; so does a
-//! program ([`bpf`]).
+//! A filter asks for Ethernet type, IPv4 without options and fragments, TCP, both addresses and both ports. A program
+//! ([`bpf`]) does the same, but for options, which libpcap's compiler always allows: it looks how long the header is. The frame
+//! has none.
 
 use core::fmt::Display;
 use core::hint::black_box;
