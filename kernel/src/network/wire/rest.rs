@@ -1,8 +1,9 @@
 //! A pause in receiving, in builds with feature `selftest` alone, for the test that pulls the adapter out under a program.
 //!
-//! After a frame that says "rest", no transfer is armed any more until the device has been set up anew. The one that was armed
-//! ends with the next frame, which is to say so too, and then the console tells. The emulator ends itself when a device is pulled out of
-//! which a transfer is still asked (an assertion in its controller).
+//! After a frame that says "rest", no transfer is armed any more until the device has been set up anew. The one that was
+//! armed ends with the next frame, which is to say so too and to be sent when the first one has been seen; then the console
+//! tells. The emulator ends itself when a device is pulled out of which a transfer is still asked (an assertion in its
+//! controller).
 
 use exopi_bsp::boards::Network;
 use exopi_bsp::traits::Ethernet;
@@ -44,9 +45,9 @@ impl Rest {
         }
         if self.followed == 0 {
             device.set_receiving(false, microseconds);
-            self.restarts = restarts;
-        }
-        if self.asked > 1 {
+            // Whatever came with it, a transfer is armed.
+            (self.asked, self.restarts) = (1, restarts);
+        } else {
             log!("network: rests");
         }
         self.followed = self.asked;
