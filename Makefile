@@ -22,8 +22,8 @@ MIRI_MINUTES := 10
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
-setup: ## Install what is missing: emulator, C linker, Rust targets, tools for FAT
-	@tools/setup.sh host emulator volumes
+setup: ## Install what is missing: emulator, C linker, Rust targets, tools for FAT and captures
+	@tools/setup.sh host emulator volumes captures
 
 # What needs no emulator.
 setup-host:
@@ -86,7 +86,7 @@ $(LOGIC): miri-%: miri-toolchain
 # taken: all that cargo-fuzz would add to this on a toolchain that is not a nightly. The host's triple is
 # given so that build scripts go without.
 FUZZ_SECONDS := 20
-FUZZ_TARGETS := filter wire handover images disk calls volume
+FUZZ_TARGETS := filter wire handover images disk calls frames volume
 FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 	$(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table trace-compares)
 fuzz: ## Each fuzz target for FUZZ_SECONDS= seconds, one after the other: corpora and findings in target/fuzz

@@ -5,7 +5,7 @@
 # takes a moment, starts no package manager and needs no network. What it installs it says first. It
 # needs root only to install packages; without any way to become root it prints the command to give.
 #
-# usage: tools/setup.sh [host] [emulator] [volumes] [gdb] [fuzz] [make]...   (the first three when none is named)
+# usage: tools/setup.sh [host] [emulator] [volumes] [captures] [gdb] [fuzz] [make]...   (the first four when none is named)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -37,6 +37,8 @@ check() {
             { have fsck.vfat && have mkfs.vfat; } || packages="$packages dosfstools"
             have mcopy || packages="$packages mtools"
             ;;
+        # Reads what the program `tap` has captured.
+        captures) have tcpdump || packages="$packages tcpdump" ;;
         # libFuzzer is built from C++.
         fuzz) have c++ || packages="$packages g++" ;;
         gdb) have gdb-multiarch || packages="$packages gdb-multiarch" ;;
@@ -106,7 +108,7 @@ setup_rust() {
     fi
 }
 
-[ $# -gt 0 ] || set -- host emulator volumes
+[ $# -gt 0 ] || set -- host emulator volumes captures
 for need in "$@"; do
     check "$need"
 done

@@ -12,6 +12,7 @@
     reason = "frames lie in pages of programs, and code is run"
 )]
 
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use exopi_abi::PageNumber;
@@ -33,12 +34,14 @@ mod room;
 mod wire;
 
 pub use room::{BYTES, FILTERS, INTERFACES, RINGS, Room, SENDS};
+#[cfg(feature = "selftest")]
+pub use wire::adopt;
 pub use wire::{begin, serve};
 
 /// The interrupt that [`serve`] is for.
 pub const INTERRUPT: Source = USB_INTERRUPT;
 /// The interface whose cable leads back to it.
-const LOOPBACK: usize = 0;
+pub const LOOPBACK: usize = 0;
 /// Its address: of the kind that anybody may choose (IEEE 802, 8.4), and no group's.
 const LOOPBACK_ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 /// Copies after which no more frames come in on that interface in one hold of the lock: what is left comes in the
@@ -62,33 +65,38 @@ static UNTIDY: AtomicBool = AtomicBool::new(false);
 /// Whether frames wait on the interface whose cable leads back to it.
 static WAITS: AtomicBool = AtomicBool::new(false);
 /// What code is called with, besides the frame, by interface.
-static CALLED_WITH: [CalledWith; INTERFACES] = [const { CalledWith::new() }; INTERFACES];
+static CALLED_WITH: CalledWith = CalledWith(UnsafeCell::new([[0; 5]; INTERFACES]));
 
 /// Addresses of the pools of an interface's filters, and its secrets.
-struct CalledWith([AtomicU64; 5]);
+struct CalledWith(UnsafeCell<[[u64; 5]; INTERFACES]>);
+
+// SAFETY: it is written and read by who has the kernel lock.
+unsafe impl Sync for CalledWith {}
 
 impl CalledWith {
-    const fn new() -> Self {
-        Self([const { AtomicU64::new(0) }; 5])
+    /// # Safety
+    /// The caller has the kernel lock.
+    unsafe fn set(&self, interface: usize, words: [u64; 5]) -> Option<()> {
+        // SAFETY: the caller's lock keeps others away, and no reference outlives it.
+        let all = unsafe { &mut *self.0.get() };
+        *all.get_mut(interface)? = words;
+        Some(())
     }
 
-    fn set(&self, words: [u64; 5]) {
-        for (place, word) in self.0.iter().zip(words) {
-            place.store(word, Ordering::Relaxed);
-        }
-    }
-
-    fn arguments(&self, frame: &[u8]) -> Arguments {
-        let [filters, slots, chunks, first, second] =
-            self.0.each_ref().map(|word| word.load(Ordering::Relaxed));
-        Arguments {
+    /// # Safety
+    /// As above.
+    unsafe fn arguments(&self, interface: usize, frame: &[u8]) -> Option<Arguments> {
+        // SAFETY: as above.
+        let all = unsafe { &*self.0.get() };
+        let [filters, slots, chunks, first, second] = *all.get(interface)?;
+        Some(Arguments {
             frame: frame.as_ptr() as u64,
             length: frame.len() as u64,
             filters,
             slots,
             chunks,
             secrets: Secrets { first, second },
-        }
+        })
     }
 }
 
@@ -120,6 +128,11 @@ fn copies(frames: &Frames<'static>) -> u64 {
 /// Lets frames come in that wait on the interface whose cable leads back to it, as many as a call can have sent, or until
 /// enough copies were made of them.
 fn arrive(frames: &mut Frames<'static>, books: &mut Books<'_, 'static>) {
+    // Mostly nothing waits, and nothing is set up for it.
+    if frames.next(LOOPBACK).is_none() {
+        WAITS.store(false, Ordering::Relaxed);
+        return;
+    }
     let before = copies(frames);
     for _ in 0..MOST_FRAMES {
         if copies(frames).wrapping_sub(before) >= MOST_COPIES {
@@ -181,13 +194,14 @@ pub fn tidy(domains: &mut Domains<'static>) {
     });
 }
 
-/// The filter that a frame comes to, by the code in the arena.
-fn classify(interface: usize, frame: &[u8]) -> FilterId {
+/// The filter that a frame comes to, by the code in the arena. The caller has the kernel lock.
+pub fn classify(interface: usize, frame: &[u8]) -> FilterId {
     type Classify = extern "C" fn(u64, u64, u64, u64, u64, u64, u64) -> u32;
-    let Some(called_with) = CALLED_WITH.get(interface) else {
+    // SAFETY: the caller has the kernel lock.
+    let Some(arguments) = (unsafe { CALLED_WITH.arguments(interface, frame) }) else {
         return FilterId::ROOT;
     };
-    let [x0, x1, x2, x3, x4, x5, x6] = called_with.arguments(frame).registers();
+    let [x0, x1, x2, x3, x4, x5, x6] = arguments.registers();
     let entry = arena::ARENA + CODE + interface * CODE_OF_INTERFACE;
     // Another core may have written some of it since this one was last in an exception.
     barrier::instructions();
@@ -350,8 +364,9 @@ pub fn init(first: &Subject, room: Room, secrets: [u64; 2]) -> Option<()> {
         Arena::write(interface, 0, entry)?;
         let [filters, slots, chunks] = addresses;
         let words = [filters, slots, chunks, secrets.first, secrets.second];
-        CALLED_WITH.get(interface)?.set(words);
         with(&mut kernel::lock(), |frames, books| {
+            // SAFETY: the kernel lock is held.
+            unsafe { CALLED_WITH.set(interface, words) }?;
             let loopback = interface == LOOPBACK;
             frames
                 .attach(interface, (trie, records), loopback, &by, books)

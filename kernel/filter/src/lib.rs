@@ -44,6 +44,8 @@
 #[cfg(any(test, feature = "model"))]
 extern crate std;
 
+#[cfg(feature = "bpf")]
+pub mod bpf;
 pub mod build;
 mod classify;
 mod code;

@@ -1,20 +1,25 @@
-//! Expressions against libpcap: its programs, from a stored table, run by an interpreter of classic BPF
-//! written for this test (McCanne and Jacobson, USENIX 1993; the instructions that occur).
+//! Expressions against libpcap: its programs, from a stored table, run by an interpreter of classic BPF, of which the
+//! table tells what libpcap's own says of some frames.
 
 use exopi_filter::build::Expression;
 use exopi_filter::oracle;
 use proptest::prelude::*;
 
-#[derive(Clone, Copy, Debug)]
-struct Instruction {
-    code: u16,
-    if_true: usize,
-    if_false: usize,
-    k: u32,
+use bpf::{Instruction, Program};
+
+#[path = "../src/bpf.rs"]
+mod bpf;
+mod frames;
+
+/// An expression, its program, and of which of [`frames::all`] libpcap says that it takes them.
+struct Known {
+    text: &'static str,
+    program: Vec<Instruction>,
+    taken: u64,
 }
 
 /// Expressions with their programs.
-fn programs() -> Vec<(&'static str, Vec<Instruction>)> {
+fn programs() -> Vec<Known> {
     let mut programs = vec![];
     for section in include_str!("bpf.txt").split("> ").skip(1) {
         let mut lines = section.lines();
@@ -27,59 +32,22 @@ fn programs() -> Vec<(&'static str, Vec<Instruction>)> {
                 .collect();
             Instruction {
                 code: numbers[0] as u16,
-                if_true: numbers[1] as usize,
-                if_false: numbers[2] as usize,
+                if_true: numbers[1] as u8,
+                if_false: numbers[2] as u8,
                 k: numbers[3],
             }
         };
-        let program: Vec<_> = lines.map(instruction).collect();
+        let program: Vec<_> = lines.by_ref().take(count).map(instruction).collect();
         assert_eq!(program.len(), count);
-        programs.push((expression, program));
+        let taken = lines.next().and_then(|line| line.strip_prefix("= "));
+        assert_eq!(lines.next(), None);
+        programs.push(Known {
+            text: expression,
+            program,
+            taken: u64::from_str_radix(taken.unwrap(), 16).unwrap(),
+        });
     }
     programs
-}
-
-fn load(frame: &[u8], at: u32, octets: usize) -> Option<u32> {
-    let octets = frame.get(at as usize..)?.get(..octets)?;
-    Some(
-        octets
-            .iter()
-            .fold(0, |number, &octet| number << 8 | u32::from(octet)),
-    )
-}
-
-/// Whether the program takes the frame. A load beyond it refuses.
-fn takes(program: &[Instruction], frame: &[u8]) -> bool {
-    run(program, frame).is_some_and(|length| length != 0)
-}
-
-fn run(program: &[Instruction], frame: &[u8]) -> Option<u32> {
-    let (mut a, mut x, mut at) = (0u32, 0u32, 0);
-    loop {
-        let Instruction {
-            code,
-            if_true,
-            if_false,
-            k,
-        } = program[at];
-        at += 1;
-        let mut branch = |holds: bool| at += if holds { if_true } else { if_false };
-        match code {
-            0x20 => a = load(frame, k, 4)?,
-            0x28 => a = load(frame, k, 2)?,
-            0x30 => a = load(frame, k, 1)?,
-            0x40 => a = load(frame, x.checked_add(k)?, 4)?,
-            0x48 => a = load(frame, x.checked_add(k)?, 2)?,
-            0x50 => a = load(frame, x.checked_add(k)?, 1)?,
-            0xb1 => x = (load(frame, k, 1)? & 15) * 4,
-            0x54 => a &= k,
-            0x15 => branch(a == k),
-            0x45 => branch(a & k != 0),
-            0x05 => at += k as usize,
-            0x06 => return Some(k),
-            _ => panic!("instruction {code:#x} does not occur"),
-        }
-    }
 }
 
 /// Whether one of the expression's filters takes the frame.
@@ -157,12 +125,64 @@ fn the_table_has_all_expressions() {
     let lines = include_str!("expressions.txt").lines();
     let expressions = lines.filter(|line| !line.starts_with('#'));
     let ours = expressions.map(|line| line.split(" | ").next().unwrap());
-    let table: Vec<&str> = programs()
-        .into_iter()
-        .map(|(expression, _)| expression)
-        .collect();
+    let table: Vec<&str> = programs().into_iter().map(|known| known.text).collect();
     assert_eq!(table, ours.collect::<Vec<_>>());
     assert!(table.len() > 20);
+}
+
+/// The interpreter says what libpcap's says.
+#[test]
+fn programs_take_what_libpcap_takes() {
+    let frames = frames::all();
+    let mut both = 0;
+    for Known {
+        text,
+        program,
+        taken,
+    } in programs()
+    {
+        let program = Program::new(&program).unwrap();
+        for (number, frame) in frames.iter().enumerate() {
+            let takes = taken >> number & 1 != 0;
+            let length = program.run(frame);
+            assert_eq!(length != 0, takes, "{text}, frame {number}: {frame:02x?}");
+            // It returns at the first instruction that says so, or for a load beyond the frame.
+            let executed = program.executed(frame);
+            assert!((1..64).contains(&executed), "{text}, frame {number}");
+        }
+        both += u32::from(taken != 0);
+    }
+    assert!(both >= 25, "{both} expressions take a frame");
+}
+
+#[test]
+fn programs_that_lead_out_of_themselves_are_refused() {
+    let end = Instruction {
+        code: 6,
+        ..Instruction::default()
+    };
+    let with = |code, if_true, if_false, k| Instruction {
+        code,
+        if_true,
+        if_false,
+        k,
+    };
+    assert!(Program::new(&[end]).is_some());
+    assert!(Program::new(&[with(0x15, 0, 0, 1), end]).is_some());
+    for bad in [
+        with(0x15, 1, 0, 1),
+        with(0x45, 0, 1, 1),
+        with(0x05, 0, 0, 1),
+        with(0x05, 0, 0, u32::MAX),
+        // A division.
+        with(0x34, 0, 0, 1),
+    ] {
+        assert!(Program::new(&[bad, end]).is_none(), "{bad:?}");
+    }
+    // Falls off its end.
+    assert!(Program::new(&[with(0x28, 0, 0, 12)]).is_none());
+    assert!(Program::new(&[end; bpf::MOST]).is_none());
+    assert!(Program::new(&[]).is_none());
 }
 
 /// Of the frames below, some satisfy each expression: else agreement would say nothing.
@@ -174,9 +194,15 @@ fn frames_take_both_sides() {
     let strategy = frame();
     let mut draw = || strategy.new_tree(&mut runner).unwrap().current();
     let count = if cfg!(miri) { 500 } else { 4000 };
-    let frames: Vec<Vec<u8>> = (0..count).map(|_| draw()).collect();
-    for (text, program) in programs() {
-        let taken = frames.iter().filter(|frame| takes(&program, frame)).count();
+    let mut frames: Vec<Vec<u8>> = (0..count).map(|_| draw()).collect();
+    // Of connections, which are too rare to be drawn.
+    frames.extend(frames::all());
+    for Known { text, program, .. } in programs() {
+        let program = Program::new(&program).unwrap();
+        let taken = frames
+            .iter()
+            .filter(|frame| program.run(frame) != 0)
+            .count();
         let never = text.ends_with("src host 10.0.2.15");
         assert!((taken > 0) != never || cfg!(miri), "{text}");
         assert!(taken < frames.len(), "{text}");
@@ -188,9 +214,10 @@ proptest! {
 
     #[test]
     fn expressions_mean_what_they_mean_to_libpcap(frame in frame()) {
-        for (text, program) in programs() {
+        for Known { text, program, .. } in programs() {
+            let program = Program::new(&program).unwrap();
             let expression: Expression = text.parse().unwrap();
-let (ours, theirs) = (ours(&expression, &frame), takes(&program, &frame));
+            let (ours, theirs) = (ours(&expression, &frame), program.run(&frame) != 0);
             // Where one of two places may hold it, libpcap's program ends when the first is not in the
             // frame, and never looks at the other. And for a network it loads the whole address.
             let more = expression.alternatives().count() > 1 || text.contains("net");

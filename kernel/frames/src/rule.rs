@@ -17,6 +17,8 @@
 use exopi_abi::net::{Atom, CHECKED, Operation, Program};
 use exopi_filter::oracle;
 
+use crate::transmit::Head;
+
 /// Why a rule cannot be narrowed so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -114,13 +116,12 @@ impl Rule {
         Ok(())
     }
 
-    /// Whether a frame may be sent that begins with `head`, zeros behind it. `length` octets of it are there, and
-    /// the rule sees no others.
-    pub(crate) fn allows(&self, head: &[u8; CHECKED], length: usize) -> bool {
+    /// Whether a frame may be sent that begins with `head`. `length` octets of it are there, and the rule sees no others.
+    pub(crate) fn allows(&self, head: &Head, length: usize) -> bool {
         if length < usize::from(self.least) {
             return false;
         }
-        let (words, _) = head.as_chunks::<8>();
+        let (words, _) = head.0.as_chunks::<8>();
         let mut left = self.used;
         while left != 0 {
             let at = left.trailing_zeros() as usize;
@@ -134,7 +135,7 @@ impl Rule {
                 return false;
             }
         }
-        self.tail_count == 0 || self.tail_allows(head.get(..length).unwrap_or(head))
+        self.tail_count == 0 || self.tail_allows(head.0.get(..length).unwrap_or(&head.0))
     }
 
     /// The same of what is behind an advance by a field.
@@ -264,8 +265,9 @@ mod tests {
             frames.push(short);
             for frame in frames {
                 let length = frame.len().min(CHECKED);
-                let mut head = [0; CHECKED];
-                head[..length].copy_from_slice(&frame[..length]);
+                // Behind it is what an earlier frame has left.
+                let mut head = Head([0xa5; CHECKED]);
+                head.0[..length].copy_from_slice(&frame[..length]);
                 let said = oracle::matches(chain.iter().copied(), &frame[..length]);
                 prop_assert_eq!(rule.allows(&head, length), said, "{:?} {:02x?}", chain, frame);
                 if said {

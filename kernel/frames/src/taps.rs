@@ -8,6 +8,12 @@ use exopi_filter::FilterId;
 use crate::{By, Claim, Frames};
 
 impl Frames<'_> {
+    /// Whether anybody taps an interface.
+    pub(crate) fn has_taps(&self, interface: usize) -> bool {
+        let found = self.interface(interface);
+        found.is_some_and(|found| found.taps.iter().any(|tap| *tap != 0))
+    }
+
     /// Makes a ring of the caller's a tap, as the row `nettap` of the call table says. It is one until its end, and may be
     /// bound to filters as well.
     ///

@@ -22,7 +22,7 @@ use exopi_abi::page::Owner;
 
 use crate::delivery::Content;
 use crate::{By, Claim, Frames, Holding, Ledger, Memory};
-use described::{Described, NO_PIECE, pin, tell, unpin};
+use described::{Described, NO_PIECE, tell, unpin};
 
 /// No lane.
 const NOWHERE: u16 = u16::MAX;
@@ -38,10 +38,15 @@ enum State {
     InDevice,
 }
 
+/// How a frame begins: aligned as the words are that it is compared with.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+pub(crate) struct Head(pub(crate) [u8; CHECKED]);
+
 /// A frame that waits, or is in a device.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    head: [u8; CHECKED],
+    head: Head,
     /// What follows the head.
     pieces: [Piece; MAX_PIECES],
     count: u8,
@@ -57,7 +62,7 @@ pub struct Slot {
 impl Slot {
     /// No frame.
     pub const EMPTY: Slot = Slot {
-        head: [0; CHECKED],
+        head: Head([0; CHECKED]),
         pieces: [NO_PIECE; MAX_PIECES],
         count: 0,
         head_length: 0,
@@ -74,7 +79,10 @@ impl Slot {
     }
 
     fn head(&self) -> &[u8] {
-        self.head.get(..self.head_length.into()).unwrap_or_default()
+        self.head
+            .0
+            .get(..self.head_length.into())
+            .unwrap_or_default()
     }
 }
 
@@ -229,42 +237,37 @@ impl Frames<'_> {
         }
         ledger.room(by.owner, Holding::Frame)?;
         let token = self.free_slot;
-        self.slot(token).ok_or(Error::Exhausted)?;
-        pin(by.owner, frame.pieces(), completion, ledger)?;
-        let mut head = [0; CHECKED];
-        let head_length = frame.copy_head(&mut head, memory);
-        let rule = self.rules.get(usize::from(index));
-        if !rule.is_some_and(|rule| rule.allows(&head, head_length)) {
+        let slot = self.slots.get_mut(usize::from(token));
+        let slot = slot.filter(|_| token != NONE).ok_or(Error::Exhausted)?;
+        let rule = self.rules.get(usize::from(index)).ok_or(Error::Stale)?;
+        frame.pin(by.owner, completion, ledger)?;
+        // What is in a free slot is nobody's.
+        let head_length = frame.copy_head(&mut slot.head.0, memory);
+        if !rule.allows(&slot.head, head_length) {
             unpin(frame.pieces(), completion, ledger);
             self.count(interface, |record| record.refused_rule += 1);
             return Err(Error::MissingRight);
         }
+        let count = frame.behind(head_length, &mut slot.pieces);
         // What has been copied is needed no more.
-        let (pieces, count) = frame.behind(head_length);
-        let copied = frame.count - usize::from(count);
-        let copied = frame.pieces().iter().take(copied);
+        let copied = frame.count() - usize::from(count);
+        let copied = frame.pieces().take(copied);
         copied.for_each(|piece| ledger.unpin(piece.page));
         ledger.charge(by.owner, Holding::Frame);
-        self.free_slot = self.slot(token).map_or(NONE, |slot| slot.next);
-        self.update_slot(token, |slot| {
-            *slot = Slot {
-                head,
-                pieces,
-                count,
-                head_length: head_length as u8,
-                state: State::Waits,
-                length: frame.length as u16,
-                lane,
-                next: NONE,
-                account: by.owner,
-                completion,
-            }
-        });
+        self.free_slot = slot.next;
+        slot.count = count;
+        slot.head_length = head_length as u8;
+        slot.state = State::Waits;
+        slot.length = frame.length as u16;
+        slot.lane = lane;
+        slot.next = NONE;
+        slot.account = by.owner;
+        slot.completion = completion;
         self.queue(interface, lane, token, by.name.word(), ledger);
         if let Some(record) = self.sends.get_mut(usize::from(index)) {
             record.frames = record.frames.wrapping_add(1);
         }
-        Ok(frame.count)
+        Ok(frame.count())
     }
 
     /// Puts a frame behind those of its sender, and a sender without any behind the others.
@@ -358,32 +361,31 @@ impl Frames<'_> {
         memory: &mut impl Memory,
         ledger: &mut impl Ledger,
     ) {
-        let Some(slot) = self
-            .slot(token)
-            .filter(|slot| slot.state == State::Waits)
-            .copied()
-        else {
+        let Some(slot) = self.slot(token).filter(|slot| slot.state == State::Waits) else {
             return;
         };
-        let interface = self.interface_of(slot.lane);
-        let mut more = false;
-        self.update_lane(slot.lane, |lane| {
-            lane.first = slot.next;
-            more = slot.next != NONE;
+        let (lane, next, completion) = (slot.lane, slot.next, slot.completion);
+        let interface = self.interface_of(lane);
+        let more = next != NONE;
+        self.update_lane(lane, |lane| {
+            lane.first = next;
             if !more {
                 lane.last = NONE;
             }
         });
         self.leave(interface);
         if more {
-            self.update_lane(slot.lane, |lane| lane.in_rotation = true);
-            self.join(interface, slot.lane);
+            self.update_lane(lane, |lane| lane.in_rotation = true);
+            self.join(interface, lane);
         }
         self.count(interface, |record| match went {
             Went::Lost => record.lost += 1,
             Went::Copied | Went::Kept => record.sent += 1,
         });
-        if went != Went::Lost {
+        if went != Went::Lost
+            && self.has_taps(interface)
+            && let Some(slot) = self.slot(token).copied()
+        {
             let content = Content {
                 head: slot.head(),
                 pieces: slot.pieces(),
@@ -400,7 +402,7 @@ impl Frames<'_> {
         match went {
             Went::Kept => self.update_slot(token, |slot| slot.state = State::InDevice),
             Went::Copied | Went::Lost => {
-                tell(slot.completion, memory);
+                tell(completion, memory);
                 self.finish(token, ledger);
             }
         }
@@ -417,20 +419,22 @@ impl Frames<'_> {
 
     /// A frame needs nothing any more.
     fn finish(&mut self, token: u16, ledger: &mut impl Ledger) {
-        let Some(slot) = self.slot(token).copied() else {
+        let free = self.free_slot;
+        let slot = self.slots.get_mut(usize::from(token));
+        let Some(slot) = slot.filter(|_| token != NONE) else {
             return;
         };
-        unpin(slot.pieces(), slot.completion, ledger);
+        let lane = slot.lane;
+        unpin(slot.pieces().iter().copied(), slot.completion, ledger);
         ledger.release(slot.account, Holding::Frame);
-        self.update_lane(slot.lane, |lane| lane.in_flight -= 1);
-        let next = self.free_slot;
-        self.update_slot(token, |slot| {
-            *slot = Slot {
-                next,
-                ..Slot::EMPTY
-            }
-        });
+        slot.state = State::Free;
+        slot.count = 0;
+        slot.head_length = 0;
+        slot.completion = Completion::Nowhere;
+        slot.account = Owner::NOBODY;
+        slot.next = free;
         self.free_slot = token;
+        self.update_lane(lane, |lane| lane.in_flight -= 1);
     }
 
     /// Takes back all frames that wait in a lane. Those in a device stay until that is done with them.

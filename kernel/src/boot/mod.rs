@@ -63,7 +63,11 @@ pub(super) extern "C" fn kernel_main(handover: u64, entry_ticks: u64, loaded_at:
         power::off(exit::NO_KEY)
     };
     match make_first(&found).and_then(|made| open_network(made, secrets)) {
-        Ok((first, start)) => environment::begin(kernel::lock(), first, start),
+        Ok((first, start)) => {
+            #[cfg(feature = "selftest")]
+            selftest::run_with_network(found.arguments(), &first);
+            environment::begin(kernel::lock(), first, start)
+        }
         Err(refusal) => {
             console::print(format_args!("boot image refused: {refusal}\n"));
             power::off(exit::BAD_IMAGE)

@@ -1,7 +1,8 @@
 //! The network interface alone, before anything else runs, in builds with feature `selftest` alone. Boot arguments:
 //!
 //! * `selftest=echo`: what arrives goes back ([`echo`]);
-//! * `selftest=frames`: what a frame costs the driver, each way ([`frames`]).
+//! * `selftest=frames`: what a frame costs the driver, each way ([`frames`]). The interface then becomes programs', so that
+//!   one of them can do the same in the same run.
 //!
 //! With `-cdc` behind it, the same by CDC Ethernet, where a device has both.
 
@@ -16,7 +17,7 @@ use super::firmware::Message;
 use super::selftest;
 use crate::arch::timer;
 use crate::console::log;
-
+use crate::interrupts;
 use crate::network::memory::Memory;
 pub use echo::serve;
 
@@ -41,10 +42,10 @@ pub(super) fn run(
     memory: Memory,
 ) -> Option<(UsbController, Memory)> {
     let (test, best) = match selftest::asked(arguments) {
-        Some(b"echo") => (echo::run as fn(_), Kind::Rndis),
-        Some(b"echo-cdc") => (echo::run as fn(_), Kind::Cdc),
-        Some(b"frames") => (frames::run as fn(_), Kind::Rndis),
-        Some(b"frames-cdc") => (frames::run as fn(_), Kind::Cdc),
+        Some(b"echo") => (echo::run as fn(_) -> _, Kind::Rndis),
+        Some(b"echo-cdc") => (echo::run as fn(_) -> _, Kind::Cdc),
+        Some(b"frames") => (frames::run as fn(_) -> _, Kind::Rndis),
+        Some(b"frames-cdc") => (frames::run as fn(_) -> _, Kind::Cdc),
         _ => return Some((usb, memory)),
     };
     if let Err(error) = firmware.power_usb() {
@@ -61,6 +62,9 @@ pub(super) fn run(
         return None;
     };
     log!("network: {kind:?} {address}, up after {took} us");
-    test(interface);
+    if let Some(interface) = test(interface) {
+        crate::network::adopt(interface);
+        interrupts::enable(crate::network::INTERRUPT);
+    }
     None
 }

@@ -4,11 +4,13 @@
 
 mod card;
 mod code;
+mod filters;
 
 use core::fmt;
 use core::hint::black_box;
 
 use exopi_bsp::traits::{DeviceError, MemoryRange, Random};
+use exopi_domains::Subject;
 
 use super::random::{self, Drawn};
 use crate::arch::{arena, mmu};
@@ -34,7 +36,8 @@ impl Random for Silent {
 /// Does what the boot arguments ask for: fails, or says what is to be taken for random numbers.
 pub(super) fn run(arguments: &[u8]) -> Option<Result<Drawn, DeviceError>> {
     match asked(arguments) {
-        Some(b"fixed-key") => {
+        // Where filters lie in their table depends on the secrets.
+        Some(b"fixed-key" | b"filters") => {
             return Some(Ok(Drawn {
                 key: [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908],
                 boot_id: 0,
@@ -81,6 +84,13 @@ pub(super) fn run_with_memory(arguments: &[u8]) {
             unsafe { code.write_volatile(0) };
         }
         _ => {}
+    }
+}
+
+/// Does what the boot arguments ask for when there are interfaces, which are `first`'s.
+pub(super) fn run_with_network(arguments: &[u8], first: &Subject) {
+    if asked(arguments) == Some(b"filters") {
+        filters::run(first);
     }
 }
 

@@ -11,6 +11,9 @@
 //! of a core while somebody wants that: beyond it, frames stay in the driver's places, and with all of those
 //! in use it asks the device for no more.
 
+#[cfg(feature = "selftest")]
+mod rest;
+
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use exopi_abi::net::{InterfaceState, MAX_PIECES};
@@ -40,6 +43,8 @@ const NEVER: u64 = u64::MAX;
 struct Wire {
     device: Network<Memory>,
     budget: Budget,
+    #[cfg(feature = "selftest")]
+    rest: rest::Rest,
 }
 
 static WIRE: Lock<Option<Wire>> = Lock::new(None);
@@ -49,8 +54,14 @@ static DUE: AtomicU64 = AtomicU64::new(NEVER);
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 fn ticks(microseconds: u64) -> u64 {
-    let ticks = u128::from(microseconds) * u128::from(timer::frequency()) / 1_000_000;
-    u64::try_from(ticks).unwrap_or(NEVER)
+    const SECOND: u64 = 1_000_000;
+    let (whole, rest) = (microseconds / SECOND, microseconds % SECOND);
+    let ticks = whole.checked_mul(timer::frequency());
+    // A frequency has 32 bits (ARM DDI 0487, CNTFRQ_EL0), so that the rest of a second does not overflow.
+    let rest = rest.saturating_mul(timer::frequency()) / SECOND;
+    ticks
+        .and_then(|ticks| ticks.checked_add(rest))
+        .unwrap_or(NEVER)
 }
 
 /// Puts the interface together, if the controller gets power. It comes up while other things happen.
@@ -61,9 +72,21 @@ pub fn begin<D: DmaBuffer>(usb: UsbController, firmware: &mut FirmwareMailbox<D>
         return;
     }
     let address = firmware.mac_address().ok();
+    take_over(Network::new(usb, memory, address, Kind::Rndis));
+}
+
+/// Goes on with an interface that a self-test has used.
+#[cfg(feature = "selftest")]
+pub fn adopt(device: Network<Memory>) {
+    take_over(device);
+}
+
+fn take_over(device: Network<Memory>) {
     *WIRE.lock() = Some(Wire {
-        device: Network::new(usb, memory, address, Kind::Rndis),
+        device,
         budget: Budget::new(ticks(PERIOD), SHARE),
+        #[cfg(feature = "selftest")]
+        rest: rest::Rest::default(),
     });
     ASKED.store(true, Ordering::Relaxed);
 }
@@ -134,6 +157,8 @@ impl Wire {
             self.receive(frames, books, now);
             self.budget.spend(now, timer::now());
         }
+        #[cfg(feature = "selftest")]
+        self.rest.follow(&mut self.device, timer::microseconds(now));
         let sends = self.send(frames, books, now);
         // Places that were taken off can be armed.
         self.look(now);
@@ -175,9 +200,11 @@ impl Wire {
     }
 
     fn receive(&mut self, frames: &mut Frames<'static>, books: &mut Books<'_, 'static>, time: u64) {
+        let mut memory = Linear::new();
         for _ in 0..MOST_AT_ONCE {
-            let mut memory = Linear::new();
             let some = self.device.try_receive(|frame| {
+                #[cfg(feature = "selftest")]
+                self.rest.see(frame);
                 let arrival = Arrival {
                     interface: NUMBER,
                     frame,
@@ -199,6 +226,7 @@ impl Wire {
         books: &mut Books<'_, 'static>,
         now: u64,
     ) -> bool {
+        let mut memory = Linear::new();
         for _ in 0..MOST_AT_ONCE {
             let Some(out) = frames.next(NUMBER) else {
                 return false;
@@ -210,7 +238,6 @@ impl Wire {
                 Err(SendError::Full) => return false,
                 Err(SendError::Length | SendError::Down) => Went::Lost,
             };
-            let mut memory = Linear::new();
             frames.went(token, went, now, &mut memory, books);
             memory.tell_all(books.0);
         }

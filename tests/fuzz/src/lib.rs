@@ -13,11 +13,13 @@
 //! | [`images`] | boot images, archives and ELF files |
 //! | [`disk`] | partition tables, and the registers of a card |
 //! | [`calls`] | the simulated kernel: sequences of calls by two environments |
+//! | [`frames`] | filters, packet rings and sending: nobody receives or sends what is not allowed |
 //! | [`volume`] | FAT volumes with changed bytes, mounted and used; partition tables |
 
 mod calls;
 mod disk;
 mod filter;
+mod frames;
 mod images;
 mod input;
 mod volume;
@@ -26,6 +28,7 @@ mod wire;
 pub use calls::calls;
 pub use disk::disk;
 pub use filter::filter;
+pub use frames::frames;
 pub use images::{handover, images};
 pub use volume::volume;
 pub use wire::wire;
@@ -34,13 +37,14 @@ pub use wire::wire;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("filter", filter),
     ("wire", wire),
     ("handover", handover),
     ("images", images),
     ("disk", disk),
     ("calls", calls),
+    ("frames", frames),
     ("volume", volume),
 ];
 

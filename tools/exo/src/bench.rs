@@ -5,8 +5,11 @@
 //! with feature `count`, gives event counts: that build's figures are never shown, since counting
 //! costs instructions.
 //!
-//! What no program can measure, the kernel's self-tests do: what a frame costs the network driver alone.
-//! Their kernel is built and run apart, twice too, and its rows come after the others.
+//! Rows that need a network adapter are measured by the same program in a run of their own, so that no frame and no
+//! look at a cable disturbs the others.
+//!
+//! What no program can measure, the kernel's self-tests do: what a frame costs the network driver alone, and what it
+//! takes to find its filter. Their kernel is built and run apart, twice too, and its rows come after the others.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -31,9 +34,13 @@ use table::{Stored, Table, Versions};
 const PROGRAM: &str = "bench";
 /// The kernel's feature that counts events.
 const COUNT: &str = "count";
-/// The kernel's feature for self-tests, the one that measures the network driver, and a program that ends the run.
+/// The kernel's feature for self-tests, those that measure the network driver and classification, and a program that
+/// ends their runs.
 const SELFTEST: &str = "selftest";
 const FRAMES: &str = "selftest=frames";
+const FILTERS: &str = "selftest=filters";
+/// What has the program measure the rows that need a network adapter.
+const NETWORK: &str = "rows=network";
 const LAST: &str = "minimal";
 
 /// Measure the rows of the benchmark table in guest instructions.
@@ -94,10 +101,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let timeout = Duration::from_secs(args.timeout);
     let images = Images::get(args)?;
     let mut measured = twice(&Guest::plain(&images.plain), timeout)?;
+    if !images.given {
+        let network = twice(&Guest::with_cable(&images.plain, NETWORK)?, timeout);
+        measured
+            .rows
+            .extend(network.context("rows that need an adapter")?.rows);
+    }
     if let Some(image) = &images.selftest {
-        let frames = twice(&Guest::with_cable(image)?, timeout);
+        let frames = twice(&Guest::with_cable(image, FRAMES)?, timeout);
         let frames = frames.context("the network driver")?;
         measured.rows.extend(frames.rows);
+        let filters = Guest {
+            append: Some(FILTERS.to_owned()),
+            ..Guest::plain(image)
+        };
+        let filters = twice(&filters, timeout).context("packet filters")?;
+        measured.rows.extend(filters.rows);
     }
     let counted = match &images.counting {
         Some(image) => once(&Guest::plain(image), timeout).context("the run that counts events"),
@@ -155,6 +174,8 @@ struct Images {
     counting: Option<Bootable>,
     /// The one that measures itself.
     selftest: Option<Bootable>,
+    /// Whether they were made by somebody else, of whose program nothing is known.
+    given: bool,
 }
 
 /// What is booted, and how.
@@ -175,14 +196,14 @@ impl<'a> Guest<'a> {
     }
 
     /// With a cable that leads back: what the adapter sends it receives.
-    fn with_cable(bootable: &'a Bootable) -> anyhow::Result<Self> {
+    fn with_cable(bootable: &'a Bootable, append: &str) -> anyhow::Result<Self> {
         let port = run::free_port()?;
         let end = |name| format!("{name}.type=inet,{name}.host=127.0.0.1,{name}.port={port}");
         let back = format!("dgram,id=cable,{},{}", end("local"), end("remote"));
         let cable = ["-netdev", &back, "-device", "usb-net,netdev=cable"];
         Ok(Self {
             bootable,
-            append: Some(FRAMES.to_owned()),
+            append: Some(append.to_owned()),
             cable: cable.map(OsString::from).to_vec(),
         })
     }
@@ -196,6 +217,7 @@ impl Images {
                 plain: existing(image)?,
                 counting: args.count_image.as_ref().map(existing).transpose()?,
                 selftest: None,
+                given: true,
             });
         }
         let program = [NamedProgram::get(PROGRAM)?];
@@ -207,6 +229,7 @@ impl Images {
             plain: build(&[], &program)?,
             counting: Some(build(&[COUNT.to_owned()], &program)?),
             selftest: Some(build(&[SELFTEST.to_owned()], &last)?),
+            given: false,
         })
     }
 }

@@ -2,7 +2,7 @@
 //! and runner as the command does.
 //!
 //! ```text
-//!   image, card, run, test, check, bench, sizes, calls, gdb     one module for each subcommand; ls, cat, cp in card
+//!   image, card, run, test, check, bench, sizes, calls, gdb, pcap     one module for each subcommand; ls, cat, cp in card
 //!        |      |     |
 //!   elf  |  emulator  runner  lines  symbols       what they share
 //!        |      |
@@ -19,6 +19,7 @@ pub mod gdb;
 pub mod image;
 pub mod interrupt;
 pub mod lines;
+pub mod pcap;
 pub mod run;
 pub mod runner;
 pub mod sizes;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use exo::card::commands as card;
-use exo::{bench, calls, check, gdb, image, run, sizes, test};
+use exo::{bench, calls, check, gdb, image, pcap, run, sizes, test};
 
 mod emulators;
 mod stages;
@@ -33,6 +33,7 @@ enum Command {
     Sizes(sizes::Args),
     Calls(calls::Args),
     Gdb(gdb::Args),
+    Pcap(pcap::Args),
     /// Run test stages and print one summary line of what passed and failed.
     Stages(stages::Args),
     /// Run the target suite on each emulator version that we promise to work on.
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::Sizes(args) => sizes::run(&args),
         Command::Calls(args) => calls::run(&args),
         Command::Gdb(args) => gdb::run(&args),
+        Command::Pcap(args) => pcap::run(&args),
         Command::Stages(args) => stages::run(&args),
         Command::Emulators(args) => emulators::run(&args),
     };

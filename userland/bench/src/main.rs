@@ -5,6 +5,9 @@
 //! measured by itself; rounds of one thing must agree, the minimum is the row's figure, and where they
 //! do not agree the result line says so. Nothing is printed while something is measured.
 //!
+//! Boot argument `rows=network` has those rows measured that need a network adapter, and no others; `rows=flood`, how
+//! much of the core is left while frames come that nobody wants; `rows=rate`, how many frames go and come in a second.
+//!
 //! A kernel with the feature `count` executes more instructions. Whoever runs both takes figures (`B`)
 //! from the one without and event counts (`V`) from the one with it; the two are never mixed.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -14,6 +17,8 @@ extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod authority;
+#[cfg(target_os = "none")]
+mod flood;
 #[cfg(target_os = "none")]
 mod frames;
 mod handing;
@@ -35,6 +40,8 @@ mod slices;
 mod transfer;
 #[cfg(target_os = "none")]
 mod vm;
+#[cfg(target_os = "none")]
+mod wire;
 
 #[cfg(target_os = "none")]
 exopi_rt::entry!(main);

@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use exopi_protocol::{Record, Verdict};
 use exopi_rt::exposed::Event;
-use exopi_rt::{Error, ExitCode, exposed, println, time};
+use exopi_rt::{Error, ExitCode, args, exposed, println, time};
 
-use crate::rows::{self, ROUNDS, ROWS, Row};
-use crate::{longest, measure};
+use crate::rows::{self, Measured, NETWORK, ROUNDS, ROWS, Row};
+use crate::{flood, longest, measure, wire};
 
 /// Name of the suite.
 const SUITE: &str = "bench";
@@ -36,13 +36,19 @@ const NOTED: [Noted; 3] = [
 /// What rows count.
 const UNIT: &str = "instructions";
 
-/// Measures every row.
+/// Measures every row, or what else the boot arguments ask for.
 pub(crate) fn main() -> ExitCode {
+    let (rows, noted): (&[Measured], &[Noted]) = match args().value("rows") {
+        Some("flood") => return flood::main(),
+        Some("rate") => return wire::rates(),
+        Some("network") => (NETWORK, &[]),
+        _ => (ROWS, &NOTED),
+    };
     // What the program keeps it takes now, so that free pages before and after are the same.
-    let results = Vec::with_capacity(ROWS.len());
+    let results = Vec::with_capacity(rows.len());
     drop(String::with_capacity(1024));
-    if let Err(error) = rows::prepare() {
-        println!("bench: no page for the window's tables: {error}");
+    if let Err(error) = rows::prepare().and_then(|()| wire::prepare()) {
+        println!("bench: no page for tables: {error}");
         return ExitCode::FAILURE;
     }
     let counting = measure::events().iter().any(|count| *count != 0);
@@ -50,23 +56,25 @@ pub(crate) fn main() -> ExitCode {
         "{}",
         Record::Plan {
             suite: SUITE,
-            cases: (ROWS.len() + NOTED.len()) as u64,
+            cases: (rows.len() + noted.len()) as u64,
             free_pages: exposed::free_pages(),
         }
     );
-    let mut failed = measure_rows(results, counting);
-    if let Err(error) = longest::make() {
+    let mut failed = measure_rows(rows, results, counting);
+    if !noted.is_empty()
+        && let Err(error) = longest::make()
+    {
         println!("bench: a call that is to take long was refused: {error}");
         return ExitCode::FAILURE;
     }
-    for noted in NOTED {
-        failed += u64::from(!print_noted(noted));
+    for noted in noted {
+        failed += u64::from(!print_noted(*noted));
     }
     println!(
         "{}",
         Record::End {
             suite: SUITE,
-            passed: (ROWS.len() + NOTED.len()) as u64 - failed,
+            passed: (rows.len() + noted.len()) as u64 - failed,
             failed,
             skipped: 0,
             free_pages: exposed::free_pages(),
@@ -80,14 +88,14 @@ type Outcome = (Result<Row, Error>, u64);
 
 /// Measures every row, then prints them all; gives how many failed. Printing would leave the console's
 /// interrupts to be taken in the next row's rounds.
-fn measure_rows(mut results: Vec<Outcome>, counting: bool) -> u64 {
-    for (name, measured) in ROWS {
+fn measure_rows(rows: &[Measured], mut results: Vec<Outcome>, counting: bool) -> u64 {
+    for (name, measured) in rows {
         let begin = time::ticks();
         let row = measured(name);
         results.push((row, time::microseconds(time::ticks() - begin)));
     }
     let mut failed = 0;
-    for ((name, _), (row, microseconds)) in ROWS.iter().zip(results) {
+    for ((name, _), (row, microseconds)) in rows.iter().zip(results) {
         println!("{}", Record::Running { case: name });
         let (verdict, detail) = match row {
             Ok(row) => {

@@ -12,7 +12,7 @@ use exopi_rt::{
 
 use crate::authority;
 use crate::measure::{self, Sample};
-use crate::{handing, messages, pipe, slices, transfer, vm};
+use crate::{handing, messages, pipe, slices, transfer, vm, wire};
 
 /// Rounds of a row.
 pub(crate) const ROUNDS: u64 = 1000;
@@ -90,6 +90,7 @@ pub(crate) const ROWS: &[Measured] = &[
     ("pipe_roundtrip", pipe::roundtrip),
     ("msgring_send", messages::send),
     ("msgring_receive", messages::receive),
+    ("dpf_insert_1000", wire::insertion),
     ("trap", vm::trap),
     ("prot1", vm::prot1),
     ("prot100", vm::prot100),
@@ -98,6 +99,9 @@ pub(crate) const ROWS: &[Measured] = &[
     ("appel2", vm::appel2),
     ("demand_zero", vm::demand_zero),
 ];
+
+/// The rows that need an adapter whose cable leads back.
+pub(crate) const NETWORK: &[Measured] = &[("tx_frame", wire::send), ("rx_path", wire::receive)];
 
 /// The refusal in a reply.
 pub(crate) fn refused(reply: Reply) -> Result<(), Error> {

@@ -13,34 +13,36 @@ pub(super) const NO_PIECE: Piece = Piece {
     last: true,
 };
 
-/// A frame as its sender described it.
-pub(super) struct Described {
-    pieces: [Piece; MAX_PIECES],
-    pub(super) count: usize,
+/// A frame as its sender described it: words of pieces, which are good.
+pub(super) struct Described<'w> {
+    words: &'w [u64],
     pub(super) length: usize,
 }
 
-impl Described {
+impl<'w> Described<'w> {
     /// Takes the pieces of one frame from the begin of a list.
-    pub(super) fn take(words: &[u64]) -> Result<Self, Error> {
-        let mut frame = Self {
-            pieces: [NO_PIECE; MAX_PIECES],
-            count: 0,
-            length: 0,
-        };
-        for (place, word) in frame.pieces.iter_mut().zip(words) {
-            *place = Piece::from_word(*word)?;
-            frame.count += 1;
-            frame.length += usize::from(place.length);
-            if place.last {
-                return Ok(frame);
+    pub(super) fn take(words: &'w [u64]) -> Result<Self, Error> {
+        let mut length = 0;
+        for (index, word) in words.iter().take(MAX_PIECES).enumerate() {
+            let piece = Piece::from_word(*word)?;
+            length += usize::from(piece.length);
+            if piece.last {
+                let words = words.get(..=index).unwrap_or_default();
+                return Ok(Self { words, length });
             }
         }
         Err(Error::BadCount)
     }
 
-    pub(super) fn pieces(&self) -> &[Piece] {
-        self.pieces.get(..self.count).unwrap_or_default()
+    /// How many pieces it has.
+    pub(super) fn count(&self) -> usize {
+        self.words.len()
+    }
+
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece> {
+        self.words
+            .iter()
+            .filter_map(|word| Piece::from_word(*word).ok())
     }
 
     /// Copies the begin of the frame, and tells how much.
@@ -52,13 +54,15 @@ impl Described {
                 memory.read(piece.page, piece.offset.into(), place);
             }
             done += count;
+            if done == CHECKED {
+                break;
+            }
         }
         done
     }
 
-    /// What is left without the first `head` octets.
-    pub(super) fn behind(&self, mut head: usize) -> ([Piece; MAX_PIECES], u8) {
-        let mut rest = [NO_PIECE; MAX_PIECES];
+    /// Writes down what is left without the first `head` octets, and gives how many pieces that is.
+    pub(super) fn behind(&self, mut head: usize, rest: &mut [Piece; MAX_PIECES]) -> u8 {
         let mut count = 0;
         for piece in self.pieces() {
             let skip = head.min(piece.length.into());
@@ -70,36 +74,36 @@ impl Described {
                 *place = Piece {
                     offset: piece.offset + skip as u16,
                     length: piece.length - skip as u16,
-                    ..*piece
+                    ..piece
                 };
                 count += 1;
             }
         }
-        (rest, count)
+        count
     }
-}
 
-/// Pins all that a frame needs, or nothing.
-pub(super) fn pin(
-    owner: Owner,
-    pieces: &[Piece],
-    completion: Completion,
-    ledger: &mut impl Ledger,
-) -> Result<(), Error> {
-    for (done, piece) in pieces.iter().enumerate() {
-        if let Err(error) = ledger.pin(owner, piece.page) {
-            let done = pieces.iter().take(done);
-            done.for_each(|piece| ledger.unpin(piece.page));
+    /// Pins all that it needs, or nothing.
+    pub(super) fn pin(
+        &self,
+        owner: Owner,
+        completion: Completion,
+        ledger: &mut impl Ledger,
+    ) -> Result<(), Error> {
+        for (done, piece) in self.pieces().enumerate() {
+            if let Err(error) = ledger.pin(owner, piece.page) {
+                let done = self.pieces().take(done);
+                done.for_each(|piece| ledger.unpin(piece.page));
+                return Err(error);
+            }
+        }
+        if let Completion::Word { page, .. } = completion
+            && let Err(error) = ledger.pin(owner, page)
+        {
+            self.pieces().for_each(|piece| ledger.unpin(piece.page));
             return Err(error);
         }
+        Ok(())
     }
-    if let Completion::Word { page, .. } = completion
-        && let Err(error) = ledger.pin(owner, page)
-    {
-        pieces.iter().for_each(|piece| ledger.unpin(piece.page));
-        return Err(error);
-    }
-    Ok(())
 }
 
 /// Counts a frame that is needed no more where its sender wants that.
@@ -110,8 +114,12 @@ pub(super) fn tell(completion: Completion, memory: &mut impl Memory) {
 }
 
 /// Takes those pins away.
-pub(super) fn unpin(pieces: &[Piece], completion: Completion, ledger: &mut impl Ledger) {
-    pieces.iter().for_each(|piece| ledger.unpin(piece.page));
+pub(super) fn unpin(
+    pieces: impl Iterator<Item = Piece>,
+    completion: Completion,
+    ledger: &mut impl Ledger,
+) {
+    pieces.for_each(|piece| ledger.unpin(piece.page));
     if let Completion::Word { page, .. } = completion {
         ledger.unpin(page);
     }

@@ -51,8 +51,8 @@ struct Outcome {
     asleep: u64,
 }
 
-/// Sends back what comes, and tells of it.
-pub(super) fn run(interface: Network<Memory>) {
+/// Sends back what comes, and tells of it. It keeps the interface.
+pub(super) fn run(interface: Network<Memory>) -> Option<Network<Memory>> {
     *STATE.lock() = Some(State {
         interface,
         interrupts: 0,
@@ -73,6 +73,7 @@ pub(super) fn run(interface: Network<Memory>) {
             "echo: {returned} frames back, {interrupts} interrupts, {idle} % idle of {busy} us, {counters:?}"
         );
     }
+    None
 }
 
 /// Sends frames back until one says that it is over, or none comes for long.

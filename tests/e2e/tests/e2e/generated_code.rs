@@ -27,3 +27,14 @@ fn a_store_to_code_is_a_failure_of_the_kernel() {
         .ends_with(exit::KERNEL_FAILURE)
         .prints("data abort, write to 0xffffffffc0200000: permission fault, level 2");
 }
+
+/// Among a thousand filters each frame is found its own, and libpcap's programs, interpreted, say the same.
+#[test]
+fn filters_run_as_code() {
+    with("filters")
+        .ends_with(0)
+        .prints("filters: a frame of each of 1000 takes ")
+        .prints("filters: measured")
+        // The emulator does not count here.
+        .never_prints("B dpf_1 ");
+}

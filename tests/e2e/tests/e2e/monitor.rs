@@ -50,6 +50,16 @@ fn shows_what_the_kernel_shows() {
     assert_eq!(typed(&mut session, "spaces").lines().count(), 3);
     assert!(typed(&mut session, "accounts").lines().count() >= 2);
     assert!(typed(&mut session, "counters").contains("console_read"));
+    let said = typed(&mut session, "net");
+    for (heading, column) in [
+        ("interface ", "no room"),
+        ("filter ", "account"),
+        ("ring ", "lost"),
+        ("send ", "account"),
+    ] {
+        let line = said.lines().find(|line| line.starts_with(heading));
+        assert!(line.is_some_and(|line| line.contains(column)), "{said}");
+    }
     assert!(typed(&mut session, "frobnicate").contains("not understood"));
     off(session);
 }

@@ -16,7 +16,7 @@ pub struct Bar {
     pub row: String,
     /// What is counted.
     pub unit: String,
-    /// What a value must not exceed.
+    /// What a value must not exceed; of [`TIMES`], what it must reach.
     pub bar: u64,
     /// Where it should be.
     pub beyond: u64,
@@ -24,6 +24,28 @@ pub struct Bar {
     pub peers: String,
     /// Where these come from: system by system, apart by `; `.
     pub source: String,
+}
+
+/// The unit of ratios to others, of which more is better.
+pub const TIMES: &str = "times";
+
+impl Bar {
+    fn is_met(&self, value: u64) -> bool {
+        in_order(&self.unit, value, self.bar)
+    }
+
+    fn is_beyond(&self, value: u64) -> bool {
+        in_order(&self.unit, value, self.beyond)
+    }
+}
+
+/// Whether a value is as good as another one, at least.
+fn in_order(unit: &str, value: u64, other: u64) -> bool {
+    if unit == TIMES {
+        value >= other
+    } else {
+        value <= other
+    }
 }
 
 /// Names of the columns of the bars' table.
@@ -77,7 +99,10 @@ fn bar(cells: &[&str]) -> anyhow::Result<Bar> {
     };
     let (row, unit, peers, source) = (cells[0], cells[1], cells[4], cells[6]);
     let (bar, beyond) = (number(cells[2])?, number(cells[3])?);
-    ensure!(beyond <= bar, "beyond lies above the bar");
+    ensure!(
+        in_order(unit, beyond, bar),
+        "beyond lies on the wrong side of the bar"
+    );
     ensure!(
         (peers == "-") == (source == "-"),
         "peers' figures and their source belong together"
@@ -107,7 +132,7 @@ impl Standing {
     fn of(row: &Row, bar: Option<&Bar>) -> Self {
         match bar {
             None => Self::None,
-            Some(bar) if row.value <= bar.bar => Self::Pass,
+            Some(bar) if bar.is_met(row.value) => Self::Pass,
             Some(_) => Self::Fail,
         }
     }
@@ -162,7 +187,7 @@ impl Table<'_> {
                     "{} is in {}, its bar in {}",
                     row.name, row.unit, bar.unit
                 ));
-            } else if row.value > bar.bar {
+            } else if !bar.is_met(row.value) {
                 failures.push(format!(
                     "{} is {}, its bar {}",
                     row.name, row.value, bar.bar
@@ -276,7 +301,7 @@ impl Table<'_> {
         let bar = self.bar(row);
         let none = || "-".to_owned();
         let standing = match (Standing::of(row, bar), bar) {
-            (Standing::Pass, Some(bar)) if row.value <= bar.beyond => "pass, beyond",
+            (Standing::Pass, Some(bar)) if bar.is_beyond(row.value) => "pass, beyond",
             (standing, _) => standing.name(),
         };
         let stored = self.stored.and_then(|stored| stored.value(&row.name));

@@ -44,7 +44,9 @@ fn bars_that_cannot_be_meant_are_refused() {
     assert!(refusal(&["a|i|45|30|-|svc"]).contains("line 2: 7 cells"));
     assert!(refusal(&["a|i|45||-|svc|-"]).contains("none empty"));
     assert!(refusal(&["a|i|x|30|-|svc|-"]).contains("x is not a number"));
-    assert!(refusal(&["a|i|30|45|-|svc|-"]).contains("beyond lies above"));
+    assert!(refusal(&["a|i|30|45|-|svc|-"]).contains("wrong side"));
+    assert!(refusal(&["a|times|30|29|-|svc|-"]).contains("wrong side"));
+    assert!(bars(&["a|times|30|45|-|svc|-"]).is_ok());
     assert!(refusal(&["a|i|45|30|seL4 9|svc|-"]).contains("belong together"));
     assert!(refusal(&[NULL_CALL, NULL_CALL]).contains("line 3: a second line for null_call"));
     assert!(parse_bars("row\tbar\n").is_err());
@@ -137,4 +139,25 @@ fn a_bar_is_met_by_its_own_value_and_in_its_own_unit() {
         failures(&other).0,
         ["null_call is in ticks, its bar in instructions"]
     );
+}
+
+#[test]
+fn of_ratios_more_is_better() {
+    let bars = bars(&["ratio|times|100|150|-|one by the other|-"]).unwrap();
+    for (value, standing) in [(99, "fail"), (100, "pass"), (150, "pass, beyond")] {
+        let mut measured = measured(&[("ratio", value)]);
+        measured.rows[0].unit = TIMES.to_owned();
+        let table = Table {
+            bars: &bars,
+            measured: &measured,
+            events: &Measured::default(),
+            stored: None,
+            versions: &Versions::default(),
+        };
+        assert_eq!(table.failures("").is_empty(), value >= 100);
+        let text = table.to_text();
+        let line = text.lines().find(|line| line.starts_with("ratio")).unwrap();
+        assert!(line.contains(standing), "{line}");
+        assert_eq!(line.contains("beyond"), value == 150, "{line}");
+    }
 }
