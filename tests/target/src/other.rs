@@ -288,6 +288,12 @@ pub(crate) fn wait(
         for _ in 0..APART {
             time::relax();
         }
+        // What takes long is looked for less often: each look takes the kernel's lock, and whoever is waited for needs it.
+        let now = time::ticks();
+        let pause = (now - begin) / 16;
+        while time::ticks() - now < pause.min(time::ticks_per_second() / 500) {
+            time::relax();
+        }
     }
     Ok(())
 }
