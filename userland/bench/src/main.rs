@@ -21,6 +21,7 @@ mod authority;
 mod flood;
 #[cfg(target_os = "none")]
 mod frames;
+#[cfg(target_os = "none")]
 mod handing;
 #[cfg(target_os = "none")]
 mod longest;
