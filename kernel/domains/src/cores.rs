@@ -248,7 +248,7 @@ impl<'m> Domains<'m> {
     }
 
     /// The turn in which `by` runs is at its end. Whether it is to leave its core for that: somebody else could run.
-    #[cfg(any(test, feature = "model"))]
+    #[cfg(feature = "model")]
     pub fn is_over(&mut self, by: &Subject, now: u64) -> bool {
         self.deadline(by, now).is_some_and(|end| end <= now)
     }

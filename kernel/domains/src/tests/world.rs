@@ -86,6 +86,8 @@ pub(super) struct World<'m> {
     pub(super) on: [Option<Subject>; 4],
     /// Cores that were told to look again, and have not yet.
     pub(super) told: u8,
+    /// For when each core's timer is set to end a turn.
+    pub(super) armed: [Option<u64>; 4],
     pub(super) cores: u8,
     /// Spaces that the machine walks: ASID and epoch.
     pub(super) attached: BTreeMap<u16, u64>,
@@ -130,6 +132,7 @@ impl<'m> World<'m> {
             domains,
             on: [Some(first), None, None, None],
             told: 0,
+            armed: [None; 4],
             cores,
             attached: BTreeMap::new(),
             frames,
@@ -274,7 +277,9 @@ impl<'m> World<'m> {
             self.domains.untangle(&mut self.hw, by.name.index);
         }
         if self.domains.runs(&by) {
-            if !self.domains.is_over(&by, self.now) {
+            let end = self.domains.deadline(&by, self.now);
+            self.armed[usize::from(core)] = end;
+            if end.is_none_or(|end| end > self.now) {
                 return;
             }
             self.domains.preempt(&by);
@@ -310,9 +315,15 @@ impl<'m> World<'m> {
             if let Some(by) = self.on[usize::from(core)] {
                 // The rest of a turn may go to one that is to leave by now; the interrupt is under way.
                 self.told |= u8::from(!self.domains.runs(&by)) << core;
-                let _ = self.domains.deadline(&by, self.now);
+                self.armed[usize::from(core)] = self.domains.deadline(&by, self.now);
             }
         }
+    }
+
+    /// Whether somebody runs on `core`, and its timer is set to end the turn.
+    pub(super) fn is_armed(&self, core: u8) -> bool {
+        let place = usize::from(core);
+        self.on[place].is_some() && self.armed[place].is_some()
     }
 
     /// Whoever runs on `core` takes an upcall that cannot be delivered.

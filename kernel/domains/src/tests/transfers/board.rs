@@ -3,6 +3,8 @@
 //! Beside it a naive account: who waits for whom, and who has given its core away itself. Each transfer is checked
 //! against it as it is made.
 
+mod yields;
+
 use std::collections::BTreeMap;
 use std::vec;
 use std::vec::Vec;
@@ -56,6 +58,12 @@ pub(super) enum At {
     Unlink { caller: u16 },
     /// It has unlinked the two, and is in the caller's space.
     Part { me: u16, caller: u16 },
+    /// It has read the gate by which it is given away.
+    Take { gate: u64, index: u16, life: u64 },
+    /// It has claimed whom it is given to, and is in that one's space.
+    Yield { me: u16, index: u16 },
+    /// The one that yields is ready, but for who is to be told.
+    Tell { me: u16 },
 }
 
 pub(super) struct Board<'m> {
@@ -214,6 +222,15 @@ impl<'m> Board<'m> {
         self.slice(index, 0);
     }
 
+    /// Everybody has a slice on each core.
+    pub(super) fn spread(&mut self) {
+        for index in 0..self.names.len() as u16 {
+            for core in 0..self.world.cores {
+                self.slice(index, core);
+            }
+        }
+    }
+
     /// One that is ready has a slice on `core`, which is told.
     fn slice(&mut self, index: u16, core: u8) {
         let domains = &mut self.world.domains;
@@ -327,7 +344,7 @@ impl<'m> Board<'m> {
     /// The core has another environment: it looks again who else could run.
     fn set_timer(&mut self, core: u8) {
         let by = self.by(core);
-        let _ = self.world.domains.deadline(&by, self.now);
+        self.world.armed[usize::from(core)] = self.world.domains.deadline(&by, self.now);
     }
 
     /// A call under the lock.
@@ -544,6 +561,27 @@ impl<'m> Board<'m> {
                     let _ = self.reply(core);
                 }
             }
+            At::Take { gate, index, life } => {
+                let me = self.by(core).name.index;
+                if self.take(core, index, life) {
+                    self.at[place] = At::Yield { me, index };
+                } else {
+                    let _ = self.give(core, gate);
+                }
+            }
+            At::Yield { me, index } => {
+                if self.leave(core, me, index) {
+                    self.at[place] = At::Tell { me };
+                } else {
+                    self.yielded(core, me);
+                }
+            }
+            At::Tell { me } => {
+                let homes = self.ends(me).homes.load(Ordering::Relaxed);
+                if homes & !(1 << core) != 0 {
+                    self.yielded(core, me);
+                }
+            }
         }
     }
 
@@ -575,6 +613,16 @@ impl<'m> Board<'m> {
             }
             // Whoever waits on a core and is wanted, the core knows.
             let word = self.life(index);
+            // Whoever could run, the cores know of where it has slices.
+            let ready = self.world.domains.words().is_ready(index);
+            let record = self.world.domains.environment(index);
+            let homes = record.filter(|_| ready).map_or([0; 4], |it| it.slices);
+            for (core, _) in (0..4).zip(homes).filter(|(_, count)| *count != 0) {
+                let knows = (self.world.told | self.world.left) >> core & 1 != 0;
+                if !knows && !self.world.is_armed(core) {
+                    return Err(std::format!("core {core} has no timer for {index}"));
+                }
+            }
             let wanted = waits.is_some() && word.core().is_some();
             let wanted = wanted && word.state() != EnvironmentState::Running;
             if let Some(core) = word.core().filter(|_| wanted)

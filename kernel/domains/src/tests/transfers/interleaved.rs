@@ -23,6 +23,7 @@ enum Event {
     Advance,
     Call(u64),
     Send(u64),
+    Give(u64),
     Reply,
     Interrupt,
     Dispatch,
@@ -69,7 +70,7 @@ fn events(board: &Board<'_>, core: u8, left: Left) -> Vec<Event> {
         events.push(Event::Interrupt);
     }
     if left.transfers > 0 {
-        events.extend([Event::Call(0), Event::Call(1), Event::Reply]);
+        events.extend([Event::Call(0), Event::Call(1), Event::Give(1), Event::Reply]);
     }
     if left.others > 0 {
         events.extend([Event::Yield, Event::Suspend, Event::Send(0)]);
@@ -86,7 +87,7 @@ fn events(board: &Board<'_>, core: u8, left: Left) -> Vec<Event> {
 fn happen(board: &mut Board<'_>, core: u8, event: Event, left: &mut Left) {
     match event {
         Event::Advance | Event::Interrupt | Event::Dispatch => {}
-        Event::Call(_) | Event::Reply => left.transfers -= 1,
+        Event::Call(_) | Event::Give(_) | Event::Reply => left.transfers -= 1,
         _ => left.others -= 1,
     }
     match event {
@@ -98,6 +99,11 @@ fn happen(board: &mut Board<'_>, core: u8, event: Event, left: &mut Left) {
         }
         Event::Send(gate) => {
             let _ = board.send(core, gate);
+        }
+        Event::Give(gate) => {
+            if board.begin_give(core, gate).is_none() {
+                let _ = board.give(core, gate);
+            }
         }
         Event::Reply => {
             if board.begin_reply(core).is_none() {
@@ -136,6 +142,7 @@ fn canonical(board: &Board<'_>, left: Left) -> u64 {
         record.map(|record| record.notices).hash(&mut state);
     }
     board.world.domains.hash_cores(&mut state);
+    board.world.armed.hash(&mut state);
     for core in 0..board.world.cores {
         (board.on(core), board.at[usize::from(core)], board.told()).hash(&mut state);
     }
@@ -204,6 +211,9 @@ fn long_random_orders_keep_the_rules() {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut memory = Memory::new(4);
         let mut board = start(&mut memory, 3, 4);
+        if seed % 2 == 0 {
+            board.spread();
+        }
         for step in 0..300 {
             let core = random(&mut state, 3) as u8;
             // Ends are rare, so that there is somebody to go on with.
