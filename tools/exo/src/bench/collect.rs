@@ -54,6 +54,15 @@ impl Row {
 }
 
 impl Measured {
+    /// The same with the least of each row that another run has, too.
+    pub fn least(mut self, other: &Self) -> Self {
+        for row in &mut self.rows {
+            let there = other.rows.iter().find(|there| there.name == row.name);
+            row.value = there.map_or(row.value, |there| row.value.min(there.value));
+        }
+        self
+    }
+
     /// How another run of the same build differs: names of rows, with both values.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let named = |rows: &'_ [Row], name: &str| rows.iter().find(|row| row.name == name).cloned();
@@ -231,6 +240,9 @@ mod tests {
             first.differences(&second),
             ["b: 2, then nothing", "c: 3, then 4", "d: nothing, then 5"]
         );
+        let least = second.least(&first);
+        let values: Vec<u64> = least.rows.iter().map(|row| row.value).collect();
+        assert_eq!(values, [41, 3, 5]);
         let maximum = |value: u64| collected(&[&format!("B max_a {value} i")]).unwrap();
         assert!(maximum(100).differences(&maximum(135)).is_empty());
         assert_eq!(
